@@ -1,0 +1,120 @@
+// What a host is configured with: defaults, checks, and the files that an --agents argument stands for.
+
+import { readdirSync, statSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join, resolve } from 'node:path';
+import { CabanaError, messageOf } from '../protocol/errors.js';
+import {
+  DRAIN_DEFAULT_MS,
+  FLUSH_DEADLINE_DEFAULT_MS,
+  IDLE_DEFAULT_AGENTS,
+  RESTORE_DEFAULT_SESSIONS,
+  RUNNING_DEFAULT_AGENTS,
+  TABLE_MAX_ROWS,
+  THREADS_MAX_THREADS,
+} from '../protocol/limits.js';
+import { systemClock, type Clock } from './clock.js';
+import { LOG_LEVELS, createLog, type Log, type LogLevel } from './log.js';
+
+export interface HostOptions {
+  /** Agent modules: files, or folders (every .js and .mjs in it, and every agent.js or agent.mjs one folder below). */
+  agents: string | readonly string[];
+  /** Folder of the database; made if it is not there. */
+  dataDir: string;
+  /** Agent threads. Default: the available cores. */
+  threads?: number;
+  /** Agents that run at the same time at most. Default 256. */
+  maxRunningAgents?: number;
+  /** Idle agents kept in memory at most. Default 10,000. */
+  maxIdleAgents?: number;
+  /** Milliseconds that runs may go on at a shutdown before they are interrupted. Default 5,000. */
+  drainMs?: number;
+  /** Milliseconds that flushing may take at a shutdown. Default 10,000. */
+  flushDeadlineMs?: number;
+  /** Newest sessions of each source that are brought up at start. Default 5. */
+  restoreSessions?: number;
+  /** 0 to 19: how far agent threads step back behind the main thread on a busy core (Linux). Default 19. */
+  niceIncrement?: number;
+  /** Megabytes of heap of an agent thread. Default: Node's. */
+  threadHeapMb?: number | null;
+  /** Default 'warn'. */
+  logLevel?: LogLevel;
+  log?: Log;
+  clock?: Clock;
+}
+
+export type HostConfig = Required<Omit<HostOptions, 'logLevel' | 'agents'>> & { agents: readonly string[] };
+
+/** @throws CabanaError CONFIG_INVALID, AGENT_MODULE_INVALID */
+export function checkOptions(options: HostOptions): HostConfig {
+  const logLevel = options.logLevel ?? 'warn';
+  if (!LOG_LEVELS.includes(logLevel)) refuse(`logLevel is one of ${LOG_LEVELS.join(', ')}`);
+  if (typeof options.dataDir !== 'string' || options.dataDir === '') refuse('dataDir is a folder');
+  const count = (name: keyof HostOptions, fallback: number, min: number, max: number): number => {
+    const value = (options[name] ?? fallback) as number;
+    if (!Number.isInteger(value) || value < min || value > max)
+      refuse(`${name} is a whole number from ${min} to ${max}`);
+    return value;
+  };
+  const agents = typeof options.agents === 'string' ? [options.agents] : options.agents;
+  if (!Array.isArray(agents) || agents.length === 0) refuse('agents names at least one file or folder');
+  return {
+    agents: agentFiles(agents),
+    dataDir: resolve(options.dataDir),
+    threads: count('threads', Math.min(availableParallelism(), THREADS_MAX_THREADS), 1, THREADS_MAX_THREADS),
+    maxRunningAgents: count('maxRunningAgents', RUNNING_DEFAULT_AGENTS, 1, TABLE_MAX_ROWS),
+    maxIdleAgents: count('maxIdleAgents', IDLE_DEFAULT_AGENTS, 0, TABLE_MAX_ROWS),
+    drainMs: count('drainMs', DRAIN_DEFAULT_MS, 0, MS_MAX),
+    flushDeadlineMs: count('flushDeadlineMs', FLUSH_DEADLINE_DEFAULT_MS, 0, MS_MAX),
+    restoreSessions: count('restoreSessions', RESTORE_DEFAULT_SESSIONS, 0, TABLE_MAX_ROWS),
+    niceIncrement: count('niceIncrement', 19, 0, 19),
+    threadHeapMb: options.threadHeapMb == null ? null : count('threadHeapMb', 0, 16, 1024 * 1024),
+    log: options.log ?? createLog(logLevel),
+    clock: options.clock ?? systemClock,
+  };
+}
+
+const MS_MAX = 24 * 60 * 60 * 1000;
+const MODULE = /\.m?js$/;
+
+/**
+ * The module files that files and folders stand for, in a stable order, each once.
+ * @throws CabanaError AGENT_MODULE_INVALID: one cannot be read, or has none
+ */
+export function agentFiles(paths: readonly string[]): string[] {
+  const files = new Set<string>();
+  for (const path of paths) {
+    const found = modulesAt(resolve(path));
+    if (found.length === 0) {
+      throw new CabanaError(
+        'AGENT_MODULE_INVALID',
+        `no agents in ${path}: no .js or .mjs file, no agent.js one folder below`,
+      );
+    }
+    for (const file of found) files.add(file);
+  }
+  return [...files];
+}
+
+function modulesAt(path: string): string[] {
+  try {
+    if (!statSync(path).isDirectory()) return [path];
+    const entries = readdirSync(path, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1));
+    return entries.flatMap((entry) => {
+      const full = join(path, entry.name);
+      // By what it is, not by what the entry says: a folder of agents may hold links to them.
+      if (!statSync(full).isDirectory()) return MODULE.test(entry.name) ? [full] : [];
+      return readdirSync(full)
+        .filter((name) => name === 'agent.js' || name === 'agent.mjs')
+        .map((name) => join(full, name));
+    });
+  } catch (error) {
+    throw new CabanaError('AGENT_MODULE_INVALID', `cannot read the agents at ${path}: ${messageOf(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+function refuse(what: string): never {
+  throw new CabanaError('CONFIG_INVALID', what);
+}

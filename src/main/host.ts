@@ -1,0 +1,383 @@
+// The composition root: makes the parts of a host, wires them, and starts them in order.
+
+import type { AgentThreadNote } from '../protocol/control.js';
+import { CabanaError } from '../protocol/errors.js';
+import {
+  EVICT_INTERVAL_MS,
+  MESSAGES_LIMIT_DEFAULT_ROWS,
+  RESUME_MAX_ATTEMPTS,
+  STALE_SWEEP_INTERVAL_MS,
+} from '../protocol/limits.js';
+import { assertRunId, assertSessionId } from '../protocol/ids.js';
+import type { AgentProfile, NewSession, RunInfo } from '../protocol/session.js';
+import { StatusTable } from '../protocol/status-table.js';
+import type { Timer } from './clock.js';
+import { checkOptions, type HostConfig, type HostOptions } from './config.js';
+import { StoreThread } from './pool/store-thread.js';
+import { ThreadGroup } from './pool/thread-group.js';
+import { Admission } from './registry/admission.js';
+import { Directory } from './registry/directory.js';
+import { Dispatcher } from './registry/dispatcher.js';
+import { Intake, type SendOptions } from './registry/intake.js';
+import { Lifecycle } from './registry/lifecycle.js';
+import { Listing } from './registry/listing.js';
+import { Passivator } from './registry/passivator.js';
+import { toRunInfo, type Run } from './registry/run.js';
+import { RunTable } from './registry/run-table.js';
+import { SessionRegistry } from './registry/session-registry.js';
+import { Subscriptions, entryEvent, type EventStream, type SessionEvent } from './registry/subscriptions.js';
+import { shutDown, type DrainProgress, type ShutdownReport } from './shutdown.js';
+
+/** A run that was sent. */
+export interface RunHandle {
+  readonly runId: string;
+  /** Resolves when the run's input is on disk; rejects with a CabanaError if the run was refused. */
+  readonly accepted: Promise<RunInfo>;
+  /** What the run yields and emits, until its end. Taken in the turn of send(), it misses nothing. */
+  readonly events: AsyncIterableIterator<SessionEvent>;
+  /** Resolves with the outcome, whichever it is, when that is on disk; rejects only if the run never came to be. */
+  readonly result: Promise<RunInfo>;
+}
+
+export interface MessagePage {
+  /** Oldest first. Each entry's own fields beside seq and created_at. */
+  messages: Record<string, unknown>[];
+  hasMore: boolean;
+}
+
+/**
+ * Starts a host: opens the data folder, starts the threads, settles what an earlier process left behind.
+ * @throws CabanaError CONFIG_INVALID, AGENT_MODULE_INVALID, DATA_DIR_IN_USE, DATA_DIR_INVALID, STORE_SCHEMA; nothing is
+ * left running then
+ */
+export async function createHost(options: HostOptions): Promise<Host> {
+  const config = checkOptions(options);
+  const host = new Host(config);
+  await host.start();
+  return host;
+}
+
+export class Host {
+  readonly config: HostConfig;
+  readonly table = new StatusTable();
+  readonly #directory: Directory;
+  readonly #profiles = new Map<string, AgentProfile>();
+  readonly #timers: Timer[] = [];
+  /** Sweeps and restores that nobody else awaits. */
+  readonly #background = new Set<Promise<unknown>>();
+  readonly #subscriptions: Subscriptions;
+  #store!: StoreThread;
+  #threads!: ThreadGroup;
+  #lifecycle!: Lifecycle;
+  #dispatcher!: Dispatcher;
+  #intake!: Intake;
+  #registry!: SessionRegistry;
+  #closing: Promise<ShutdownReport> | null = null;
+  #fatal: CabanaError | null = null;
+  /** Called when the storage has failed for good: nothing more is acknowledged. */
+  onFatal: (error: CabanaError) => void = () => undefined;
+
+  constructor(config: HostConfig) {
+    this.config = config;
+    this.#directory = new Directory(this.table, config.clock);
+    this.#subscriptions = new Subscriptions({ onWatchers: (id, watchers) => this.#watch(id, watchers) });
+  }
+
+  /** See createHost. */
+  async start(): Promise<void> {
+    const { config, table } = this;
+    this.#store = await StoreThread.open(config.dataDir, table.buffer, {
+      onEnded: (note) => this.#dispatcher.ended(note.runs),
+      onEntries: (note) => this.#subscriptions.publishEntries(note.sessionId, note.rows),
+      onFatal: (error) => this.#storeFailed(error),
+    });
+    try {
+      this.#compose();
+      await this.#startThreads();
+    } catch (error) {
+      await this.#store.close();
+      throw error;
+    }
+    const { pending, interrupted } = await this.#store.calls.recover({
+      resumeProfiles: [...this.#profiles.values()].filter((p) => p.onInterrupted === 'resume').map((p) => p.profile),
+      maxAttempts: RESUME_MAX_ATTEMPTS,
+      at: config.clock.now(),
+    });
+    if (interrupted > 0) config.log.warn({ interrupted }, 'runs were cut off by the end of an earlier process');
+    this.#intake.adopt(pending);
+    this.#startTimers();
+    if (config.restoreSessions > 0) this.#track(this.#registry.restoreFromDisk({ n: config.restoreSessions }));
+  }
+
+  #compose(): void {
+    const { config, table } = this;
+    const { clock, log, maxIdleAgents } = config;
+    const store = this.#store.calls;
+    const directory = this.#directory;
+    const subscriptions = this.#subscriptions;
+    const profiles = this.#profiles;
+    const threads = (): ThreadGroup['threads'] => this.#threads.threads;
+    const runs = new RunTable();
+    const lifecycle = new Lifecycle({ directory, table, store, threads, subscriptions, clock, log });
+    const admission = new Admission(config.maxRunningAgents, threads);
+    const dispatcher = new Dispatcher({
+      directory,
+      lifecycle,
+      runs,
+      admission,
+      subscriptions,
+      store,
+      table,
+      profiles,
+      clock,
+      log,
+    });
+    const intake = new Intake({ directory, dispatcher, runs, store, clock });
+    const passivator = new Passivator({ directory, lifecycle, clock, maxIdleAgents });
+    const listing = new Listing(store, directory, table);
+    this.#lifecycle = lifecycle;
+    this.#dispatcher = dispatcher;
+    this.#intake = intake;
+    this.#registry = new SessionRegistry({
+      directory,
+      lifecycle,
+      intake,
+      dispatcher,
+      admission,
+      passivator,
+      listing,
+      store,
+      table,
+      profiles,
+      clock,
+      log,
+      maxIdleAgents,
+    });
+  }
+
+  async #startThreads(): Promise<void> {
+    const { config, table } = this;
+    const { group, profiles } = await ThreadGroup.start({
+      count: config.threads,
+      table: table.buffer,
+      agents: config.agents,
+      niceIncrement: config.niceIncrement,
+      heapMb: config.threadHeapMb,
+      clock: config.clock,
+      log: config.log,
+      attach: (thread) => this.#store.attach(thread),
+      detach: (no) => this.#store.calls.detach(no),
+      onNote: (note) => this.#hear(note),
+      onDeath: (thread) => this.#lifecycle.threadDied(thread),
+      onReplaced: () => this.#dispatcher.fill(),
+    });
+    this.#threads = group;
+    for (const profile of profiles) this.#profiles.set(profile.profile, profile);
+  }
+
+  #startTimers(): void {
+    const { clock } = this.config;
+    this.#timers.push(clock.every(EVICT_INTERVAL_MS, () => this.#track(this.#registry.evictExcessIdle())));
+    this.#timers.push(clock.every(STALE_SWEEP_INTERVAL_MS, () => this.#track(this.#registry.cleanupStale())));
+  }
+
+  /** What an agent thread says without being asked. */
+  #hear(note: AgentThreadNote): void {
+    const session = this.#directory.get(note.sessionId);
+    switch (note.kind) {
+      case 'events':
+        return this.#subscriptions.publishEncoded(note.sessionId, note.runId, note.events);
+      case 'report':
+        if (session) Object.assign(session.live, note.stats);
+        return;
+      case 'rename':
+        if (session) session.live.name = note.name;
+        return;
+      case 'log':
+        return this.config.log[note.level]({ sessionId: note.sessionId, ...note.fields }, note.message);
+      default:
+        return note satisfies never;
+    }
+  }
+
+  #watch(sessionId: string, watchers: number): void {
+    const session = this.#directory.get(sessionId);
+    if (session) {
+      session.watchers = watchers;
+      if (session.place) this.table.set('main', session.place.slot, 'watchers', watchers);
+      this.#directory.dropIfUnused(session);
+    }
+    if (watchers <= 1) this.#track(this.#store.calls.watch(sessionId, watchers > 0));
+  }
+
+  #storeFailed(error: CabanaError): void {
+    this.#fatal = error;
+    this.config.log.fatal({ err: error }, 'the storage failed; nothing more is acknowledged');
+    this.onFatal(error);
+  }
+
+  /** A background task that nobody awaits: its failure is logged, and close() waits for it. */
+  #track(task: Promise<unknown>): void {
+    const tracked = task
+      .catch((error: unknown) => {
+        if (!this.#closing) this.config.log.error({ err: error }, 'a background task failed');
+      })
+      .finally(() => this.#background.delete(tracked));
+    this.#background.add(tracked);
+  }
+
+  // --- the library's face
+
+  get registry(): SessionRegistry {
+    return this.#registry;
+  }
+
+  /** The agents of this host, by profile. */
+  get profiles(): ReadonlyMap<string, AgentProfile> {
+    return this.#profiles;
+  }
+
+  /** Set when the storage has failed for good. */
+  get fatal(): CabanaError | null {
+    return this.#fatal;
+  }
+
+  /** False from the moment a shutdown begins. */
+  get ready(): boolean {
+    return this.#closing === null && this.#fatal === null;
+  }
+
+  /** Creates a session; see SessionRegistry.create. @returns its id */
+  create(fields: NewSession): Promise<string> {
+    return this.#registry.create(fields);
+  }
+
+  /**
+   * Sends input to a session: a run, which starts when the session's earlier ones have ended. The session is loaded if
+   * need be. Refusals reject `accepted` and `result`.
+   */
+  send(sessionId: string, input: unknown, options: SendOptions = {}): RunHandle {
+    let run: Run;
+    try {
+      run = this.#intake.send(sessionId, input, options);
+    } catch (error) {
+      return refused(options.runId ?? '', error as Error);
+    }
+    const events = (): EventStream => this.#eventsOf(run);
+    let stream: EventStream | null = null;
+    return {
+      runId: run.id,
+      accepted: run.accepted,
+      result: run.result,
+      get events() {
+        return (stream ??= events());
+      },
+    };
+  }
+
+  #eventsOf(run: Run): EventStream {
+    const stream = this.#subscriptions.subscribe(
+      run.sessionId,
+      (event) =>
+        (event.type === 'event' && event.runId === run.id) || (event.type === 'run' && event.run.id === run.id),
+    );
+    run.result.then(
+      () => stream.close(),
+      () => stream.close(),
+    );
+    return stream;
+  }
+
+  /**
+   * Asks the session's current run, or the run of this id, to stop.
+   * @returns the id of the run that was asked; null: there is none
+   */
+  interrupt(sessionId: string, runId?: string): string | null {
+    assertSessionId(sessionId);
+    return this.#dispatcher.interrupt(sessionId, runId);
+  }
+
+  /** A run, from memory or disk; undefined if there is none. */
+  async run(sessionId: string, runId: string): Promise<RunInfo | undefined> {
+    assertSessionId(sessionId);
+    assertRunId(runId);
+    const active = this.#intake.find(sessionId, runId);
+    if (active) return active.info;
+    const stored = await this.#store.calls.run(sessionId, runId);
+    return stored ? toRunInfo(stored) : undefined;
+  }
+
+  /** The outcome of a run that is not over, when it is; undefined if it is over already, or unknown. */
+  pending(sessionId: string, runId: string): Promise<RunInfo> | undefined {
+    return this.#intake.find(sessionId, runId)?.result;
+  }
+
+  /**
+   * A page of a session's history as UTF-8 JSON, made by the store's thread: `{"messages": [...], "has_more": ...}`.
+   * @param before a seq; the page holds the newest entries below it
+   * @returns undefined if there is no such session
+   */
+  async messagesJson(
+    sessionId: string,
+    { limit = MESSAGES_LIMIT_DEFAULT_ROWS, before }: { limit?: number; before?: number } = {},
+  ): Promise<Uint8Array | undefined> {
+    assertSessionId(sessionId);
+    return (await this.#store.calls.messagesJson(sessionId, { limit, before: before ?? null })) ?? undefined;
+  }
+
+  /** A page of a session's history, oldest first within the page; undefined if there is no such session. */
+  async messages(
+    sessionId: string,
+    options: { limit?: number; before?: number } = {},
+  ): Promise<MessagePage | undefined> {
+    const json = await this.messagesJson(sessionId, options);
+    if (!json) return undefined;
+    const page = JSON.parse(new TextDecoder().decode(json)) as { messages: MessagePage['messages']; has_more: boolean };
+    return { messages: page.messages, hasMore: page.has_more };
+  }
+
+  /** What happens in a session from now on. End it (`return()`, or leave a for-await loop), or the session stays in memory. */
+  subscribe(sessionId: string): EventStream {
+    assertSessionId(sessionId);
+    return this.#subscriptions.subscribe(sessionId);
+  }
+
+  /** Entries from seq `from` on, as subscribers see them; undefined if there is no such session. */
+  async entriesFrom(sessionId: string, from: number, limit: number): Promise<SessionEvent[] | undefined> {
+    const rows = await this.#store.calls.entries(sessionId, from, limit);
+    return rows?.map(entryEvent);
+  }
+
+  /**
+   * Shuts down: no new work, runs may finish for drainMs and are then interrupted, every live agent is flushed, threads
+   * and store are closed. Calling it again returns the same promise.
+   */
+  close(progress?: DrainProgress): Promise<ShutdownReport> {
+    this.#closing ??= shutDown(
+      {
+        config: this.config,
+        registry: this.#registry,
+        directory: this.#directory,
+        dispatcher: this.#dispatcher,
+        lifecycle: this.#lifecycle,
+        threads: this.#threads,
+        store: this.#store,
+        subscriptions: this.#subscriptions,
+        stopTimers: () => this.#timers.forEach((timer) => timer.cancel()),
+        background: this.#background,
+        fatal: () => this.#fatal,
+      },
+      progress,
+    );
+    return this.#closing;
+  }
+}
+
+function refused(runId: string, error: Error): RunHandle {
+  const rejected = Promise.reject<RunInfo>(error);
+  // Whoever awaits it sees the rejection; a caller who only wanted the other promise need not.
+  rejected.catch(() => undefined);
+  return { runId, accepted: rejected, result: rejected, events: emptyEvents() };
+}
+
+async function* emptyEvents(): AsyncGenerator<SessionEvent, undefined> {}

@@ -1,0 +1,22 @@
+// The package's public face. Nothing inside imports it.
+
+export { createHost, type Host, type MessagePage, type RunHandle } from './host.js';
+export type { HostOptions } from './config.js';
+export type { ShutdownReport, DrainProgress } from './shutdown.js';
+export type { SendOptions } from './registry/intake.js';
+export type { WhenBusy } from './registry/run.js';
+export type { EventStream, SessionEvent } from './registry/subscriptions.js';
+export type { LiveAgent, SessionEntry, SessionRegistry, SessionSummary } from './registry/session-registry.js';
+export type { SessionPage } from './registry/listing.js';
+export type { Clock, Timer } from './clock.js';
+export { CabanaError, ERROR_CODES, type ErrorCode } from '../protocol/errors.js';
+export type {
+  JournalEntry,
+  ListQuery,
+  NewSession,
+  RunInfo,
+  RunState,
+  SessionRow,
+  SessionSource,
+  SessionStatus,
+} from '../protocol/session.js';

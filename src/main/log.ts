@@ -1,0 +1,12 @@
+// The host's log: pino, to stderr; stdout belongs to the command line's own lines.
+
+import { pino, type Logger } from 'pino';
+
+export type Log = Logger;
+export const LOG_LEVELS = ['silent', 'fatal', 'error', 'warn', 'info', 'debug', 'trace'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+export function createLog(level: LogLevel): Log {
+  // Synchronous: what is said right before the process exits must not be lost.
+  return pino({ level, base: { pid: process.pid } }, pino.destination({ dest: 2, sync: true }));
+}

@@ -1,0 +1,97 @@
+// One incarnation of an agent thread: its calls, its life, and what main has put there.
+
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import { remote, type Remote } from '../../protocol/calls.js';
+import { AGENT_THREAD_CALLS, type AgentThreadCalls, type AgentThreadNote } from '../../protocol/control.js';
+import { BatchEndpoint } from '../../protocol/endpoint.js';
+import { CabanaError, messageOf, type ErrorCode } from '../../protocol/errors.js';
+import { newCreditCounter } from '../../protocol/journal.js';
+import { startThread, type Thread } from './worker-pool.js';
+
+export interface AgentThreadOptions {
+  /** The thread's number: its block in the status table. A replacement has the same. */
+  no: number;
+  table: SharedArrayBuffer;
+  agents: readonly string[];
+  niceIncrement: number;
+  heapMb: number | null;
+  onNote: (note: AgentThreadNote) => void;
+}
+
+const ENTRY = new URL('../../worker/serve.js', import.meta.url);
+
+export class AgentThread {
+  readonly no: number;
+  readonly calls: Remote<AgentThreadCalls>;
+  /** The store's end of this thread's journal, and its counter: to be attached to the store. */
+  readonly journal: { port: MessagePort; credit: SharedArrayBuffer };
+  /** Resolves with the reason when the thread is gone, whatever ended it; null: it was shut down. */
+  readonly death: Promise<CabanaError | null>;
+  /** Resolves when the thread cannot execute anything any more; `alive` is false from the moment it is given up. */
+  readonly exited: Promise<void>;
+  #alive = true;
+  readonly #thread: Thread;
+  readonly #endpoint: BatchEndpoint;
+
+  /** Whether a cpu run has the thread to itself now. Placement reads it; the dispatcher sets it. */
+  cpuBusy = false;
+  /** Sessions whose agent is here, or on its way here. */
+  sessions = 0;
+
+  constructor(options: AgentThreadOptions) {
+    this.no = options.no;
+    const control = new MessageChannel();
+    const journal = new MessageChannel();
+    this.journal = { port: journal.port2, credit: newCreditCounter() };
+    this.#endpoint = new BatchEndpoint(control.port1);
+    this.#endpoint.onNote((note) => options.onNote(note as AgentThreadNote));
+    this.calls = remote<AgentThreadCalls>(AGENT_THREAD_CALLS, this.#endpoint);
+    const task = {
+      thread: options.no,
+      control: control.port2,
+      journal: journal.port1,
+      credit: this.journal.credit,
+      table: options.table,
+      agents: options.agents,
+    };
+    this.#thread = startThread({
+      entry: ENTRY,
+      task,
+      transfers: [control.port2, journal.port1],
+      niceIncrement: options.niceIncrement,
+      heapMb: options.heapMb,
+    });
+    this.exited = this.#thread.ended.then(
+      () => undefined,
+      () => this.#thread.terminate(),
+    );
+    this.death = this.#thread.ended.then(
+      () => this.#gone(null),
+      (error: unknown) => this.#gone(deathOf(options.no, error)),
+    );
+  }
+
+  get alive(): boolean {
+    return this.#alive;
+  }
+
+  /** Ends the thread at once; pending calls are answered with THREAD_DIED. */
+  async terminate(): Promise<void> {
+    this.#gone(new CabanaError('THREAD_DIED', `thread ${this.no} was given up`));
+    await this.#thread.terminate();
+  }
+
+  #gone(reason: CabanaError | null): CabanaError | null {
+    this.#alive = false;
+    const why = reason ? reason.message : `thread ${this.no} was shut down`;
+    this.#endpoint.settle(new CabanaError('THREAD_DIED', why, { cause: reason }));
+    return reason;
+  }
+}
+
+/** Why the thread died, as a code: its runs end with it. */
+function deathOf(no: number, error: unknown): CabanaError {
+  const code: ErrorCode =
+    (error as { code?: unknown }).code === 'ERR_WORKER_OUT_OF_MEMORY' ? 'AGENT_OUT_OF_MEMORY' : 'AGENT_CRASHED';
+  return new CabanaError(code, `thread ${no} died: ${messageOf(error)}`, { cause: error });
+}

@@ -1,0 +1,74 @@
+// Where a session's next run goes: pure decisions over what main knows of threads and sessions.
+
+/** What placement needs to know of a thread. */
+export interface ThreadLoad {
+  readonly alive: boolean;
+  readonly cpuBusy: boolean;
+  readonly sessions: number;
+}
+
+/** What placement needs to know of a session whose run is due. */
+export interface Due<T extends ThreadLoad> {
+  /** The thread where its agent lives; null: nowhere yet. */
+  home: T | null;
+  load: 'cpu' | 'io';
+  /** Whether another thread could take over at once: everything since the last snapshot is in it. */
+  movable: boolean;
+}
+
+/** The least busy live thread: one without a cpu run before one with, then the one with the fewest sessions. */
+export function leastBusy<T extends ThreadLoad>(threads: readonly T[]): T | null {
+  let best: T | null = null;
+  for (const thread of threads) {
+    if (!thread.alive) continue;
+    if (!best || (best.cpuBusy && !thread.cpuBusy)) best = thread;
+    else if (best.cpuBusy === thread.cpuBusy && thread.sessions < best.sessions) best = thread;
+  }
+  return best;
+}
+
+/**
+ * The thread on which a due run may start now; null: it has to wait.
+ * A session stays at home while that costs nothing. Its home being busy while another thread is free, it moves, if it can.
+ */
+export function placeRun<T extends ThreadLoad>(due: Due<T>, threads: readonly T[]): T | null {
+  const home = due.home?.alive ? due.home : null;
+  if (due.load === 'io') return home ?? leastBusy(threads);
+  if (home && !home.cpuBusy) return home;
+  if (home && !due.movable) return null;
+  const best = leastBusy(threads);
+  return best && !best.cpuBusy ? best : null;
+}
+
+/** How far past the head of the line a session is looked for that need not move. */
+export const AFFINITY_WINDOW = 32;
+/** How often the head of the line may be passed over for such a session. */
+export const AFFINITY_MAX_SKIPS = 8;
+
+/**
+ * Picks from a line of due sessions, oldest first, one that may start now, and where. A session that would have to move
+ * is passed over a bounded number of times for a younger one that is at home on a free thread: under load, moving
+ * everything would cost more than the order is worth.
+ */
+export function pickDue<T extends ThreadLoad, D extends Due<T> & { skips: number }>(
+  line: Iterable<D>,
+  threads: readonly T[],
+): { due: D; thread: T } | null {
+  let mover: { due: D; thread: T } | null = null;
+  let looked = 0;
+  for (const due of line) {
+    if (mover && looked++ >= AFFINITY_WINDOW) break;
+    const thread = placeRun(due, threads);
+    if (!thread) continue;
+    const stays = due.home === null || due.home === thread || !due.home.alive;
+    if (stays) {
+      if (mover) mover.due.skips++;
+      return { due, thread };
+    }
+    if (!mover) {
+      mover = { due, thread };
+      if (due.skips >= AFFINITY_MAX_SKIPS) break;
+    }
+  }
+  return mover;
+}

@@ -1,0 +1,359 @@
+// Runs from the moment they are due to their outcome: started in order, ended once. (How they come in: intake.ts.)
+//
+//   intake -> line (admission) -> start (under the session's lock) -> run (thread)
+//          -> report (thread) and outcome (store): over when both are in
+//
+// The outcome reaches main from the store alone, when it is on disk. Whoever ends a run, the store decides: it lets a
+// run enter one terminal state, once.
+
+import type { Remote } from '../../protocol/calls.js';
+import { encodeEntry } from '../../protocol/codec.js';
+import type { StoreCalls, StoredRun } from '../../protocol/control.js';
+import { CabanaError, isErrorCode, messageOf, type ErrorCode } from '../../protocol/errors.js';
+import { INTERRUPT_REASONS, type InterruptReason } from '../../protocol/interrupt.js';
+import { RUN_START_MAX_ATTEMPTS } from '../../protocol/limits.js';
+import { outcomeEntry } from '../../protocol/outcome.js';
+import type { AgentProfile, RunState } from '../../protocol/session.js';
+import type { StatusTable } from '../../protocol/status-table.js';
+import type { Clock } from '../clock.js';
+import type { Log } from '../log.js';
+import type { Admission, Admitted } from './admission.js';
+import type { Directory } from './directory.js';
+import type { Lifecycle } from './lifecycle.js';
+import type { Run } from './run.js';
+import type { RunTable } from './run-table.js';
+import type { Session } from './session.js';
+import type { Subscriptions } from './subscriptions.js';
+
+export interface DispatcherParts {
+  directory: Directory;
+  lifecycle: Lifecycle;
+  runs: RunTable;
+  admission: Admission;
+  subscriptions: Subscriptions;
+  store: Remote<StoreCalls>;
+  table: StatusTable;
+  profiles: ReadonlyMap<string, AgentProfile>;
+  clock: Clock;
+  log: Log;
+}
+
+type Ending = { state: Extract<RunState, 'failed' | 'interrupted'>; error: string; code: ErrorCode };
+
+export class Dispatcher {
+  readonly #parts: DispatcherParts;
+  readonly #runs: RunTable;
+  /** Work that quiet() waits for. */
+  readonly #tasks = new Set<Promise<void>>();
+  #draining = false;
+
+  constructor(parts: DispatcherParts) {
+    this.#parts = parts;
+    this.#runs = parts.runs;
+  }
+
+  /** Once this is true nothing new comes in, and nothing that waits is started. */
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  // --- starting
+
+  /** Puts the session in line if its next run is due, and starts whatever may start. */
+  pump(session: Session): void {
+    if (this.#draining || session.deleted) return;
+    if (!session.current && session.queued > 0 && session.mailbox.head!.isAccepted) {
+      const profile = this.#parts.profiles.get(session.profile ?? '');
+      this.#parts.admission.enqueue(session, profile?.load ?? 'cpu');
+    }
+    this.fill();
+  }
+
+  /** Starts what may start: after a run, or when a thread is there again. */
+  fill(): void {
+    if (this.#draining) return;
+    for (let admitted = this.#parts.admission.next(); admitted; admitted = this.#parts.admission.next()) {
+      this.track(this.#serve(admitted));
+    }
+  }
+
+  /** Takes one run of an admitted session from its start to its end. */
+  async #serve(admitted: Admitted): Promise<void> {
+    const { session } = admitted;
+    // While it stood in line its oldest run may have been interrupted, and the next one not be accepted yet.
+    const run = session.mailbox.head?.isAccepted ? session.mailbox.shift() : undefined;
+    if (run) {
+      // In the turn in which it leaves the mailbox, so that it is always in one of the two.
+      session.current = run;
+      if (await this.#tryToStart(admitted, run)) await this.#await(admitted, run);
+      if (session.current === run) session.current = null;
+    }
+    this.#parts.admission.release(admitted);
+    this.pump(session);
+    this.#parts.directory.dropIfUnused(session);
+  }
+
+  async #tryToStart(admitted: Admitted, run: Run): Promise<boolean> {
+    const { session } = admitted;
+    try {
+      const started = await session.lock(() => this.#start(admitted, run));
+      if (!started && !session.deleted && this.#runs.has(run)) session.mailbox.unshift(run);
+      return started;
+    } catch (error) {
+      await this.#failedToStart(session, run, error);
+      return false;
+    }
+  }
+
+  /** Under the lock: the session is live on the admitted thread and running, or false. */
+  async #start(admitted: Admitted, run: Run): Promise<boolean> {
+    const { session } = admitted;
+    const { lifecycle, admission, table, directory, clock } = this.#parts;
+    if (session.deleted || this.#draining) return false;
+    if (run.interruptReason) {
+      // Asked to stop before it began: it never does.
+      await this.endUnstarted(session, run, endingOf(run.interruptReason));
+      return false;
+    }
+    if (session.isLive && session.place!.thread !== admitted.thread) {
+      const home = session.place!.thread;
+      if (admitted.load === 'io' || !home.cpuBusy) admission.moveTo(admitted, home);
+      else if (!session.clean) return false;
+      else await lifecycle.relocate(session, admitted.thread);
+    }
+    if (!session.isLive && !(await lifecycle.bringUp(session, admitted.thread))) {
+      throw new CabanaError('SESSION_NOT_FOUND', `there is no session ${session.id}`);
+    }
+    directory.busy(session);
+    session.clean = false;
+    session.lastRunFailed = false;
+    session.live.error = null;
+    session.live.errorCode = null;
+    session.moveTo('running');
+    const { slot } = session.place!;
+    table.set('main', slot, 'runNo', run.no);
+    run.start(clock.now());
+    if (run.interruptReason) this.#signal(session, run);
+    this.#parts.subscriptions.publish(session.id, { type: 'run', run: run.info });
+    return true;
+  }
+
+  async #await(admitted: Admitted, run: Run): Promise<void> {
+    const { session, thread } = admitted;
+    const input = this.#runs.takeInput(run);
+    try {
+      const report = await thread.calls.run({
+        sessionId: session.id,
+        runNo: run.no,
+        runId: run.id,
+        input,
+        inputSeq: run.inputSeq,
+        resumed: run.resumed,
+      });
+      this.#ranToItsEnd(session, report.saved);
+      if (run.reported()) this.#conclude(session, run);
+    } catch (error) {
+      await this.#threadFailed(admitted, run, error);
+    }
+  }
+
+  #ranToItsEnd(session: Session, saved: boolean): void {
+    if (session.deleted) return;
+    session.clean = saved;
+    this.#parts.table.set('main', session.place!.slot, 'runNo', 0);
+    session.moveTo('idle');
+    this.#parts.directory.touch(session);
+  }
+
+  /** The thread died, or could not execute the run: the store has the last word on what became of it. */
+  async #threadFailed(admitted: Admitted, run: Run, error: unknown): Promise<void> {
+    const { session, thread } = admitted;
+    const death = await this.#deathOf(thread, error);
+    await session.lock(async () => {
+      if (session.deleted) return;
+      const ending: Ending = this.#draining
+        ? endingOf('draining')
+        : { state: 'failed', error: messageOf(death), code: codeOf(death) };
+      await this.endUnstarted(session, run, ending);
+      if (thread.alive) this.#ranToItsEnd(session, false);
+      else await this.#parts.lifecycle.failed(session, messageOf(death));
+    });
+  }
+
+  async #deathOf(thread: Admitted['thread'], error: unknown): Promise<unknown> {
+    if (thread.alive || codeOf(error) !== 'THREAD_DIED') return error;
+    return (await thread.death) ?? error;
+  }
+
+  /** The session could not be brought up, or moved: the run fails, unless it was only its thread that died. */
+  async #failedToStart(session: Session, run: Run, error: unknown): Promise<void> {
+    if (session.deleted) return;
+    if (codeOf(error) === 'THREAD_DIED' && ++run.startFailures < RUN_START_MAX_ATTEMPTS) {
+      session.mailbox.unshift(run);
+      return;
+    }
+    this.#parts.log.error({ err: error, sessionId: session.id, runId: run.id }, 'a run could not start');
+    await this.endUnstarted(session, run, { state: 'failed', error: messageOf(error), code: codeOf(error) });
+  }
+
+  // --- ending
+
+  /** Ends a run that no thread will end. */
+  async endUnstarted(session: Session, run: Run, ending: Ending): Promise<void> {
+    try {
+      this.over(session, run, await this.#endInStore(run, ending));
+    } catch (error) {
+      // A full disk: the run stays open there and is settled at the next start. Here it is over all the same.
+      this.#parts.log.error({ err: error, sessionId: session.id, runId: run.id }, 'an outcome could not be stored');
+      this.#runs.forget(session, run);
+      run.leave(error as Error);
+    }
+  }
+
+  async #endInStore(run: Run, ending: Ending): Promise<StoredRun> {
+    const entry = encodeEntry(outcomeEntry(run.id, ending));
+    const at = this.#parts.clock.now();
+    return this.#parts.store.endRun({ sessionId: run.sessionId, runId: run.id, ...ending, entry, at });
+  }
+
+  /** The store has told that these outcomes are on disk. */
+  ended(runs: readonly StoredRun[]): void {
+    for (const stored of runs) {
+      const run = this.#runs.get(stored.sessionId, stored.runId);
+      if (!run) continue;
+      if (run.stored(stored)) this.#conclude(this.#parts.directory.get(stored.sessionId), run);
+    }
+  }
+
+  /** Ends a run of which nothing more will be heard. */
+  over(session: Session, run: Run, stored: StoredRun): void {
+    run.end(stored);
+    this.#conclude(session, run);
+  }
+
+  /** The run is over, on disk and told to whoever waited for it. */
+  #conclude(session: Session | undefined, run: Run): void {
+    this.#runs.forget(session, run);
+    const { info } = run;
+    // It may have left memory while its outcome was on the way to the disk.
+    if (session) session.updatedAt = this.#parts.clock.now();
+    // A later run of the session may be running already; then this one's failure is not its status any more.
+    if (session && !session.isRunning && info.state === 'failed') {
+      session.lastRunFailed = true;
+      session.live.error = info.error;
+      session.live.errorCode = info.code;
+    }
+    this.#parts.subscriptions.publish(run.sessionId, { type: 'run', run: info });
+  }
+
+  // --- interrupting
+
+  /**
+   * Asks the current run (or the run of this id, which may still be waiting) to stop.
+   * @returns the id of the run that was asked; null: there is none
+   */
+  interrupt(sessionId: string, runId?: string, reason: InterruptReason = 'request'): string | null {
+    const session = this.#parts.directory.get(sessionId);
+    if (!session) return null;
+    if (session.current && (runId === undefined || session.current.id === runId)) {
+      return this.interruptCurrent(session, reason);
+    }
+    const waiting = runId === undefined ? undefined : session.mailbox.find(runId);
+    if (!waiting?.isAccepted || !session.mailbox.remove(waiting)) return null;
+    this.track(this.endUnstarted(session, waiting, endingOf(reason)));
+    return waiting.id;
+  }
+
+  interruptCurrent(session: Session, reason: InterruptReason): string | null {
+    const run = session.current;
+    if (!run) return null;
+    run.interruptReason ??= reason;
+    if (session.isRunning) this.#signal(session, run);
+    return run.id;
+  }
+
+  /** By the table, for code that never yields; and by a message, for code that waits. */
+  #signal(session: Session, run: Run): void {
+    const { table } = this.#parts;
+    const place = session.place;
+    if (!place || !run.interruptReason) return;
+    // The reason first: whoever sees the number must find its reason.
+    table.set('main', place.slot, 'interruptReason', INTERRUPT_REASONS[run.interruptReason].number);
+    table.set('main', place.slot, 'interruptRunNo', run.no);
+    if (session.state === 'running') session.moveTo('interrupting');
+    this.track(
+      place.thread.calls.interrupt(session.id, run.no, run.interruptReason).catch((error: unknown) => {
+        // A dead thread needs no interrupt.
+        if (codeOf(error) !== 'THREAD_DIED') throw error;
+      }),
+    );
+  }
+
+  /** In the turn in which a deleted session leaves the registry: all its runs are over. */
+  sessionDeleted(session: Session): void {
+    this.#parts.admission.withdraw(session);
+    const runs = [...(session.current ? [session.current] : []), ...session.mailbox.drain()];
+    for (const run of runs) {
+      if (run.isAccepted) this.over(session, run, endedAs(storedOf(run), DELETED));
+    }
+  }
+
+  // --- draining
+
+  /** No new work from now on, and nothing that waits is started. */
+  drain(): void {
+    this.#draining = true;
+  }
+
+  /** Sessions with a run in progress. */
+  running(): Session[] {
+    return [...this.#parts.directory.all()].filter((session) => session.current !== null);
+  }
+
+  /** Resolves when nothing runs. */
+  async quiet(): Promise<void> {
+    while (this.#tasks.size > 0) await Promise.allSettled(this.#tasks);
+  }
+
+  /** What still waits is on disk and starts with the next host. */
+  leaveAll(): void {
+    const left = new CabanaError('HOST_CLOSED', 'the host was closed; the run is on disk and starts with the next one');
+    for (const run of this.#runs.clear()) run.leave(left);
+  }
+
+  /** Nobody awaits these one by one, so a failure of one is a bug and must be seen. */
+  track(task: Promise<void>): void {
+    const tracked = task
+      .catch((error: unknown) => {
+        // A host that is being closed settles pending calls with these.
+        if (this.#draining && ['THREAD_DIED', 'STORE_UNAVAILABLE', 'STORE_IO'].includes(codeOf(error))) return;
+        this.#parts.log.error({ err: error }, 'dispatching failed');
+      })
+      .finally(() => this.#tasks.delete(tracked));
+    this.#tasks.add(tracked);
+  }
+}
+
+export const DELETED: Ending = endingOf('deleted');
+
+function endingOf(reason: InterruptReason): Ending {
+  const { message, code } = INTERRUPT_REASONS[reason];
+  return { state: 'interrupted', error: message, code };
+}
+
+export function endedAs(run: StoredRun, ending: Ending): StoredRun {
+  return { ...run, ...ending, output: null, endedAt: Date.now() };
+}
+
+/** A run of a deleted session as the store had it; the store has nothing of it any more. */
+function storedOf(run: Run): StoredRun {
+  const { sessionId, id, inputSeq } = run;
+  const startedAt = run.info.startedAt === null ? null : Date.parse(run.info.startedAt);
+  const blank = { output: null, error: null, code: null, endedAt: null, attempts: 0 };
+  return { sessionId, runId: id, inputSeq, state: 'interrupted', startedAt, ...blank };
+}
+
+export function codeOf(error: unknown): ErrorCode {
+  const code = (error as { code?: unknown } | null)?.code;
+  return isErrorCode(code) ? code : 'INTERNAL';
+}

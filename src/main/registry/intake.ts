@@ -1,0 +1,145 @@
+// How runs come in: checked, given their place in the mailbox, accepted when their input is on disk.
+//
+// The place is taken in the turn of send(), before anything is awaited, so that the order of sending is the order of
+// running. What the store then refuses leaves the mailbox again.
+
+import type { Remote } from '../../protocol/calls.js';
+import { encodeValue } from '../../protocol/codec.js';
+import type { StoreCalls, StoredRun } from '../../protocol/control.js';
+import { CabanaError } from '../../protocol/errors.js';
+import { assertRunId, assertSessionId, newRunId } from '../../protocol/ids.js';
+import { inputEntry } from '../../protocol/outcome.js';
+import { isTerminal } from '../../protocol/session.js';
+import type { Clock } from '../clock.js';
+import type { Directory } from './directory.js';
+import { DELETED, endedAs, type Dispatcher } from './dispatcher.js';
+import type { Run, WhenBusy } from './run.js';
+import type { RunTable } from './run-table.js';
+import type { Session } from './session.js';
+
+export interface IntakeParts {
+  directory: Directory;
+  dispatcher: Dispatcher;
+  runs: RunTable;
+  store: Remote<StoreCalls>;
+  clock: Clock;
+}
+
+export interface SendOptions {
+  /** Chosen by the caller, it makes a retry safe: the same id is the same run. */
+  runId?: string;
+  /** What to do while the session has a run. Default 'enqueue'. */
+  whenBusy?: WhenBusy;
+}
+
+export class Intake {
+  readonly #parts: IntakeParts;
+
+  constructor(parts: IntakeParts) {
+    this.#parts = parts;
+  }
+
+  /** @throws CabanaError for what can be told at once; later refusals reject the run's `accepted` */
+  send(sessionId: string, input: unknown, options: SendOptions = {}): Run {
+    assertSessionId(sessionId);
+    const runId = options.runId ?? newRunId();
+    assertRunId(runId);
+    const body = encodeValue(inputEntry(input), 'input');
+    const { runs, directory, dispatcher } = this.#parts;
+    const known = runs.get(sessionId, runId);
+    if (known) return known;
+    this.assertOpen();
+    const session = directory.obtain(sessionId);
+    const run = runs.make(sessionId, runId, body);
+    const refusal = this.#enqueue(session, run, options.whenBusy ?? 'enqueue');
+    if (refusal) dispatcher.track(this.#refuse(session, run, refusal, options.runId !== undefined));
+    else dispatcher.track(this.#accept(session, run, options.whenBusy === 'interrupt'));
+    return run;
+  }
+
+  /** A run that is not over. */
+  find(sessionId: string, runId: string): Run | undefined {
+    return this.#parts.runs.get(sessionId, runId);
+  }
+
+  /** @throws CabanaError HOST_DRAINING */
+  assertOpen(): void {
+    if (!this.#parts.dispatcher.draining) return;
+    throw new CabanaError('HOST_DRAINING', 'the host is shutting down and takes no new work');
+  }
+
+  #enqueue(session: Session, run: Run, whenBusy: WhenBusy): CabanaError | null {
+    if (whenBusy === 'reject' && (session.current || session.queued > 0)) {
+      return new CabanaError('SESSION_BUSY', `session ${session.id} has a run`);
+    }
+    try {
+      session.mailbox.push(run);
+    } catch (error) {
+      if (error instanceof CabanaError) return error;
+      throw error;
+    }
+    this.#parts.runs.add(run);
+    return null;
+  }
+
+  /** A retry of a run that the store knows is answered with that run, however busy the session is. */
+  async #refuse(session: Session, run: Run, refusal: CabanaError, retry: boolean): Promise<void> {
+    try {
+      const known = retry ? await this.#parts.store.run(session.id, run.id) : null;
+      if (known && isTerminal(known.state)) run.end(known);
+      else run.refuse(refusal);
+    } catch (error) {
+      run.refuse(error as Error);
+    }
+    this.#parts.directory.dropIfUnused(session);
+  }
+
+  async #accept(session: Session, run: Run, interrupts: boolean): Promise<void> {
+    const { store, directory, dispatcher, runs, clock } = this.#parts;
+    try {
+      const request = { sessionId: session.id, runId: run.id, input: run.input!, at: clock.now() };
+      const { run: stored, isNew, agentProfile } = await store.accept(request);
+      session.profile ??= agentProfile;
+      if (!isNew) {
+        runs.forget(session, run);
+        known(run, stored);
+      } else if (session.deleted) {
+        // The store took it just before its tombstone: it is over with the session.
+        dispatcher.over(session, run, endedAs(stored, DELETED));
+      } else {
+        run.accept(stored);
+        runs.shedInput(run);
+        if (interrupts) dispatcher.interruptCurrent(session, 'superseded');
+      }
+    } catch (error) {
+      runs.forget(session, run);
+      run.refuse(error as Error);
+    }
+    dispatcher.pump(session);
+    directory.dropIfUnused(session);
+  }
+
+  /** Runs that an earlier process accepted and that have yet to start. */
+  adopt(pending: readonly StoredRun[]): void {
+    const { directory, dispatcher, runs } = this.#parts;
+    const sessions = new Set<Session>();
+    for (const stored of pending) {
+      const session = directory.obtain(stored.sessionId);
+      const run = runs.make(stored.sessionId, stored.runId, null, stored.attempts > 0);
+      run.accept(stored);
+      // There were never more of them than a mailbox holds.
+      session.mailbox.push(run);
+      runs.add(run);
+      sessions.add(session);
+    }
+    for (const session of sessions) dispatcher.pump(session);
+  }
+}
+
+/** A run id that the store knew: the answer is that run. */
+function known(run: Run, stored: StoredRun): void {
+  if (isTerminal(stored.state)) return run.end(stored);
+  // Left open by an outcome that could not be written (a full disk); the next start settles it.
+  run.accept(stored);
+  run.leave(new CabanaError('STORE_FULL', `the outcome of run ${stored.runId} could not be stored`));
+}

@@ -1,0 +1,66 @@
+// The runs that are not over, by session and id; their numbers; and how many bytes of input they hold in memory.
+
+import { QUEUED_INPUT_MAX_BYTES } from '../../protocol/limits.js';
+import { Run } from './run.js';
+import type { Session } from './session.js';
+
+export class RunTable {
+  readonly #runs = new Map<string, Run>();
+  #nextNo = 1;
+  #inputBytes = 0;
+
+  get size(): number {
+    return this.#runs.size;
+  }
+
+  /** A new run with the next number. Not yet in the table. */
+  make(sessionId: string, runId: string, input: Uint8Array | null, resumed = false): Run {
+    const no = this.#nextNo;
+    this.#nextNo = no === 0x7fffffff ? 1 : no + 1;
+    return new Run(sessionId, runId, no, input, resumed);
+  }
+
+  get(sessionId: string, runId: string): Run | undefined {
+    return this.#runs.get(keyOf(sessionId, runId));
+  }
+
+  has(run: Run): boolean {
+    return this.get(run.sessionId, run.id) === run;
+  }
+
+  add(run: Run): void {
+    this.#runs.set(keyOf(run.sessionId, run.id), run);
+    this.#inputBytes += run.input?.byteLength ?? 0;
+  }
+
+  /** Inputs of accepted runs are on disk: beyond a bound memory lets go of them, and the thread reads them there. */
+  shedInput(run: Run): void {
+    if (this.#inputBytes > QUEUED_INPUT_MAX_BYTES) this.takeInput(run);
+  }
+
+  /** The input on its way to the thread; null: it is read from the store. */
+  takeInput(run: Run): Uint8Array | null {
+    const { input } = run;
+    this.#inputBytes -= input?.byteLength ?? 0;
+    run.input = null;
+    return input;
+  }
+
+  /** The run is over, or was refused. */
+  forget(session: Session | undefined, run: Run): void {
+    if (this.has(run)) this.#runs.delete(keyOf(run.sessionId, run.id));
+    if (session && session.queued > 0) session.mailbox.remove(run);
+    this.takeInput(run);
+  }
+
+  /** Takes out all of them. */
+  clear(): Run[] {
+    const runs = [...this.#runs.values()];
+    this.#runs.clear();
+    return runs;
+  }
+}
+
+function keyOf(sessionId: string, runId: string): string {
+  return `${sessionId}\n${runId}`;
+}

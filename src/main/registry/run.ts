@@ -1,0 +1,144 @@
+// One run as main tracks it, from send() to its outcome.
+
+import { decodeValue } from '../../protocol/codec.js';
+import type { StoredRun } from '../../protocol/control.js';
+import type { InterruptReason } from '../../protocol/interrupt.js';
+import { isTerminal, type RunInfo, type RunState } from '../../protocol/session.js';
+
+export type WhenBusy = 'enqueue' | 'reject' | 'interrupt';
+
+/** A promise with its ends outside. A rejection that nobody awaits is not an unhandled one. */
+class Deferred<T> {
+  readonly promise: Promise<T>;
+  resolve!: (value: T) => void;
+  reject!: (error: Error) => void;
+
+  constructor() {
+    this.promise = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+    // Whoever holds the promise sees the rejection; a caller who only wanted the other promise need not.
+    this.promise.catch(() => undefined);
+  }
+}
+
+export class Run {
+  readonly sessionId: string;
+  readonly id: string;
+  /** Host-wide number, never given twice: what an interrupt in the status table names. */
+  readonly no: number;
+  /** The encoded input entry; null when it is read from the store instead. */
+  input: Uint8Array | null;
+  inputSeq = 0;
+  readonly resumed: boolean;
+  /** Asked to stop, and why; also before it has started. */
+  interruptReason: InterruptReason | null = null;
+  /** On disk; it may start. */
+  isAccepted = false;
+  /** How often it was handed to a thread that died before it began. */
+  startFailures = 0;
+  /** The thread has reported its end; the store has told that its outcome is durable. It is over when both have. */
+  #reported = false;
+  #stored: StoredRun | null = null;
+  #startedAt: number | null = null;
+  readonly #accepted = new Deferred<RunInfo>();
+  readonly #result = new Deferred<RunInfo>();
+
+  constructor(sessionId: string, id: string, no: number, input: Uint8Array | null, resumed = false) {
+    this.sessionId = sessionId;
+    this.id = id;
+    this.no = no;
+    this.input = input;
+    this.resumed = resumed;
+  }
+
+  /** Resolves when the input is on disk; rejects when the run was refused. */
+  get accepted(): Promise<RunInfo> {
+    return this.#accepted.promise;
+  }
+
+  /** Resolves with the outcome, whichever it is, when that is on disk; rejects only if the run never came to be. */
+  get result(): Promise<RunInfo> {
+    return this.#result.promise;
+  }
+
+  get info(): RunInfo {
+    if (this.#stored) return toRunInfo(this.#stored);
+    const state: RunState = this.#startedAt === null ? 'queued' : 'running';
+    return {
+      id: this.id,
+      state,
+      output: null,
+      error: null,
+      code: null,
+      startedAt: iso(this.#startedAt),
+      endedAt: null,
+    };
+  }
+
+  accept(run: StoredRun): void {
+    this.isAccepted = true;
+    this.inputSeq = run.inputSeq;
+    this.#accepted.resolve(toRunInfo(run));
+  }
+
+  start(at: number): void {
+    this.#startedAt = at;
+  }
+
+  /** It never came to be. */
+  refuse(error: Error): void {
+    this.#accepted.reject(error);
+    this.#result.reject(error);
+  }
+
+  /** The host closes while the run waits on disk: it starts with the next host. */
+  leave(error: Error): void {
+    this.#result.reject(error);
+  }
+
+  /** The thread has sent everything of this run. True when the run is over with that. */
+  reported(): boolean {
+    this.#reported = true;
+    return this.#settle();
+  }
+
+  /** The outcome is on disk. True when the run is over with that. */
+  stored(run: StoredRun): boolean {
+    this.#stored = run;
+    return this.#settle();
+  }
+
+  /** Ended without its thread, or known from before: nothing more will be reported. */
+  end(run: StoredRun): void {
+    this.#reported = true;
+    this.#stored = run;
+    this.#settle();
+  }
+
+  #settle(): boolean {
+    if (!this.#reported || !this.#stored || !isTerminal(this.#stored.state)) return false;
+    const info = toRunInfo(this.#stored);
+    this.#accepted.resolve(info);
+    this.#result.resolve(info);
+    return true;
+  }
+}
+
+/** @throws CabanaError STORE_CORRUPT */
+export function toRunInfo(run: StoredRun): RunInfo {
+  return {
+    id: run.runId,
+    state: run.state,
+    output: run.output ? decodeValue(run.output) : null,
+    error: run.error,
+    code: run.code,
+    startedAt: iso(run.startedAt),
+    endedAt: iso(run.endedAt),
+  };
+}
+
+function iso(at: number | null): string | null {
+  return at === null ? null : new Date(at).toISOString();
+}

@@ -1,0 +1,349 @@
+// The session registry: every method that the rest of the service, and an embedder, knows sessions by.
+
+import type { Remote } from '../../protocol/calls.js';
+import type { SessionUpdate, StoreCalls } from '../../protocol/control.js';
+import { CabanaError } from '../../protocol/errors.js';
+import { assertSessionId } from '../../protocol/ids.js';
+import { RESTORE_DEFAULT_SESSIONS } from '../../protocol/limits.js';
+import type { SessionState } from '../../protocol/session-state.js';
+import {
+  profileOf,
+  sourceOf,
+  type AgentProfile,
+  type ListQuery,
+  type NewSession,
+  type SessionRow,
+  type SessionSource,
+  type SessionStatus,
+} from '../../protocol/session.js';
+import type { StatusTable } from '../../protocol/status-table.js';
+import type { Clock } from '../clock.js';
+import type { Log } from '../log.js';
+import type { Admission } from './admission.js';
+import type { Directory } from './directory.js';
+import type { Dispatcher } from './dispatcher.js';
+import type { Intake } from './intake.js';
+import type { Lifecycle } from './lifecycle.js';
+import type { Listing, SessionPage } from './listing.js';
+import { checkName, newRecord } from './new-session.js';
+import type { Passivator } from './passivator.js';
+import type { LiveFields, Session } from './session.js';
+
+/** A copy of a session's runtime entry. */
+export interface SessionEntry {
+  sessionId: string;
+  state: SessionState;
+  status: SessionStatus;
+  /** Why it is failed; null otherwise. */
+  reason: string | null;
+  /** Number of the thread where its agent lives. */
+  thread: number | null;
+  epoch: number | null;
+  agentProfile: string | null;
+  /** Runs waiting in its mailbox. */
+  queued: number;
+  runId: string | null;
+  watchers: number;
+  /** ISO 8601. */
+  updatedAt: string;
+  usedAt: string;
+  /** What update() and the agent's report() have set. */
+  fields: LiveFields;
+}
+
+/** The live figures of a session in memory, from the status table. */
+export interface SessionSummary {
+  sessionId: string;
+  status: SessionStatus;
+  state: SessionState;
+  name: string | null;
+  runId: string | null;
+  queued: number;
+  totalTasks: number;
+  /** US dollars. */
+  totalCost: number;
+  /** Milliseconds. */
+  latestLatency: number | null;
+  /** 0..1 of the current run; null when unknown. */
+  progress: number | null;
+  progressLabel: string;
+  /** CPU milliseconds since the activation. */
+  cpuMs: number;
+  /** Entries of the history, and how many of them are on disk. */
+  historySeq: number;
+  durableSeq: number;
+  updatedAt: string;
+}
+
+/** What eachLiveAgent hands to its callback. */
+export interface LiveAgent {
+  readonly sessionId: string;
+  readonly state: SessionState;
+  /** Makes the agent's state and history durable; it stays in memory. @throws SAVE_FAILED, STORE_FULL, THREAD_DIED */
+  flush(): Promise<void>;
+}
+
+export interface RegistryParts {
+  directory: Directory;
+  lifecycle: Lifecycle;
+  intake: Intake;
+  dispatcher: Dispatcher;
+  admission: Admission;
+  passivator: Passivator;
+  listing: Listing;
+  store: Remote<StoreCalls>;
+  table: StatusTable;
+  profiles: ReadonlyMap<string, AgentProfile>;
+  clock: Clock;
+  log: Log;
+  maxIdleAgents: number;
+}
+
+export class SessionRegistry {
+  readonly #parts: RegistryParts;
+
+  constructor(parts: RegistryParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Creates a session and brings its agent up, idle. While every thread is busy the agent is left on disk instead, and
+   * comes up when it is first used.
+   * @returns the id
+   * @throws CabanaError SESSION_ID_INVALID, INVALID_ARGUMENT, UNKNOWN_PROFILE, SESSION_EXISTS, RESTORE_FAILED (its start
+   * threw; nothing is left of it), STORE_FULL, HOST_DRAINING
+   */
+  async create(fields: NewSession): Promise<string> {
+    this.#parts.intake.assertOpen();
+    const record = newRecord(fields, this.#parts.profiles, this.#parts.clock.now());
+    await this.#parts.lifecycle.create(record);
+    return record.sessionId;
+  }
+
+  /**
+   * True when the session is live, loading it from the store if need be; false if it exists nowhere. Any number of
+   * callers at once share one restore, and none sees a half-built agent; other sessions do not wait for it.
+   * @throws the restore's error, to every caller; the next call tries again
+   */
+  ensure(id: string): Promise<boolean> {
+    return this.#parts.lifecycle.ensure(id);
+  }
+
+  /**
+   * Brings up the newest n sessions of each source. Those that cannot be restored are logged and left on disk.
+   * @returns the ids that are live now and were not before
+   */
+  async restoreFromDisk({ n = RESTORE_DEFAULT_SESSIONS }: { n?: number } = {}): Promise<string[]> {
+    if (!Number.isInteger(n) || n < 0) throw new CabanaError('INVALID_ARGUMENT', 'n is a count');
+    const ids = await this.#parts.store.newest(n);
+    const restored = await Promise.all(
+      ids.map(async (id) => {
+        if (this.#parts.directory.get(id)?.isLive) return null;
+        try {
+          return (await this.ensure(id)) ? id : null;
+        } catch (error) {
+          this.#parts.log.warn({ err: error, sessionId: id }, 'a session could not be restored at start');
+          return null;
+        }
+      }),
+    );
+    return restored.filter((id) => id !== null);
+  }
+
+  /** A copy of the runtime entry; undefined if the session is not in memory. */
+  get(id: string): SessionEntry | undefined {
+    const session = this.#parts.directory.get(id);
+    return session && entryOf(session);
+  }
+
+  /** Merges runtime fields into the entry (they are shown, not stored) and stamps updatedAt; false if unknown. */
+  update(id: string, fields: LiveFields): boolean {
+    const session = this.#parts.directory.get(id);
+    if (!session) return false;
+    Object.assign(session.live, fields);
+    session.updatedAt = this.#parts.clock.now();
+    return true;
+  }
+
+  /**
+   * Changes what is stored of a session: its name, or whether it is pinned.
+   * @returns the new row; undefined if there is no such session
+   * @throws CabanaError INVALID_ARGUMENT, STORE_FULL
+   */
+  async edit(id: string, fields: SessionUpdate): Promise<SessionRow | undefined> {
+    assertSessionId(id);
+    const checked: SessionUpdate = {};
+    if (fields.name !== undefined) checked.name = checkName(fields.name);
+    if (fields.pinned !== undefined) checked.pinned = Boolean(fields.pinned);
+    const record = await this.#parts.store.update(id, checked, this.#parts.clock.now());
+    const session = this.#parts.directory.get(id);
+    if (record && session && checked.name !== undefined) session.live.name = checked.name;
+    return record ? this.snapshot(id) : undefined;
+  }
+
+  /** A page of the list: see ListQuery. @throws CabanaError INVALID_ARGUMENT */
+  list(query: ListQuery = {}): Promise<SessionPage> {
+    return this.#parts.listing.page(query);
+  }
+
+  /** The one row that list() would give, without listing; undefined if there is no such session on disk. */
+  async snapshot(id: string): Promise<SessionRow | undefined> {
+    assertSessionId(id);
+    return this.#parts.listing.row(id);
+  }
+
+  /** Live figures of a session in memory, read without a message; undefined otherwise. */
+  sessionSummary(id: string): SessionSummary | undefined {
+    const session = this.#parts.directory.get(id);
+    if (!session?.isLive) return undefined;
+    const { table } = this.#parts;
+    const { slot } = session.place!;
+    const stats = table.readStats(slot);
+    return {
+      sessionId: id,
+      status: session.status,
+      state: session.state,
+      name: session.live.name ?? session.record?.name ?? null,
+      runId: session.current?.id ?? null,
+      queued: session.queued,
+      totalTasks: stats.totalTasks,
+      totalCost: stats.totalCostUsd,
+      latestLatency: stats.latestLatencyMs,
+      progress: stats.progress,
+      progressLabel: stats.label,
+      cpuMs: stats.cpuMs,
+      historySeq: table.get(slot, 'historySeq'),
+      durableSeq: table.durable(slot).seq,
+      updatedAt: new Date(Math.max(stats.updatedAtMs, session.updatedAt)).toISOString(),
+    };
+  }
+
+  /** Sessions whose source is cron, on disk, unpaged. */
+  cronCount(): Promise<number> {
+    return this.#parts.store.cronCount();
+  }
+
+  /** Sessions in memory with this status: one atomic load, whatever their number and whatever the threads do. */
+  countByStatus(status: SessionStatus): number {
+    return this.#parts.table.countByStatus(status);
+  }
+
+  /**
+   * Deletes a session for good: out of the registry, its run interrupted with "Session deleted", a tombstone on disk.
+   * After this has resolved nothing brings it back: no late save, no timer, no restore.
+   * @returns false if there is no such session
+   * @throws CabanaError SESSION_ID_INVALID, STORE_FULL (it is still there then)
+   */
+  async delete(id: string): Promise<boolean> {
+    assertSessionId(id);
+    const { dispatcher, lifecycle } = this.#parts;
+    // Before anything is awaited: whoever holds the session's lock for its run is to let go of it soon.
+    dispatcher.interrupt(id, undefined, 'deleted');
+    return lifecycle.remove(id, (session) => dispatcher.sessionDeleted(session));
+  }
+
+  /** Whether the session is in the registry (in memory). */
+  exists(id: string): boolean {
+    const session = this.#parts.directory.get(id);
+    return session !== undefined && session.state !== 'cold';
+  }
+
+  /** Runs fn with exclusive access to the raw entry: nothing activates, passivates, deletes or starts a run meanwhile. */
+  async withSession<T>(id: string, fn: (session: Session) => T | Promise<T>): Promise<T | undefined> {
+    const session = this.#parts.directory.get(id);
+    if (!session || session.state === 'cold') return undefined;
+    const result = await session.lock(async () => (session.deleted ? undefined : fn(session)));
+    this.#parts.directory.dropIfUnused(session);
+    return result;
+  }
+
+  /** Passivates sessions idle for longer than 24 h; never one that is running, queued or watched. @returns their ids */
+  cleanupStale(): Promise<string[]> {
+    return this.#parts.passivator.cleanupStale();
+  }
+
+  get maxRunningAgents(): number {
+    return this.#parts.admission.maxRunningAgents;
+  }
+
+  get maxIdleAgents(): number {
+    return this.#parts.maxIdleAgents;
+  }
+
+  /** Whether as many agents run as may. */
+  runningFull(): boolean {
+    return this.#parts.admission.full;
+  }
+
+  /** Passivates the least recently used idle agents beyond maxIdleAgents: durable first, then released. @returns their ids */
+  evictExcessIdle(): Promise<string[]> {
+    return this.#parts.passivator.evictExcessIdle();
+  }
+
+  /**
+   * Calls fn for every session with an agent in memory, all at once, and resolves when all calls have. The ids are taken
+   * first, so that changes meanwhile do not disturb it; fn runs outside any lock and may do slow I/O.
+   * @throws AggregateError of what the calls threw, after all of them have ended
+   */
+  async eachLiveAgent(
+    fn: (id: string, agent: LiveAgent, thread: { no: number }) => void | Promise<void>,
+  ): Promise<void> {
+    const ids = [...this.#parts.directory.all()].filter((session) => session.isLive).map((session) => session.id);
+    const calls = ids.map(async (id) => {
+      const session = this.#parts.directory.get(id);
+      if (!session?.isLive) return;
+      await fn(id, new LiveAgentHandle(session), { no: session.place!.thread.no });
+    });
+    const failures = (await Promise.allSettled(calls)).filter((result) => result.status === 'rejected');
+    if (failures.length === 0) return;
+    throw new AggregateError(
+      failures.map((failure) => failure.reason as unknown),
+      `${failures.length} of ${ids.length} calls of eachLiveAgent failed`,
+    );
+  }
+
+  /** The source of a record: missing is `manual`; `system` is an old name for `setup`. */
+  sourceOf(record: { source?: string | null }): SessionSource {
+    return sourceOf(record);
+  }
+}
+
+class LiveAgentHandle implements LiveAgent {
+  readonly #session: Session;
+
+  constructor(session: Session) {
+    this.#session = session;
+  }
+
+  get sessionId(): string {
+    return this.#session.id;
+  }
+
+  get state(): SessionState {
+    return this.#session.state;
+  }
+
+  async flush(): Promise<void> {
+    const { place, id } = this.#session;
+    if (!place) throw new CabanaError('THREAD_DIED', `session ${id} has left memory`);
+    await place.thread.calls.flush(id);
+  }
+}
+
+function entryOf(session: Session): SessionEntry {
+  return {
+    sessionId: session.id,
+    state: session.state,
+    status: session.status,
+    reason: session.reason,
+    thread: session.place?.thread.no ?? null,
+    epoch: session.place?.epoch ?? null,
+    agentProfile: session.record ? profileOf(session.record) : session.profile,
+    queued: session.queued,
+    runId: session.current?.id ?? null,
+    watchers: session.watchers,
+    updatedAt: new Date(session.updatedAt).toISOString(),
+    usedAt: new Date(session.usedAt).toISOString(),
+    fields: { ...session.live },
+  };
+}

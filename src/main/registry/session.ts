@@ -1,0 +1,134 @@
+// One session in memory: its state, where its agent lives, what waits for it, and the mutex of its lifecycle.
+
+import { Mutex } from 'async-mutex';
+import type { SessionState } from '../../protocol/session-state.js';
+import { stateNumber } from '../../protocol/session-state.js';
+import { statusOf, type SessionRecord, type SessionStats, type SessionStatus } from '../../protocol/session.js';
+import type { StatusTable } from '../../protocol/status-table.js';
+import type { AgentThread } from '../pool/agent-thread.js';
+import { Mailbox } from './mailbox.js';
+import type { Run } from './run.js';
+import type { Slot } from './slots.js';
+import { assertTransition } from './state.js';
+
+/** One incarnation of the agent in a thread. */
+export interface ActivationPlace extends Slot {
+  thread: AgentThread;
+  epoch: number;
+}
+
+/** What update() may set, and what agents report: shown in the row instead of what is stored. */
+export type LiveFields = Partial<Omit<SessionStats, 'totalTasks'>> & { name?: string | null };
+
+export class Session {
+  readonly id: string;
+  readonly #table: StatusTable;
+  #state: SessionState = 'cold';
+  #mutex: Mutex | null = null;
+  #mailbox: Mailbox | null = null;
+  #lastRunFailed = false;
+
+  /** The stored record as it was when the session came into memory; null while it is cold. */
+  record: SessionRecord | null = null;
+  /** Where the agent lives; null: nowhere. */
+  place: ActivationPlace | null = null;
+  /** The run being executed or about to be. */
+  current: Run | null = null;
+  /** The restore that every caller waits on. */
+  restoring: Promise<boolean> | null = null;
+  /** Why it is failed. */
+  reason: string | null = null;
+  /** The profile, as soon as it is known. */
+  profile: string | null = null;
+  /** Whether everything since the last snapshot is in it: then another thread can take over without asking this one. */
+  clean = true;
+  watchers = 0;
+  /** Set once and for good: nothing may bring the session back. */
+  deleted = false;
+  live: LiveFields = {};
+  updatedAt: number;
+  /** Epoch milliseconds of the last thing that was asked of it. */
+  usedAt: number;
+  /** The next attempt to save it is not before this instant; a save has failed. */
+  saveRetryAt = 0;
+  saveFailures = 0;
+
+  constructor(id: string, table: StatusTable, now: number) {
+    this.id = id;
+    this.#table = table;
+    this.updatedAt = now;
+    this.usedAt = now;
+  }
+
+  get state(): SessionState {
+    return this.#state;
+  }
+
+  get status(): SessionStatus {
+    return statusOf(this.#state, this.#lastRunFailed);
+  }
+
+  /** An agent is in memory and its thread is alive. */
+  get isLive(): boolean {
+    const up = this.#state === 'idle' || this.#state === 'running' || this.#state === 'interrupting';
+    return up && this.place !== null && this.place.thread.alive;
+  }
+
+  get isRunning(): boolean {
+    return this.#state === 'running' || this.#state === 'interrupting';
+  }
+
+  /** THE setter of the state: checks the table of state.ts, and keeps the status table and its counts in step. */
+  moveTo(to: SessionState, reason: string | null = null): void {
+    assertTransition(this.#state, to);
+    this.#change(() => {
+      this.#state = to;
+      this.reason = to === 'failed' ? reason : null;
+    });
+  }
+
+  /** What makes an idle session read `error`, until its next run starts. */
+  set lastRunFailed(failed: boolean) {
+    this.#change(() => (this.#lastRunFailed = failed));
+  }
+
+  get lastRunFailed(): boolean {
+    return this.#lastRunFailed;
+  }
+
+  #change(change: () => void): void {
+    const before = this.#counted();
+    change();
+    this.#table.count(before, this.#counted());
+    if (this.place) this.#table.set('main', this.place.slot, 'state', stateNumber(this.#state));
+  }
+
+  #counted() {
+    return this.#state === 'cold' ? null : { state: this.#state, status: this.status };
+  }
+
+  // Made when they are needed: a hundred thousand idle sessions have neither.
+
+  /** Runs fn alone among what activates, passivates, deletes and starts runs of this session. */
+  lock<T>(fn: () => Promise<T>): Promise<T> {
+    this.#mutex ??= new Mutex();
+    return this.#mutex.runExclusive(fn);
+  }
+
+  get isLocked(): boolean {
+    return this.#mutex?.isLocked() ?? false;
+  }
+
+  get mailbox(): Mailbox {
+    return (this.#mailbox ??= new Mailbox());
+  }
+
+  get queued(): number {
+    return this.#mailbox?.size ?? 0;
+  }
+
+  /** Nothing runs, waits, restores or listens: the session may leave memory. */
+  get isUnused(): boolean {
+    return this.current === null && this.queued === 0 && this.watchers === 0 && this.restoring === null;
+  }
+}

@@ -1,0 +1,139 @@
+// The drain, as an ordered list of phases, each with its deadline. Its time grows with the work there is to write, never
+// with the number of agents times a timeout: all agents are flushed at once, against one deadline.
+
+import { CabanaError } from '../protocol/errors.js';
+import { CLOSE_DEADLINE_MS } from '../protocol/limits.js';
+import { delay } from './clock.js';
+import type { HostConfig } from './config.js';
+import type { StoreThread } from './pool/store-thread.js';
+import type { ThreadGroup } from './pool/thread-group.js';
+import type { Directory } from './registry/directory.js';
+import type { Dispatcher } from './registry/dispatcher.js';
+import type { Lifecycle } from './registry/lifecycle.js';
+import type { SessionRegistry } from './registry/session-registry.js';
+import type { Subscriptions } from './registry/subscriptions.js';
+
+export interface ShutdownReport {
+  /** Agents in memory when flushing began. */
+  live: number;
+  /** Agents whose state is on disk. */
+  flushed: number;
+  /** Ids of the sessions whose state could not be saved. What they appended to their history is on disk. */
+  unflushed: string[];
+  /** Runs that were asked to stop because the drain time was over. */
+  interrupted: number;
+  ms: number;
+  /** Set when the storage failed, or could not take everything. */
+  storageFailed: boolean;
+}
+
+/** Who is told how the shutdown goes on. */
+export interface DrainProgress {
+  /** Runs are being waited for. */
+  draining?(running: number): void;
+  flushing?(done: number, live: number): void;
+}
+
+export interface ShutdownParts {
+  config: HostConfig;
+  registry: SessionRegistry;
+  directory: Directory;
+  dispatcher: Dispatcher;
+  lifecycle: Lifecycle;
+  threads: ThreadGroup;
+  store: StoreThread;
+  subscriptions: Subscriptions;
+  stopTimers: () => void;
+  background: ReadonlySet<Promise<unknown>>;
+  fatal: () => CabanaError | null;
+}
+
+export async function shutDown(parts: ShutdownParts, progress: DrainProgress = {}): Promise<ShutdownReport> {
+  const startedAt = parts.config.clock.now();
+  refuseWork(parts);
+  const interrupted = await letRunsFinish(parts, progress);
+  const { live, unflushed } = await flushAll(parts, progress);
+  const complete = await closeAll(parts);
+  return {
+    live,
+    flushed: live - unflushed.length,
+    unflushed,
+    interrupted,
+    ms: parts.config.clock.now() - startedAt,
+    storageFailed: !complete || parts.fatal() !== null,
+  };
+}
+
+/** (1) No new work; what waits stays on disk for the next start; nothing leaves memory by a timer any more. */
+function refuseWork({ dispatcher, stopTimers }: ShutdownParts): void {
+  dispatcher.drain();
+  stopTimers();
+}
+
+/** (2) Runs may finish for drainMs, then they are interrupted and have the first half of the flush deadline to stop. */
+async function letRunsFinish(parts: ShutdownParts, progress: DrainProgress): Promise<number> {
+  const { dispatcher, config } = parts;
+  progress.draining?.(dispatcher.running().length);
+  await within(parts, dispatcher.quiet(), config.drainMs);
+  const running = dispatcher.running();
+  for (const session of running) dispatcher.interruptCurrent(session, 'draining');
+  if (running.length > 0) await within(parts, dispatcher.quiet(), stopGrace(config));
+  return running.length;
+}
+
+/** A share of the flush deadline: runs that obey are flushed after their end, those that do not cost nobody else. */
+function stopGrace(config: HostConfig): number {
+  return Math.min(config.flushDeadlineMs / 4, 1_000);
+}
+
+/** (3) Every live agent at once; (4) those that do not answer by the deadline are given up and named. */
+async function flushAll(parts: ShutdownParts, progress: DrainProgress): Promise<{ live: number; unflushed: string[] }> {
+  const { registry, directory, config, fatal } = parts;
+  const waiting = new Set<string>();
+  let live = 0;
+  let done = 0;
+  const all = registry.eachLiveAgent(async (id, agent) => {
+    live++;
+    waiting.add(id);
+    if (fatal()) return;
+    try {
+      await agent.flush();
+      waiting.delete(id);
+    } catch (error) {
+      config.log.error({ err: error, sessionId: id }, 'a session could not be flushed');
+    }
+    progress.flushing?.(++done, live);
+  });
+  progress.flushing?.(done, live);
+  await within(parts, all, config.flushDeadlineMs);
+  // A session of which everything is in its last snapshot loses nothing by not answering.
+  const unflushed = [...waiting].filter((id) => fatal() !== null || directory.get(id)?.clean === false);
+  return { live, unflushed };
+}
+
+/** (5) Threads, then the store, which takes in what the threads had posted. False: it could not write everything. */
+async function closeAll(parts: ShutdownParts): Promise<boolean> {
+  const { threads, store, dispatcher, subscriptions, lifecycle, background, config, fatal } = parts;
+  await threads.close();
+  // Pending calls were answered with the threads' end.
+  await Promise.allSettled([dispatcher.quiet(), lifecycle.retired(), ...background]);
+  dispatcher.leaveAll();
+  subscriptions.end();
+  if (fatal()) return false;
+  const closed = store.close().catch((error: unknown) => {
+    config.log.error({ err: error }, 'the store could not be closed');
+    return false;
+  });
+  let complete = false;
+  const waited = closed.then((all) => {
+    complete = all;
+  });
+  await within(parts, waited, CLOSE_DEADLINE_MS);
+  return complete;
+}
+
+async function within({ config }: ShutdownParts, work: Promise<unknown>, ms: number): Promise<void> {
+  const deadline = delay(config.clock, ms);
+  await Promise.race([work, deadline.elapsed]);
+  deadline.stop();
+}

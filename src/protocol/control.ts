@@ -1,0 +1,200 @@
+// The typed calls that Comlink carries: main to an agent thread, main to the store; and the notes that come back.
+// Payloads of agents (inputs, outputs, entries, snapshots) are bytes of codec.ts throughout: main does not decode them.
+
+import type { MessagePort } from 'node:worker_threads';
+import type { WireError } from './errors.js';
+import type { InterruptReason } from './interrupt.js';
+import type { EntryRow } from './journal.js';
+import type { AgentProfile, ListQuery, RecordPage, RunState, SessionRecord, SessionStats } from './session.js';
+
+// --- main -> agent thread
+
+export interface AgentThreadCalls {
+  /** Loads the agent modules. @throws AGENT_MODULE_INVALID */
+  hello(): Promise<{ profiles: AgentProfile[] }>;
+  /** Loads the session from the store under a new epoch and brings its agent up; null: there is no such session. */
+  activate(request: { sessionId: string; slot: number; generation: number }): Promise<Activated | null>;
+  /** Executes a run to its end. Its outcome reaches main from the store, when it is on disk. */
+  run(request: RunRequest): Promise<RunReport>;
+  /** Aborts ctx.signal of that run; the table has told its checkpoint() already. */
+  interrupt(sessionId: string, runNo: number, reason: InterruptReason): void;
+  /** Makes everything of the agent durable; it stays in memory. */
+  flush(sessionId: string): Promise<void>;
+  /** Makes everything durable, calls stop() and releases the agent. @throws SAVE_FAILED: it stays in memory */
+  passivate(sessionId: string): Promise<void>;
+  /** Releases the agent without saving (deleted, or superseded); waits for the end of its run. */
+  discard(sessionId: string, epoch: number): Promise<void>;
+  /** Calls stop() of every agent and ends the thread's task. */
+  shutdown(): Promise<void>;
+}
+
+export const AGENT_THREAD_CALLS = [
+  'hello',
+  'activate',
+  'run',
+  'interrupt',
+  'flush',
+  'passivate',
+  'discard',
+  'shutdown',
+] as const satisfies readonly (keyof AgentThreadCalls)[];
+
+export interface Activated {
+  epoch: number;
+  record: SessionRecord;
+}
+
+export interface RunRequest {
+  sessionId: string;
+  runNo: number;
+  runId: string;
+  /** The journaled input entry, `{role: 'user', content: input}`; null: the thread reads it from the store. */
+  input: Uint8Array | null;
+  inputSeq: number;
+  resumed: boolean;
+}
+
+export interface RunReport {
+  /** Whether the state after this run went to the store with its outcome. */
+  saved: boolean;
+}
+
+/** What an agent thread tells main without being asked. */
+export type AgentThreadNote =
+  /** Events of a watched session; each is one encoded value. */
+  | { kind: 'events'; sessionId: string; runId: string | null; events: Uint8Array[] }
+  | { kind: 'report'; sessionId: string; stats: Partial<SessionStats> }
+  | { kind: 'rename'; sessionId: string; name: string }
+  | { kind: 'log'; sessionId: string; level: LogLevel; message: string; fields: Record<string, unknown> | null };
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+// --- main -> store
+
+export interface StoreCalls {
+  /** Opens an agent thread's link. `credit`: its counter (journal.ts). */
+  attach(thread: number, port: MessagePort, credit: SharedArrayBuffer): void;
+  /** Takes in what the thread had posted, then closes its link. */
+  detach(thread: number): Promise<void>;
+  /** Settles the runs that an earlier process left open; once, at start. */
+  recover(request: RecoverRequest): Promise<Recovered>;
+  /** @throws SESSION_EXISTS, STORE_FULL */
+  create(record: SessionRecord): Promise<void>;
+  /** Journals a run's input. A run id that is known answers with that run, and journals nothing. */
+  accept(request: AcceptRequest): Promise<Accepted>;
+  /** Ends a run that its thread cannot end. What the thread had posted comes first; an ended run stays as it is. */
+  endRun(request: EndRunRequest): Promise<StoredRun>;
+  /** The activation has left memory; null: whichever it was (it failed before its epoch was known). */
+  release(sessionId: string, epoch: number | null): Promise<void>;
+  /** Tombstones the session and ends its runs. False: there is none. */
+  remove(sessionId: string, at: number): Promise<boolean>;
+  /** @returns the new record; null: there is no such session */
+  update(sessionId: string, fields: SessionUpdate, at: number): Promise<SessionRecord | null>;
+  record(sessionId: string): Promise<SessionRecord | null>;
+  page(query: ListQuery): Promise<RecordPage>;
+  /** The ids of the newest n sessions of each source. */
+  newest(n: number): Promise<string[]>;
+  cronCount(): Promise<number>;
+  /** A page of the history as UTF-8 JSON: `{"messages": [...], "has_more": boolean}`; null: no such session. */
+  messagesJson(sessionId: string, options: { limit: number; before: number | null }): Promise<Uint8Array | null>;
+  /** Entries from seq `from` on, at most `limit`; null: no such session. */
+  entries(sessionId: string, from: number, limit: number): Promise<EntryRow[] | null>;
+  run(sessionId: string, runId: string): Promise<StoredRun | null>;
+  /** Whether entries of this session are sent to main as they become durable. */
+  watch(sessionId: string, on: boolean): void;
+  /** False: something acknowledged to nobody could not be written (a full or failed disk). */
+  close(): Promise<boolean>;
+}
+
+export const STORE_CALLS = [
+  'attach',
+  'detach',
+  'recover',
+  'create',
+  'accept',
+  'endRun',
+  'release',
+  'remove',
+  'update',
+  'record',
+  'page',
+  'newest',
+  'cronCount',
+  'messagesJson',
+  'entries',
+  'run',
+  'watch',
+  'close',
+] as const satisfies readonly (keyof StoreCalls)[];
+
+export interface AcceptRequest {
+  sessionId: string;
+  runId: string;
+  /** `{role: 'user', content: input}`, encoded. */
+  input: Uint8Array;
+  /** Epoch milliseconds. */
+  at: number;
+}
+
+export interface Accepted {
+  run: StoredRun;
+  /** False: the run id was known. */
+  isNew: boolean;
+  agentProfile: string;
+}
+
+export interface EndRunRequest {
+  sessionId: string;
+  runId: string;
+  state: Extract<RunState, 'completed' | 'failed' | 'interrupted'>;
+  entry: Uint8Array;
+  error: string | null;
+  code: string | null;
+  at: number;
+}
+
+export interface SessionUpdate {
+  name?: string | null;
+  pinned?: boolean;
+}
+
+/** A run as the store keeps it. */
+export interface StoredRun {
+  sessionId: string;
+  runId: string;
+  state: RunState;
+  inputSeq: number;
+  output: Uint8Array | null;
+  error: string | null;
+  code: string | null;
+  /** Epoch milliseconds. */
+  startedAt: number | null;
+  endedAt: number | null;
+  /** How often it was started. */
+  attempts: number;
+}
+
+export interface RecoverRequest {
+  /** Profiles whose cut-off runs start again instead of reading `interrupted`, and how often at most. */
+  resumeProfiles: string[];
+  maxAttempts: number;
+  at: number;
+}
+
+export interface Recovered {
+  /** Runs that were accepted and never started, or that are resumed; in the order of their acceptance. */
+  pending: StoredRun[];
+  /** Runs that now read `interrupted`. */
+  interrupted: number;
+}
+
+/** What the store tells main without being asked. */
+export type StoreNote =
+  | { kind: 'ready' }
+  | { kind: 'startFailed'; error: WireError }
+  /** Runs whose outcome is on disk now. */
+  | { kind: 'ended'; runs: StoredRun[] }
+  /** Entries of watched sessions that are on disk now. */
+  | { kind: 'entries'; sessionId: string; rows: EntryRow[] }
+  /** The storage failed for good: nothing more will be acknowledged. */
+  | { kind: 'fatal'; error: WireError };

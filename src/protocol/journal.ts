@@ -1,0 +1,86 @@
+// What an agent thread and the store thread say to each other, over a MessagePort of their own. Plain tagged messages,
+// in order, no request per append: this is the path of every entry.
+//
+// Numbers: `key` is the store's number of a session, `epoch` its activation, `n` counts the entries that this activation
+// has appended (the first is 1). The store gives every entry its seq when it writes it, because main's entries (a run's
+// input is journaled when it is accepted, whether or not the thread can listen) interleave with the agent's.
+
+import type { WireError } from './errors.js';
+import type { RunState, SessionRecord, SessionStats } from './session.js';
+
+/** Whether an entry was written by the host for a run's input, by the agent, or by the host for a run's outcome. */
+export const ENTRY_KIND = { input: 1, agent: 2, outcome: 3 } as const;
+
+/** Identifies the writer of an operation; the store refuses a superseded epoch. */
+export interface Fence {
+  key: number;
+  epoch: number;
+  /** Entries appended by this activation, the operation's own included. */
+  n: number;
+}
+
+export type JournalRequest =
+  | { t: 'load'; request: number; sessionId: string; slot: number; generation: number }
+  /** One entry. `body` is encoded by codec.ts and goes to disk and to subscribers as it is. */
+  | ({ t: 'append'; at: number; body: Uint8Array } & Fence)
+  /** The run begins: from here on a crash of the process cuts it off. */
+  | ({ t: 'start'; at: number; runId: string } & Fence)
+  /** The run's outcome and, with it, the snapshot: one transaction. */
+  | ({ t: 'end'; at: number } & Fence & RunEnd)
+  /** A snapshot on its own. Answered by `saved`. */
+  | ({ t: 'save'; request: number; at: number; body: Uint8Array; stats: SessionStats | null } & Fence)
+  | ({ t: 'rename'; at: number; name: string } & Fence)
+  /** Entries from seq `from` on. Sees everything this thread posted before. */
+  | { t: 'read'; request: number; key: number; from: number; limit: number };
+
+export interface RunEnd {
+  runId: string;
+  state: Extract<RunState, 'completed' | 'failed' | 'interrupted'>;
+  /** The outcome as an entry of the history. */
+  entry: Uint8Array;
+  output: Uint8Array | null;
+  error: string | null;
+  code: string | null;
+  stats: SessionStats;
+  /** Null: the profile saves only when leaving memory, or its save threw. */
+  snapshot: Uint8Array | null;
+}
+
+/** A stored entry on its way to a reader. */
+export interface EntryRow {
+  seq: number;
+  /** Epoch milliseconds. */
+  at: number;
+  kind: number;
+  body: Uint8Array;
+}
+
+/** What an activation starts from. */
+export interface Loaded {
+  key: number;
+  epoch: number;
+  record: SessionRecord;
+  snapshot: Uint8Array | null;
+  /** Entries after the snapshot, but for the inputs of runs that have yet to start: their run will be given them. */
+  tail: EntryRow[];
+  /** Highest seq on disk. */
+  seq: number;
+}
+
+export type JournalReply =
+  | { t: 'loaded'; request: number; loaded: Loaded | null }
+  | { t: 'saved'; request: number }
+  | { t: 'entries'; request: number; rows: EntryRow[] }
+  | { t: 'failed'; request: number; error: WireError }
+  /** Pairs of key and n: entries up to n are on disk. */
+  | { t: 'durable'; acks: number[] }
+  /** What this activation wrote is refused: for good (STALE_EPOCH), or until there is room (STORE_FULL). */
+  | { t: 'refused'; key: number; epoch: number; error: WireError };
+
+/**
+ * The shared counter of a link: bytes of its operations that the store has dealt with, wrapping at 2^32. The thread
+ * compares it with what it posted, so that even code that never turns the event loop sees how much is on its way.
+ */
+export function newCreditCounter(): SharedArrayBuffer {
+  return new SharedArrayBuffer(4);
+}

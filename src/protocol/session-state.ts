@@ -1,0 +1,17 @@
+// The names of a session's states and the numbers they have in the status table.
+// Which state may follow which is main's business: registry/state.ts.
+
+export const SESSION_STATES = ['cold', 'restoring', 'idle', 'running', 'interrupting', 'flushing', 'failed'] as const;
+
+/** See DESIGN: cold (on disk only), restoring, idle (live), running, interrupting, flushing, failed. */
+export type SessionState = (typeof SESSION_STATES)[number];
+
+export function stateNumber(state: SessionState): number {
+  return SESSION_STATES.indexOf(state);
+}
+
+export function stateFromNumber(n: number): SessionState {
+  const state = SESSION_STATES[n];
+  if (state === undefined) throw new RangeError(`no session state has number ${n}`);
+  return state;
+}

@@ -1,0 +1,314 @@
+// The status table: a growable SharedArrayBuffer that main, the agent threads and the store all read and write, so that
+// status, counts, progress, interrupts and durability cost no message.
+//
+//   header          256 bytes   live sessions per status and per state (main)
+//   thread blocks    64 bytes   one per thread number: heartbeat, what it executes and since when
+//   session rows    128 bytes   one per session in memory, addressed by slot
+//
+// Every column has exactly one writer; the types below refuse any other. Single words are read and written with
+// Atomics. The columns of a `stats` group are several words and are written together by the session's thread under a
+// sequence lock (odd while being written). A slot is reused: `generation` grows each time, so whoever kept a slot across
+// an await compares it first.
+
+import { stateNumber, type SessionState } from './session-state.js';
+import type { SessionStatus } from './session.js';
+import { TABLE_INITIAL_ROWS, TABLE_MAX_ROWS, THREADS_MAX_THREADS } from './limits.js';
+
+export type Writer = 'main' | 'thread' | 'store';
+
+interface Column {
+  /** Index of the 32-bit word within the row; an f64 column takes this word and the next, and is aligned. */
+  word: number;
+  type: 'i32' | 'f64';
+  writer: Writer;
+  /** 'stats': read and written under the row's sequence lock. */
+  group?: 'stats';
+  doc: string;
+}
+
+export const ROW_COLUMNS = {
+  generation: { word: 0, type: 'i32', writer: 'main', doc: 'Grows when the slot is given to another session.' },
+  state: { word: 1, type: 'i32', writer: 'main', doc: 'A number of session-state.ts.' },
+  thread: { word: 2, type: 'i32', writer: 'main', doc: 'Thread number, or -1.' },
+  runNo: { word: 3, type: 'i32', writer: 'main', doc: 'The run being executed, by its host-wide number; 0: none.' },
+  interruptRunNo: { word: 4, type: 'i32', writer: 'main', doc: 'The run that is asked to stop; 0: none.' },
+  interruptReason: {
+    word: 29,
+    type: 'i32',
+    writer: 'main',
+    doc: 'Why, by the numbers of interrupt.ts; written before interruptRunNo.',
+  },
+  watchers: { word: 5, type: 'i32', writer: 'main', doc: 'Subscribers. While it is 0, events need not be sent.' },
+  lock: { word: 6, type: 'i32', writer: 'thread', doc: 'Sequence lock of the stats group; odd while it is written.' },
+  historySeq: {
+    word: 7,
+    type: 'i32',
+    writer: 'thread',
+    doc: 'Entries of the history, those not yet on disk included.',
+  },
+  totalTasks: { word: 8, type: 'i32', writer: 'thread', group: 'stats', doc: 'Runs that ended.' },
+  progress: {
+    word: 9,
+    type: 'i32',
+    writer: 'thread',
+    group: 'stats',
+    doc: 'Millionths of the current run; -1: unknown.',
+  },
+  totalCostUsd: { word: 10, type: 'f64', writer: 'thread', group: 'stats', doc: 'US dollars.' },
+  latestLatencyMs: { word: 12, type: 'f64', writer: 'thread', group: 'stats', doc: 'Milliseconds; NaN: none yet.' },
+  cpuMs: {
+    word: 14,
+    type: 'f64',
+    writer: 'thread',
+    group: 'stats',
+    doc: 'CPU milliseconds used by runs since activation.',
+  },
+  updatedAtMs: {
+    word: 16,
+    type: 'f64',
+    writer: 'thread',
+    group: 'stats',
+    doc: 'Epoch milliseconds of the last change.',
+  },
+  labelBytes: { word: 18, type: 'i32', writer: 'thread', group: 'stats', doc: 'Length of the progress label.' },
+} as const satisfies Record<string, Column>;
+
+// The progress label is 39 bytes of UTF-8 in words 19 to 28; words 30 and 31 are one 64-bit word of the store's:
+// durableSeq in the low half, the number of this activation's durable appends in the high half, read as one.
+const LABEL_WORD = 19;
+export const LABEL_MAX_BYTES = 39;
+const DURABLE_WORD = 30;
+
+export const THREAD_COLUMNS = {
+  heartbeat: {
+    word: 0,
+    type: 'i32',
+    writer: 'thread',
+    doc: 'Grows at every turn of the event loop that a timer takes.',
+  },
+  slot: { word: 1, type: 'i32', writer: 'thread', doc: 'The slot whose code holds the thread now, or -1.' },
+  runNo: { word: 2, type: 'i32', writer: 'thread', doc: 'The run that holds the thread now, or 0.' },
+  sessions: { word: 3, type: 'i32', writer: 'thread', doc: 'Activations in this thread.' },
+  sinceMs: { word: 4, type: 'f64', writer: 'thread', doc: 'Epoch milliseconds since when `slot` holds the thread.' },
+  heapUsedBytes: { word: 6, type: 'f64', writer: 'thread', doc: 'Used heap at the last heartbeat.' },
+  elu: { word: 8, type: 'f64', writer: 'thread', doc: 'Event-loop utilization 0..1 between the last two heartbeats.' },
+} as const satisfies Record<string, Column>;
+
+type RowColumn = keyof typeof ROW_COLUMNS;
+type ThreadColumn = keyof typeof THREAD_COLUMNS;
+/** The row columns that a writer may write one by one (the stats group is written as a whole). */
+export type RowColumnOf<W extends Writer> = {
+  [C in RowColumn]: (typeof ROW_COLUMNS)[C] extends { writer: W; group: 'stats' }
+    ? never
+    : (typeof ROW_COLUMNS)[C] extends { writer: W; type: 'i32' }
+      ? C
+      : never;
+}[RowColumn];
+
+const STATUSES = ['idle', 'running', 'error'] as const satisfies readonly SessionStatus[];
+
+const HEADER_BYTES = 256;
+const THREAD_BYTES = 64;
+export const ROW_BYTES = 128;
+const ROWS_AT = HEADER_BYTES + THREADS_MAX_THREADS * THREAD_BYTES;
+const STATUS_COUNT_WORD = 0;
+const STATE_COUNT_WORD = 8;
+
+/** A reader gives a writer that is descheduled mid-write this many looks, then takes what is there. */
+const LOCK_SPINS = 1000;
+
+/** What a thread reports of a session, read as one. */
+export interface RowStats {
+  totalTasks: number;
+  totalCostUsd: number;
+  /** Milliseconds, or null before the first run. */
+  latestLatencyMs: number | null;
+  /** 0..1, or null when unknown. */
+  progress: number | null;
+  label: string;
+  cpuMs: number;
+  /** Epoch milliseconds. */
+  updatedAtMs: number;
+}
+
+export class StatusTable {
+  readonly buffer: SharedArrayBuffer;
+  readonly #i32: Int32Array;
+  readonly #f64: Float64Array;
+  readonly #u8: Uint8Array;
+  readonly #i64: BigInt64Array;
+  static readonly #decoder = new TextDecoder();
+  static readonly #encoder = new TextEncoder();
+
+  /** With a buffer: the view of a thread that was handed it. Without: main makes the table. */
+  constructor(buffer?: SharedArrayBuffer) {
+    this.buffer =
+      buffer ??
+      new SharedArrayBuffer(ROWS_AT + TABLE_INITIAL_ROWS * ROW_BYTES, {
+        maxByteLength: ROWS_AT + TABLE_MAX_ROWS * ROW_BYTES,
+      });
+    // Views without a length follow the buffer as it grows, in every thread.
+    this.#i32 = new Int32Array(this.buffer);
+    this.#f64 = new Float64Array(this.buffer);
+    this.#u8 = new Uint8Array(this.buffer);
+    this.#i64 = new BigInt64Array(this.buffer);
+  }
+
+  /** Rows that the buffer holds now. */
+  get capacityRows(): number {
+    return (this.buffer.byteLength - ROWS_AT) / ROW_BYTES;
+  }
+
+  /** Doubles the table, in place; main only. False when it is at its maximum. */
+  grow(): boolean {
+    const rows = Math.min(this.capacityRows * 2, TABLE_MAX_ROWS);
+    if (rows === this.capacityRows) return false;
+    this.buffer.grow(ROWS_AT + rows * ROW_BYTES);
+    return true;
+  }
+
+  // --- session rows, word by word
+
+  get(slot: number, column: RowColumn): number {
+    const { word, type } = ROW_COLUMNS[column];
+    const at = rowWord(slot) + word;
+    return type === 'f64' ? this.#f64[at >> 1]! : Atomics.load(this.#i32, at);
+  }
+
+  /** One word of a row. `W` names who is writing: a column of another writer does not compile. */
+  set<W extends Writer>(_writer: W, slot: number, column: RowColumnOf<W>, value: number): void {
+    Atomics.store(this.#i32, rowWord(slot) + ROW_COLUMNS[column].word, value);
+  }
+
+  /** The index and array of one word, for a hot path that reads it over and over. */
+  wordOf(slot: number, column: RowColumn): { words: Int32Array; index: number } {
+    return { words: this.#i32, index: rowWord(slot) + ROW_COLUMNS[column].word };
+  }
+
+  /** Clears a row for a new session and returns its new generation; main only. */
+  clearRow(slot: number): number {
+    const base = rowWord(slot);
+    const generation = (Atomics.load(this.#i32, base) + 1) | 0;
+    this.#i32.fill(0, base + 1, base + ROW_BYTES / 4);
+    Atomics.store(this.#i32, base + ROW_COLUMNS.thread.word, -1);
+    Atomics.store(this.#i32, base + ROW_COLUMNS.progress.word, -1);
+    this.#f64[(base + ROW_COLUMNS.latestLatencyMs.word) >> 1] = NaN;
+    Atomics.store(this.#i32, base, generation);
+    return generation;
+  }
+
+  // --- the stats group: the session's thread writes, everybody reads
+
+  writeStats(slot: number, stats: RowStats): void {
+    const base = rowWord(slot);
+    const lock = base + ROW_COLUMNS.lock.word;
+    Atomics.add(this.#i32, lock, 1);
+    this.#i32[base + ROW_COLUMNS.totalTasks.word] = stats.totalTasks;
+    this.#i32[base + ROW_COLUMNS.progress.word] = stats.progress === null ? -1 : Math.round(stats.progress * 1e6);
+    this.#f64[(base + ROW_COLUMNS.totalCostUsd.word) >> 1] = stats.totalCostUsd;
+    this.#f64[(base + ROW_COLUMNS.latestLatencyMs.word) >> 1] = stats.latestLatencyMs ?? NaN;
+    this.#f64[(base + ROW_COLUMNS.cpuMs.word) >> 1] = stats.cpuMs;
+    this.#f64[(base + ROW_COLUMNS.updatedAtMs.word) >> 1] = stats.updatedAtMs;
+    const at = (base + LABEL_WORD) * 4;
+    // encodeInto() refuses shared memory, and never splits a character.
+    const label = new Uint8Array(LABEL_MAX_BYTES);
+    const { written } = StatusTable.#encoder.encodeInto(stats.label, label);
+    this.#u8.set(label.subarray(0, written), at);
+    this.#i32[base + ROW_COLUMNS.labelBytes.word] = written;
+    Atomics.add(this.#i32, lock, 1);
+  }
+
+  readStats(slot: number): RowStats {
+    const lock = rowWord(slot) + ROW_COLUMNS.lock.word;
+    for (let spin = 0; ; spin++) {
+      const before = Atomics.load(this.#i32, lock);
+      const stats = this.#readStatsOnce(slot);
+      const steady = (before & 1) === 0 && Atomics.load(this.#i32, lock) === before;
+      // A thread that died while writing leaves the lock odd for ever; the bound keeps main from spinning on it.
+      if (steady || spin >= LOCK_SPINS) return stats;
+    }
+  }
+
+  #readStatsOnce(slot: number): RowStats {
+    const base = rowWord(slot);
+    const progress = this.#i32[base + ROW_COLUMNS.progress.word]!;
+    const latency = this.#f64[(base + ROW_COLUMNS.latestLatencyMs.word) >> 1]!;
+    const bytes = Math.min(this.#i32[base + ROW_COLUMNS.labelBytes.word]!, LABEL_MAX_BYTES);
+    const at = (base + LABEL_WORD) * 4;
+    return {
+      totalTasks: this.#i32[base + ROW_COLUMNS.totalTasks.word]!,
+      totalCostUsd: this.#f64[(base + ROW_COLUMNS.totalCostUsd.word) >> 1]!,
+      latestLatencyMs: Number.isNaN(latency) ? null : latency,
+      progress: progress < 0 ? null : progress / 1e6,
+      // decode() refuses shared memory, so a copy.
+      label: bytes === 0 ? '' : StatusTable.#decoder.decode(new Uint8Array(this.#u8.subarray(at, at + bytes))),
+      cpuMs: this.#f64[(base + ROW_COLUMNS.cpuMs.word) >> 1]!,
+      updatedAtMs: this.#f64[(base + ROW_COLUMNS.updatedAtMs.word) >> 1]!,
+    };
+  }
+
+  // --- durability: the store writes, everybody reads
+
+  setDurable(slot: number, seq: number, appends: number): void {
+    Atomics.store(this.#i64, (rowWord(slot) + DURABLE_WORD) >> 1, (BigInt(appends) << 32n) | BigInt(seq));
+  }
+
+  /** The highest seq on disk, and how many of this activation's own appends are; both of the same moment. */
+  durable(slot: number): { seq: number; appends: number } {
+    const both = Atomics.load(this.#i64, (rowWord(slot) + DURABLE_WORD) >> 1);
+    return { seq: Number(both & 0xffffffffn), appends: Number(both >> 32n) };
+  }
+
+  // --- counts: main writes, everybody reads
+
+  /** Main's setter of states calls this with what is left and what is entered (null: not in memory). */
+  count(from: Counted | null, to: Counted | null): void {
+    if (from) this.#count(from, -1);
+    if (to) this.#count(to, 1);
+  }
+
+  #count({ state, status }: Counted, by: number): void {
+    Atomics.add(this.#i32, STATE_COUNT_WORD + stateNumber(state), by);
+    Atomics.add(this.#i32, STATUS_COUNT_WORD + STATUSES.indexOf(status), by);
+  }
+
+  /** Sessions in memory with this status; one atomic load. */
+  countByStatus(status: SessionStatus): number {
+    return Atomics.load(this.#i32, STATUS_COUNT_WORD + STATUSES.indexOf(status));
+  }
+
+  /** Sessions in memory in this state; one atomic load. */
+  countByState(state: SessionState): number {
+    return Atomics.load(this.#i32, STATE_COUNT_WORD + stateNumber(state));
+  }
+
+  // --- thread blocks
+
+  getThread(thread: number, column: ThreadColumn): number {
+    const { word, type } = THREAD_COLUMNS[column];
+    const at = threadWord(thread) + word;
+    return type === 'f64' ? this.#f64[at >> 1]! : Atomics.load(this.#i32, at);
+  }
+
+  /** Written by the thread itself; by main only while no thread has this number. */
+  setThread(thread: number, column: ThreadColumn, value: number): void {
+    const { word, type } = THREAD_COLUMNS[column];
+    const at = threadWord(thread) + word;
+    if (type === 'f64') this.#f64[at >> 1] = value;
+    else Atomics.store(this.#i32, at, value);
+  }
+}
+
+/** A session as the counts see it. */
+export interface Counted {
+  state: SessionState;
+  status: SessionStatus;
+}
+
+function rowWord(slot: number): number {
+  return (ROWS_AT + slot * ROW_BYTES) / 4;
+}
+
+function threadWord(thread: number): number {
+  return (HEADER_BYTES + thread * THREAD_BYTES) / 4;
+}

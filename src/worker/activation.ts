@@ -1,0 +1,230 @@
+// One activation: an agent's state, context and history between its load from the store and its leaving memory.
+
+import { decodeState, encodeEntry, encodeState } from '../protocol/codec.js';
+import type { RunReport, RunRequest } from '../protocol/control.js';
+import { CabanaError, messageOf } from '../protocol/errors.js';
+import type { Loaded } from '../protocol/journal.js';
+import { outcomeEntry } from '../protocol/outcome.js';
+import type { SessionRecord } from '../protocol/session.js';
+import type { StatusTable } from '../protocol/status-table.js';
+import type { AgentDefinition } from './agent.js';
+import { Context } from './context.js';
+import type { CpuClock } from './cpu-clock.js';
+import type { EventSender } from './event-sender.js';
+import { execute } from './execution.js';
+import { History, storedEntry } from './history.js';
+import { RunInterrupt } from './interrupt.js';
+import type { JournalLink } from './journal-link.js';
+import { StatusWriter } from './status-writer.js';
+
+/** What the activations of a thread share. */
+export interface ThreadServices {
+  thread: number;
+  table: StatusTable;
+  link: JournalLink;
+  events: EventSender;
+  cpu: CpuClock;
+}
+
+interface CurrentRun {
+  runNo: number;
+  interrupt: RunInterrupt;
+  /** Resolves when the run has ended, whatever its outcome. */
+  ended: Promise<unknown>;
+}
+
+export class Activation {
+  readonly sessionId: string;
+  readonly epoch: number;
+  readonly #definition: AgentDefinition;
+  readonly #services: ThreadServices;
+  readonly #slot: number;
+  readonly #history: History;
+  readonly #status: StatusWriter;
+  readonly #ctx: Context;
+  #run: CurrentRun | null = null;
+
+  private constructor(definition: AgentDefinition, loaded: Loaded, slot: number, services: ThreadServices) {
+    const { record, key, epoch } = loaded;
+    this.sessionId = record.sessionId;
+    this.epoch = epoch;
+    this.#definition = definition;
+    this.#services = services;
+    this.#slot = slot;
+    this.#history = new History(services.link, services.table, { key, epoch, slot }, Date.now);
+    this.#status = new StatusWriter(services.table, slot, { ...record.stats });
+    this.#ctx = new Context(record, this.#history, this.#status, services.events, (name) => this.#rename(name));
+    services.table.set('thread', slot, 'historySeq', loaded.seq);
+  }
+
+  /**
+   * Brings the agent up; it is not seen by anybody before its state is whole.
+   * @throws CabanaError RESTORE_FAILED, with what start or restore threw as its cause
+   */
+  static async begin(
+    definition: AgentDefinition,
+    loaded: Loaded,
+    slot: number,
+    services: ThreadServices,
+  ): Promise<Activation> {
+    const activation = new Activation(definition, loaded, slot, services);
+    try {
+      await activation.#restore(loaded);
+      return activation;
+    } catch (error) {
+      activation.#history.close();
+      if (error instanceof CabanaError && error.code === 'STORE_CORRUPT') throw error;
+      const what = `session ${loaded.record.sessionId} (${definition.profile}) cannot be brought up`;
+      throw new CabanaError('RESTORE_FAILED', `${what}: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  async #restore(loaded: Loaded): Promise<void> {
+    const { start, restore } = this.#definition;
+    const ctx = this.#ctx;
+    const initial = async (): Promise<unknown> => (start ? await start(ctx) : {});
+    const isNew = loaded.snapshot === null && loaded.tail.length === 0 && loaded.epoch === 1;
+    if (isNew) {
+      ctx.state = await initial();
+      // Kept from the beginning, so that restore never has to do without what start made. Nobody waits for it: it is in
+      // the store's queue before anything that the first run does.
+      const body = await this.#snapshot();
+      this.#post('save', body);
+      return;
+    }
+    const saved = loaded.snapshot === null ? await initial() : decodeState(loaded.snapshot);
+    ctx.state = saved;
+    if (restore) ctx.state = await restore(ctx, saved, loaded.tail.map(storedEntry));
+  }
+
+  get record(): Pick<SessionRecord, 'sessionId'> {
+    return this;
+  }
+
+  get running(): boolean {
+    return this.#run !== null;
+  }
+
+  async run(request: RunRequest): Promise<RunReport> {
+    if (this.#run) throw new CabanaError('SESSION_BUSY', `session ${this.sessionId} has a run already`);
+    const interrupt = new RunInterrupt(this.#services.table, this.#slot, request.runNo);
+    // Taken before the first await, so that a second run cannot slip in.
+    const ended = this.#execute(request, interrupt);
+    this.#run = { runNo: request.runNo, interrupt, ended };
+    try {
+      return await ended;
+    } finally {
+      this.#run = null;
+    }
+  }
+
+  async #execute(request: RunRequest, interrupt: RunInterrupt): Promise<RunReport> {
+    const { cpu, link } = this.#services;
+    const { runId } = request;
+    const input = request.input ?? (await this.#readInput(request.inputSeq));
+    link.post({ t: 'start', at: Date.now(), runId, ...this.#history.fence() }, 0);
+    this.#hold(request.runNo);
+    this.#status.runStarted();
+    this.#ctx.scope({ runId, interrupt, resumed: request.resumed });
+    const startedAt = performance.now();
+    const startedCpu = cpu.now();
+    const outcome = await execute(this.#definition, this.#ctx, input, interrupt);
+    this.#ctx.scope(null);
+    this.#letGo(request.runNo);
+    this.#status.runEnded({
+      latencyMs: performance.now() - startedAt,
+      cpuMs: cpu.now() - startedCpu,
+      error: outcome.state === 'failed' ? outcome.error : null,
+      code: outcome.state === 'failed' ? outcome.code : null,
+    });
+    const snapshot = this.#definition.saveWhen === 'flush' ? null : await this.#snapshotOrLog();
+    const entry = encodeEntry(outcomeEntry(runId, outcome));
+    const bytes = entry.byteLength + (outcome.output?.byteLength ?? 0) + (snapshot?.byteLength ?? 0);
+    const stats = this.#status.stats;
+    link.post(
+      { t: 'end', at: Date.now(), runId, ...outcome, entry, snapshot, stats, ...this.#history.nextFence() },
+      bytes,
+    );
+    // Events go before the report on the same port, so that a subscriber sees them before the end.
+    this.#services.events.flush();
+    return { saved: snapshot !== null };
+  }
+
+  async #readInput(seq: number): Promise<Uint8Array> {
+    const [row] = await this.#services.link.read(this.#history.key, seq, 1);
+    if (row?.seq !== seq) throw new CabanaError('INTERNAL', `the input of a run is missing at seq ${seq}`);
+    return row.body;
+  }
+
+  /** Shows in the table which session's code holds the thread, and since when: the watchdog reads it there. */
+  #hold(runNo: number): void {
+    const { table, thread } = this.#services;
+    table.setThread(thread, 'sinceMs', Date.now());
+    table.setThread(thread, 'runNo', runNo);
+    table.setThread(thread, 'slot', this.#slot);
+  }
+
+  #letGo(runNo: number): void {
+    const { table, thread } = this.#services;
+    if (table.getThread(thread, 'runNo') !== runNo) return;
+    table.setThread(thread, 'slot', -1);
+    table.setThread(thread, 'runNo', 0);
+  }
+
+  /** Aborts the signal of that run; a run that is over, or has yet to come, is not touched. */
+  interrupt(runNo: number): void {
+    if (this.#run?.runNo === runNo) this.#run.interrupt.abort();
+  }
+
+  /** Everything durable: the state as it is now, and every entry before it. @throws SAVE_FAILED, STORE_FULL, STALE_EPOCH */
+  async flush(): Promise<void> {
+    await this.#services.link.room();
+    this.#history.assertWritable();
+    const body = await this.#snapshot();
+    const { stats } = this.#status;
+    await this.#services.link.save({ at: Date.now(), body, stats, ...this.#history.fence() });
+  }
+
+  /** Ends the activation; waits for its run. What is not saved is in the journal or lost on purpose (deleted). */
+  async end(): Promise<void> {
+    await this.#run?.ended.catch(() => undefined);
+    try {
+      await this.#definition.stop?.(this.#ctx);
+    } catch (error) {
+      this.#ctx.log.error(`stop() threw: ${messageOf(error)}`);
+    }
+    this.#history.close();
+  }
+
+  async #snapshot(): Promise<Uint8Array> {
+    const { save } = this.#definition;
+    try {
+      return encodeState(save ? await save(this.#ctx) : this.#ctx.state);
+    } catch (error) {
+      if (error instanceof CabanaError) throw error;
+      throw new CabanaError('SAVE_FAILED', `save of session ${this.sessionId} threw: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+  }
+
+  /** The outcome of a run must not fail for its snapshot: the state stays in memory, and the next save may succeed. */
+  async #snapshotOrLog(): Promise<Uint8Array | null> {
+    try {
+      return await this.#snapshot();
+    } catch (error) {
+      this.#ctx.log.error(`the state was not saved: ${messageOf(error)}`);
+      return null;
+    }
+  }
+
+  #post(t: 'save', body: Uint8Array): void {
+    // Request 0: nobody waits for the answer.
+    const request = { t, request: 0, at: Date.now(), body, stats: null, ...this.#history.fence() };
+    this.#services.link.post(request, body.byteLength);
+  }
+
+  #rename(name: string): void {
+    this.#services.link.post({ t: 'rename', at: Date.now(), name, ...this.#history.fence() }, 0);
+  }
+}

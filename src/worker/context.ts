@@ -1,0 +1,152 @@
+// The context that an agent's hooks are given: one per activation. What belongs to a single run is in its RunScope.
+
+import { encodeValue } from '../protocol/codec.js';
+import type { LogLevel } from '../protocol/control.js';
+import { CabanaError } from '../protocol/errors.js';
+import { LABEL_MAX_CHARS, NAME_MAX_CHARS, TIME_SLICE_MS } from '../protocol/limits.js';
+import type { AgentContext, AgentLog, AgentReport } from './agent.js';
+import type { EventSender } from './event-sender.js';
+import type { History } from './history.js';
+import type { RunInterrupt } from './interrupt.js';
+import type { StatusWriter } from './status-writer.js';
+import type { SessionRecord, SessionStats } from '../protocol/session.js';
+
+/** What is true of the run in progress. */
+export interface RunScope {
+  runId: string;
+  interrupt: RunInterrupt;
+  resumed: boolean;
+}
+
+const NEVER = new AbortController().signal;
+
+export class Context implements AgentContext<unknown> {
+  state: unknown = undefined;
+  readonly sessionId: string;
+  readonly params: Readonly<Record<string, unknown>>;
+  readonly workingDir: string | null;
+  readonly history: History;
+  readonly #events: EventSender;
+  readonly #status: StatusWriter;
+  readonly #renamed: (name: string) => void;
+  #run: RunScope | null = null;
+  #sliceStart = 0;
+
+  constructor(
+    record: SessionRecord,
+    history: History,
+    status: StatusWriter,
+    events: EventSender,
+    renamed: (name: string) => void,
+  ) {
+    this.sessionId = record.sessionId;
+    this.params = record.params;
+    this.workingDir = record.workingDir;
+    this.history = history;
+    this.#status = status;
+    this.#events = events;
+    this.#renamed = renamed;
+  }
+
+  /** The host's: begins and ends the scope of a run. */
+  scope(run: RunScope | null): void {
+    this.#run = run;
+    this.#sliceStart = performance.now();
+  }
+
+  get signal(): AbortSignal {
+    return this.#run?.interrupt.signal ?? NEVER;
+  }
+
+  get resumed(): boolean {
+    return this.#run?.resumed ?? false;
+  }
+
+  checkpoint(): void {
+    this.#run?.interrupt.check();
+  }
+
+  async yield(): Promise<void> {
+    if (performance.now() - this.#sliceStart >= TIME_SLICE_MS) {
+      await new Promise((resolve) => setImmediate(resolve));
+      this.#sliceStart = performance.now();
+    }
+    this.checkpoint();
+  }
+
+  emit(event: unknown): void {
+    // Nobody listens: nothing to encode, nothing to send.
+    if (!this.#status.watched) return;
+    this.#events.event(this.sessionId, this.#run?.runId ?? null, encodeValue(event, 'event'));
+  }
+
+  progress(fraction: number, label = ''): void {
+    if (!(fraction >= 0)) throw new CabanaError('INVALID_ARGUMENT', 'progress is a fraction from 0 to 1');
+    this.#status.progress(Math.min(fraction, 1), label);
+  }
+
+  report(figures: AgentReport): void {
+    const { costUsd, latencyMs, ...labels } = figures;
+    const stats: Partial<SessionStats> = {};
+    for (const [field, value] of Object.entries(labels)) {
+      if (value === undefined) continue;
+      if (typeof value === 'string' && value.length > LABEL_MAX_CHARS) {
+        throw new CabanaError('INVALID_ARGUMENT', `${field} is longer than ${LABEL_MAX_CHARS} characters`);
+      }
+      Object.assign(stats, { [field]: value });
+    }
+    if (latencyMs !== undefined) stats.latestLatencyMs = finite(latencyMs, 'latencyMs');
+    if (costUsd !== undefined) stats.totalCostUsd = this.#status.stats.totalCostUsd + finite(costUsd, 'costUsd');
+    this.#status.report(stats);
+    this.#events.note({ kind: 'report', sessionId: this.sessionId, stats });
+  }
+
+  rename(name: string): void {
+    if (typeof name !== 'string' || name.length > NAME_MAX_CHARS) {
+      throw new CabanaError('INVALID_ARGUMENT', `a name is text of at most ${NAME_MAX_CHARS} characters`);
+    }
+    this.#renamed(name);
+    this.#events.note({ kind: 'rename', sessionId: this.sessionId, name });
+  }
+
+  get log(): AgentLog {
+    return new ContextLog(this.sessionId, this.#events);
+  }
+}
+
+class ContextLog implements AgentLog {
+  readonly #sessionId: string;
+  readonly #events: EventSender;
+
+  constructor(sessionId: string, events: EventSender) {
+    this.#sessionId = sessionId;
+    this.#events = events;
+  }
+
+  debug(message: string, fields?: Record<string, unknown>): void {
+    this.#line('debug', message, fields);
+  }
+
+  info(message: string, fields?: Record<string, unknown>): void {
+    this.#line('info', message, fields);
+  }
+
+  warn(message: string, fields?: Record<string, unknown>): void {
+    this.#line('warn', message, fields);
+  }
+
+  error(message: string, fields?: Record<string, unknown>): void {
+    this.#line('error', message, fields);
+  }
+
+  #line(level: LogLevel, message: string, fields: Record<string, unknown> | undefined): void {
+    // As JSON: a function or a proxy among the fields must not spoil the batch that carries the line.
+    const safe = fields ? (JSON.parse(JSON.stringify(fields)) as Record<string, unknown>) : null;
+    this.#events.note({ kind: 'log', sessionId: this.#sessionId, level, message: String(message), fields: safe });
+  }
+}
+
+function finite(value: number, what: string): number {
+  if (!Number.isFinite(value)) throw new CabanaError('INVALID_ARGUMENT', `${what} is a finite number`);
+  return value;
+}

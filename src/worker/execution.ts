@@ -1,0 +1,70 @@
+// One run from its first instruction to its outcome: plain functions, async functions and generators alike.
+
+import { decodeEntry, encodeValue } from '../protocol/codec.js';
+import { CabanaError, isErrorCode, messageOf } from '../protocol/errors.js';
+import { INTERRUPT_REASONS } from '../protocol/interrupt.js';
+import type { RunEnd } from '../protocol/journal.js';
+import { AgentInterrupted, type AgentDefinition } from './agent.js';
+import type { Context } from './context.js';
+import type { RunInterrupt } from './interrupt.js';
+
+export type Outcome = Pick<RunEnd, 'state' | 'output' | 'error' | 'code'>;
+
+/** Executes the run; never throws: whatever the agent's code does becomes an outcome. */
+export async function execute(
+  definition: AgentDefinition,
+  ctx: Context,
+  input: Uint8Array,
+  interrupt: RunInterrupt,
+): Promise<Outcome> {
+  try {
+    interrupt.check();
+    const result = definition.run(ctx, decodeEntry(input).content);
+    const output = isGenerator(result) ? await drive(result, ctx, interrupt) : await result;
+    const bytes = output === undefined ? null : encodeValue(output, 'output');
+    return { state: 'completed', output: bytes, error: null, code: null };
+  } catch (error) {
+    return failed(error, interrupt);
+  }
+}
+
+type AnyGenerator = Generator<unknown, unknown, void> | AsyncGenerator<unknown, unknown, void>;
+
+/** Each yield is an event to subscribers and a place where the thread may be given up and the run be stopped. */
+async function drive(generator: AnyGenerator, ctx: Context, interrupt: RunInterrupt): Promise<unknown> {
+  let step = await generator.next();
+  while (!step.done) {
+    if (step.value !== undefined) ctx.emit(step.value);
+    try {
+      await ctx.yield();
+      interrupt.check();
+    } catch (error) {
+      // Into the generator, so that its finally blocks run.
+      step = await generator.throw(error);
+      continue;
+    }
+    step = await generator.next();
+  }
+  return step.value;
+}
+
+function failed(error: unknown, interrupt: RunInterrupt): Outcome {
+  if (interrupt.requested && (error instanceof AgentInterrupted || isAbort(error))) {
+    const reason = INTERRUPT_REASONS[interrupt.reason];
+    return { state: 'interrupted', output: null, error: reason.message, code: reason.code };
+  }
+  const code = error instanceof CabanaError && isErrorCode(error.code) ? error.code : 'AGENT_ERROR';
+  return { state: 'failed', output: null, error: messageOf(error), code };
+}
+
+/** What the platform's own functions throw when a signal stops them. */
+function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === 'AbortError';
+}
+
+function isGenerator(value: unknown): value is AnyGenerator {
+  if (typeof value !== 'object' || value === null) return false;
+  const maybe = value as { next?: unknown; throw?: unknown };
+  if (typeof maybe.next !== 'function' || typeof maybe.throw !== 'function') return false;
+  return Symbol.asyncIterator in value || Symbol.iterator in value;
+}

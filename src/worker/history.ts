@@ -1,0 +1,140 @@
+// One activation's history: appends that are on their way to the store before append() returns, and reads from the
+// store. Nothing of it stays in memory here; a read goes behind every append of the same thread.
+
+import { decodeEntry, encodeEntry } from '../protocol/codec.js';
+import { CabanaError } from '../protocol/errors.js';
+import type { EntryRow } from '../protocol/journal.js';
+import { ENTRIES_PAGE_ROWS } from '../protocol/limits.js';
+import type { JournalEntry } from '../protocol/session.js';
+import type { StatusTable } from '../protocol/status-table.js';
+import type { AgentHistory, StoredEntry } from './agent.js';
+import type { JournalLink, JournalListener } from './journal-link.js';
+
+interface DurableWaiter {
+  n: number;
+  resolve(): void;
+  reject(error: Error): void;
+}
+
+export class History implements AgentHistory, JournalListener {
+  readonly key: number;
+  readonly epoch: number;
+  readonly #link: JournalLink;
+  readonly #table: StatusTable;
+  readonly #slot: number;
+  readonly #now: () => number;
+  /** Entries appended by this activation, and how many of them are known to be on disk. */
+  #n = 0;
+  #durableN = 0;
+  #waiters: DurableWaiter[] | null = null;
+  /** Set when this activation may write no more. */
+  #refused: CabanaError | null = null;
+
+  constructor(
+    link: JournalLink,
+    table: StatusTable,
+    place: { key: number; epoch: number; slot: number },
+    now: () => number,
+  ) {
+    this.#link = link;
+    this.#table = table;
+    this.key = place.key;
+    this.epoch = place.epoch;
+    this.#slot = place.slot;
+    this.#now = now;
+    link.listen(this.key, this);
+  }
+
+  /** Entries appended by this activation: the fence of its next operation. */
+  get n(): number {
+    return this.#n;
+  }
+
+  get length(): number {
+    const durable = this.#table.durable(this.#slot);
+    return durable.seq + (this.#n - durable.appends);
+  }
+
+  get durableSeq(): number {
+    return this.#table.durable(this.#slot).seq;
+  }
+
+  append(entry: JournalEntry): void | Promise<void> {
+    const body = encodeEntry(entry);
+    this.assertWritable();
+    this.#link.assertRoom(body.byteLength);
+    this.#n += 1;
+    this.#link.post({ t: 'append', at: this.#now(), body, ...this.fence() }, body.byteLength);
+    this.#table.set('thread', this.#slot, 'historySeq', this.length);
+    return this.#link.room();
+  }
+
+  /** The fence of an operation that adds no entry. */
+  fence(): { key: number; epoch: number; n: number } {
+    return { key: this.key, epoch: this.epoch, n: this.#n };
+  }
+
+  /** The fence of an operation that adds an entry of the host's (a run's outcome). */
+  nextFence(): { key: number; epoch: number; n: number } {
+    this.#n += 1;
+    return this.fence();
+  }
+
+  /** @throws CabanaError STALE_EPOCH: this activation was superseded */
+  assertWritable(): void {
+    if (this.#refused) throw new CabanaError(this.#refused.code, this.#refused.message, { cause: this.#refused });
+  }
+
+  async *entries(options: { from?: number; limit?: number } = {}): AsyncIterableIterator<StoredEntry> {
+    let from = options.from ?? 1;
+    let left = options.limit ?? Infinity;
+    if (!Number.isInteger(from) || from < 1) throw new CabanaError('INVALID_ARGUMENT', 'from is a seq: 1 or more');
+    if (!(left >= 0)) throw new CabanaError('INVALID_ARGUMENT', 'limit is a count');
+    while (left > 0) {
+      const ask = Math.min(left, ENTRIES_PAGE_ROWS);
+      const rows = await this.#link.read(this.key, from, ask);
+      for (const row of rows) yield storedEntry(row);
+      if (rows.length < ask) return;
+      left -= rows.length;
+      from = rows.at(-1)!.seq + 1;
+    }
+  }
+
+  durable(): Promise<void> {
+    if (this.#refused) return Promise.reject(this.#refused);
+    const n = this.#n;
+    if (n <= this.#durableN || n <= this.#table.durable(this.#slot).appends) return Promise.resolve();
+    return new Promise((resolve, reject) => (this.#waiters ??= []).push({ n, resolve, reject }));
+  }
+
+  onDurable(n: number): void {
+    if (n > this.#durableN) this.#durableN = n;
+    if (!this.#waiters) return;
+    const left: DurableWaiter[] = [];
+    for (const waiter of this.#waiters) {
+      if (waiter.n <= this.#durableN) waiter.resolve();
+      else left.push(waiter);
+    }
+    this.#waiters = left.length > 0 ? left : null;
+  }
+
+  /** A full disk keeps what was appended and tries again; every other refusal is final. */
+  onRefused(error: CabanaError): void {
+    if (error.code !== 'STORE_FULL') this.#refused ??= error;
+    const waiters = this.#waiters ?? [];
+    this.#waiters = null;
+    for (const waiter of waiters) waiter.reject(error);
+  }
+
+  close(): void {
+    this.#link.unlisten(this.key, this);
+    const gone = new CabanaError('STALE_EPOCH', 'this activation has left memory');
+    this.#refused ??= gone;
+    for (const waiter of this.#waiters ?? []) waiter.reject(gone);
+    this.#waiters = null;
+  }
+}
+
+export function storedEntry(row: EntryRow): StoredEntry {
+  return { ...decodeEntry(row.body), seq: row.seq, created_at: new Date(row.at).toISOString() };
+}

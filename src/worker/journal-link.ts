@@ -1,0 +1,141 @@
+// A thread's end of its link to the store: posts operations, answers requests, and knows how much is on its way.
+
+import type { MessagePort } from 'node:worker_threads';
+import { CabanaError, fromWire, type WireError } from '../protocol/errors.js';
+import type { EntryRow, JournalReply, JournalRequest, Loaded } from '../protocol/journal.js';
+import { JOURNAL_BACKLOG_MAX_BYTES, JOURNAL_CREDIT_BYTES } from '../protocol/limits.js';
+
+/** As links.ts of the store counts it: what an operation weighs beside its bodies. */
+const OP_OVERHEAD_BYTES = 64;
+
+/** Who hears of durable and refused entries of one activation. */
+export interface JournalListener {
+  readonly epoch: number;
+  onDurable(n: number): void;
+  onRefused(error: CabanaError): void;
+}
+
+interface Waiting {
+  resolve(reply: JournalReply): void;
+  reject(error: Error): void;
+}
+
+export class JournalLink {
+  readonly #port: MessagePort;
+  readonly #credit: Int32Array;
+  #posted = 0;
+  #nextRequest = 1;
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #listeners = new Map<number, JournalListener>();
+  #roomWaiters: (() => void)[] = [];
+
+  /** @param credit the link's counter: bytes that the store has dealt with */
+  constructor(port: MessagePort, credit: SharedArrayBuffer) {
+    this.#port = port;
+    this.#credit = new Int32Array(credit);
+    port.on('message', (reply: JournalReply) => this.#receive(reply));
+  }
+
+  /** Bytes posted and not yet dealt with by the store. Exact even if the event loop has not turned since. */
+  get backlogBytes(): number {
+    return (this.#posted - Atomics.load(this.#credit, 0)) | 0;
+  }
+
+  /** Posts an operation. It is in the store's queue when this returns, and safe from then on. */
+  post(request: Exclude<JournalRequest, { t: 'load' | 'read' }>, bodyBytes: number): void {
+    this.#posted = (this.#posted + bodyBytes + OP_OVERHEAD_BYTES) | 0;
+    this.#port.postMessage(request);
+  }
+
+  /** @throws CabanaError JOURNAL_BACKLOG if so many bytes more would be too much */
+  assertRoom(bytes: number): void {
+    if (this.backlogBytes + bytes <= JOURNAL_BACKLOG_MAX_BYTES) return;
+    throw new CabanaError(
+      'JOURNAL_BACKLOG',
+      `${this.backlogBytes} bytes wait for the disk; await append() or durable()`,
+    );
+  }
+
+  /** Resolves when there is room again; undefined if there is. */
+  room(): Promise<void> | undefined {
+    if (this.backlogBytes <= JOURNAL_CREDIT_BYTES) return undefined;
+    return new Promise((resolve) => this.#roomWaiters.push(resolve));
+  }
+
+  listen(key: number, listener: JournalListener): void {
+    this.#listeners.set(key, listener);
+  }
+
+  /** Ends what listen() began, unless a later activation of the session has taken its place. */
+  unlisten(key: number, listener: JournalListener): void {
+    if (this.#listeners.get(key) === listener) this.#listeners.delete(key);
+  }
+
+  async load(sessionId: string, slot: number, generation: number): Promise<Loaded | null> {
+    const reply = await this.#ask((request) => ({ t: 'load', request, sessionId, slot, generation }), 0);
+    return reply.t === 'loaded' ? reply.loaded : null;
+  }
+
+  async read(key: number, from: number, limit: number): Promise<EntryRow[]> {
+    const reply = await this.#ask((request) => ({ t: 'read', request, key, from, limit }), 0);
+    return reply.t === 'entries' ? reply.rows : [];
+  }
+
+  /** Posts a snapshot and resolves when it is on disk. @throws CabanaError STORE_FULL, STALE_EPOCH */
+  async save(snapshot: Omit<Extract<JournalRequest, { t: 'save' }>, 't' | 'request'>): Promise<void> {
+    const bytes = snapshot.body.byteLength + OP_OVERHEAD_BYTES;
+    await this.#ask((request) => ({ t: 'save', request, ...snapshot }), bytes);
+  }
+
+  #ask(make: (request: number) => JournalRequest, bytes: number): Promise<JournalReply> {
+    return new Promise((resolve, reject) => {
+      const request = this.#nextRequest++;
+      this.#waiting.set(request, { resolve, reject });
+      this.#posted = (this.#posted + bytes) | 0;
+      this.#port.postMessage(make(request));
+    });
+  }
+
+  #receive(reply: JournalReply): void {
+    switch (reply.t) {
+      case 'durable':
+        for (let i = 0; i < reply.acks.length; i += 2) {
+          this.#listeners.get(reply.acks[i]!)?.onDurable(reply.acks[i + 1]!);
+        }
+        break;
+      case 'refused':
+        this.#refused(reply.key, reply.epoch, reply.error);
+        break;
+      case 'failed':
+        this.#take(reply.request)?.reject(fromWire(reply.error));
+        break;
+      case 'loaded':
+      case 'saved':
+      case 'entries':
+        this.#take(reply.request)?.resolve(reply);
+        break;
+      default:
+        return reply satisfies never;
+    }
+    this.#wakeRoomWaiters();
+  }
+
+  #refused(key: number, epoch: number, error: WireError): void {
+    const listener = this.#listeners.get(key);
+    if (listener?.epoch === epoch) listener.onRefused(fromWire(error) as CabanaError);
+  }
+
+  /** A stalled snapshot is answered twice: refused now, saved when there is room. The first answer counts. */
+  #take(request: number): Waiting | undefined {
+    const waiting = this.#waiting.get(request);
+    this.#waiting.delete(request);
+    return waiting;
+  }
+
+  #wakeRoomWaiters(): void {
+    if (this.#roomWaiters.length === 0 || this.backlogBytes > JOURNAL_CREDIT_BYTES) return;
+    const waiters = this.#roomWaiters;
+    this.#roomWaiters = [];
+    for (const wake of waiters) wake();
+  }
+}

@@ -1,0 +1,59 @@
+// The Piscina task of an agent thread: one long-lived serve() per thread. Its settling is the thread's death notice.
+
+import { performance } from 'node:perf_hooks';
+import type { MessagePort } from 'node:worker_threads';
+import { serve as serveCalls } from '../protocol/calls.js';
+import { AGENT_THREAD_CALLS, type AgentThreadCalls } from '../protocol/control.js';
+import { BatchEndpoint } from '../protocol/endpoint.js';
+import { HEARTBEAT_INTERVAL_MS } from '../protocol/limits.js';
+import { StatusTable } from '../protocol/status-table.js';
+import { AgentHost } from './agent-host.js';
+import { CpuClock } from './cpu-clock.js';
+import { EventSender } from './event-sender.js';
+import { JournalLink } from './journal-link.js';
+
+export interface AgentThreadTask {
+  thread: number;
+  /** Main's calls arrive here. */
+  control: MessagePort;
+  /** The link to the store, and its counter of bytes dealt with. */
+  journal: MessagePort;
+  credit: SharedArrayBuffer;
+  table: SharedArrayBuffer;
+  /** File paths of the agent modules. */
+  agents: string[];
+}
+
+/** Resolves when main has shut the thread down. */
+export async function serve(task: AgentThreadTask): Promise<void> {
+  const endpoint = new BatchEndpoint(task.control);
+  const table = new StatusTable(task.table);
+  const cpu = new CpuClock();
+  const link = new JournalLink(task.journal, task.credit);
+  const services = { thread: task.thread, table, link, events: new EventSender(endpoint), cpu };
+  await new Promise<void>((resolve) => {
+    const host = new AgentHost(task.agents, services, resolve);
+    startHeartbeat(table, task.thread, host);
+    serveCalls<AgentThreadCalls>(host, AGENT_THREAD_CALLS, endpoint);
+  });
+  services.events.flush();
+  // The answer to shutdown() leaves in this turn; the ports close after it.
+  await new Promise((resolve) => setImmediate(resolve));
+  endpoint.flush();
+  cpu.close();
+}
+
+/** Shows main that this thread's event loop turns, how busy it is, and how full its heap. */
+function startHeartbeat(table: StatusTable, thread: number, host: AgentHost): void {
+  let last = performance.eventLoopUtilization();
+  const beat = (): void => {
+    const now = performance.eventLoopUtilization();
+    table.setThread(thread, 'elu', performance.eventLoopUtilization(now, last).utilization);
+    last = now;
+    table.setThread(thread, 'heapUsedBytes', process.memoryUsage().heapUsed);
+    table.setThread(thread, 'sessions', host.size);
+    table.setThread(thread, 'heartbeat', (table.getThread(thread, 'heartbeat') + 1) | 0);
+  };
+  beat();
+  setInterval(beat, HEARTBEAT_INTERVAL_MS).unref();
+}

@@ -1,0 +1,196 @@
+// Group commit: everything that has arrived is one transaction and one fsync; then everybody is told.
+//
+// Items are applied strictly in the order of their arrival. A batch starts in the next turn of the event loop, so that
+// all that a turn brought in is in it; what arrives during the fsync is in the one after.
+//
+// On a full disk, an operation that somebody waits for with a choice (a create, an accepted run) is refused. What an
+// agent has already done (an append, an outcome, a snapshot) is kept, in order, and tried again until there is room;
+// later operations of agents queue behind it, so that no gap can arise.
+
+import { CabanaError } from '../../protocol/errors.js';
+import { COMMIT_MAX_OPS, STALLED_MAX_OPS, STORE_FULL_RETRY_MS } from '../../protocol/limits.js';
+import type { OpResult, Store, WriteOp } from './store.js';
+
+export interface Item {
+  /** Null: a barrier, whose `done` runs when everything before it is durable. */
+  op: WriteOp | null;
+  /** Whether a full disk refuses the operation instead of keeping it for later. */
+  refusable: boolean;
+  /** Called once, when the operation is durable or refused for good. */
+  done(result: OpResult): void;
+  /** Called each time the operation had to wait for room. */
+  stalled?(error: CabanaError): void;
+}
+
+export interface CommitterHooks {
+  /** After a batch and its `done` calls. */
+  onBatch(): void;
+  /** The storage failed for good; nothing more is committed or acknowledged. */
+  onFatal(error: CabanaError): void;
+}
+
+const NOTHING: OpResult = { ok: {} };
+
+export class GroupCommitter {
+  readonly #store: Store;
+  readonly #hooks: CommitterHooks;
+  #queue: Item[] = [];
+  /** What waits for room on the disk, oldest first. */
+  #stalled: Item[] = [];
+  #working: Promise<void> | null = null;
+  #retry: NodeJS.Timeout | null = null;
+  #retryDue = false;
+  #fatal: CabanaError | null = null;
+
+  constructor(store: Store, hooks: CommitterHooks) {
+    this.#store = store;
+    this.#hooks = hooks;
+  }
+
+  get stalledCount(): number {
+    return this.#stalled.length;
+  }
+
+  submit(item: Item): void {
+    if (this.#fatal) return item.done({ error: this.#fatal });
+    this.#queue.push(item);
+    this.#working ??= this.#work();
+  }
+
+  /** An operation with a caller who waits for its result. */
+  call(op: WriteOp, refusable = true): Promise<OpResult> {
+    return new Promise((resolve) => this.submit({ op, refusable, done: resolve }));
+  }
+
+  /** Resolves when everything submitted so far is durable (what waits for room on the disk excepted). */
+  async idle(): Promise<void> {
+    while (this.#working) await this.#working;
+  }
+
+  /** Tries a last time what waits for room. False: some of it is not on disk. */
+  async close(): Promise<boolean> {
+    await this.idle();
+    if (this.#retry) clearTimeout(this.#retry);
+    this.#retry = null;
+    if (!this.#fatal && this.#stalled.length > 0) await this.#retryStalled();
+    if (this.#retry) clearTimeout(this.#retry);
+    return !this.#fatal && this.#stalled.length === 0;
+  }
+
+  async #work(): Promise<void> {
+    try {
+      // One loop does all the writing, so that two transactions never overlap.
+      while ((this.#queue.length > 0 || this.#retryDue) && !this.#fatal) {
+        await nextTurn();
+        if (this.#retryDue) {
+          this.#retryDue = false;
+          await this.#retryStalled();
+        }
+        if (this.#queue.length > 0) await this.#commit(this.#takeBatch());
+        this.#hooks.onBatch();
+      }
+    } finally {
+      this.#working = null;
+    }
+  }
+
+  /** Operations up to the next barrier; or the barriers at the front. */
+  #takeBatch(): Item[] {
+    const barrierFirst = this.#queue[0]?.op === null;
+    let end = 0;
+    while (end < this.#queue.length && end < COMMIT_MAX_OPS && (this.#queue[end]!.op === null) === barrierFirst) end++;
+    return this.#queue.splice(0, end);
+  }
+
+  async #commit(batch: Item[]): Promise<void> {
+    if (batch[0]?.op === null) {
+      for (const item of batch) item.done(NOTHING);
+      return;
+    }
+    // While something waits for room, what agents did queues behind it; the rest takes its chance.
+    const items = this.#stalled.length > 0 ? batch.filter((item) => !this.#stall(item)) : batch;
+    const error = await this.#tryCommit(items);
+    if (!error) return;
+    if (error.code === 'STORE_IO') return this.#fail(error);
+    // One by one: a small operation may find room, and one that is wrong must not take the others along.
+    for (const item of items) {
+      if (this.#stalled.length > 0 && this.#stall(item)) continue;
+      const alone = await this.#tryCommit([item]);
+      if (!alone) continue;
+      if (alone.code === 'STORE_IO') return this.#fail(alone);
+      if (alone.code === 'STORE_FULL' && !item.refusable) this.#stall(item, alone);
+      else item.done({ error: alone });
+    }
+  }
+
+  /** Commits the items as one transaction and tells them; the error, if nothing was written. */
+  async #tryCommit(items: Item[]): Promise<CabanaError | null> {
+    if (items.length === 0) return null;
+    let results: OpResult[];
+    try {
+      results = await this.#store.commit(items.map((item) => item.op!));
+    } catch (error) {
+      return error instanceof CabanaError ? error : new CabanaError('INTERNAL', String(error), { cause: error });
+    }
+    items.forEach((item, i) => item.done(results[i]!));
+    return null;
+  }
+
+  /** Keeps an operation until there is room; false if it is one that is refused instead. */
+  #stall(item: Item, error = new CabanaError('STORE_FULL', 'the disk is full; the write waits for room')): boolean {
+    if (item.refusable) return false;
+    if (this.#stalled.length >= STALLED_MAX_OPS) {
+      item.done({ error: new CabanaError('STORE_FULL', 'the disk is full, and so is the room to wait for it') });
+      return true;
+    }
+    this.#stalled.push(item);
+    item.stalled?.(error);
+    this.#armRetry();
+    return true;
+  }
+
+  #armRetry(): void {
+    this.#retry ??= setTimeout(() => {
+      this.#retry = null;
+      this.#retryDue = true;
+      this.#working ??= this.#work();
+    }, STORE_FULL_RETRY_MS);
+  }
+
+  async #retryStalled(): Promise<void> {
+    while (this.#stalled.length > 0) {
+      const batch = this.#stalled.slice(0, COMMIT_MAX_OPS);
+      let error = await this.#tryCommit(batch);
+      let written = error ? 0 : batch.length;
+      if (error?.code === 'STORE_FULL') {
+        error = await this.#tryCommit(batch.slice(0, 1));
+        written = error ? 0 : 1;
+      }
+      if (error?.code === 'STORE_IO') return this.#fail(error);
+      if (error && error.code !== 'STORE_FULL') {
+        batch[0]!.done({ error });
+        written = 1;
+        error = null;
+      }
+      this.#stalled.splice(0, written);
+      if (error) {
+        this.#armRetry();
+        return;
+      }
+    }
+  }
+
+  #fail(error: CabanaError): void {
+    if (this.#fatal) return;
+    this.#fatal = error;
+    const waiting = [...this.#stalled, ...this.#queue];
+    this.#stalled = [];
+    this.#queue = [];
+    for (const item of waiting) item.done({ error });
+    this.#hooks.onFatal(error);
+  }
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}

@@ -1,0 +1,209 @@
+// The agent threads' links: takes in what they post to the journal, and tells them what is durable.
+//
+// A session's entries come from one link at a time. When another thread takes the session over (or main ends its run),
+// the old link is drained first, synchronously: whatever a thread had posted before it was given up is kept, whatever it
+// posts afterwards meets a newer epoch and is refused.
+
+import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
+import { toWire, type CabanaError } from '../../protocol/errors.js';
+import type { Fence, JournalReply, JournalRequest } from '../../protocol/journal.js';
+import type { StatusTable } from '../../protocol/status-table.js';
+import type { GroupCommitter } from './committer.js';
+import type { OpResult, Store, WriteOp, Written } from './store.js';
+
+/** What an operation weighs beside its bodies, in the backlog of its link. */
+export const OP_OVERHEAD_BYTES = 64;
+
+interface Link {
+  thread: number;
+  port: MessagePort;
+  /** Bytes dealt with; read by the thread without a message. */
+  credit: Int32Array;
+  /** Pairs of key and n that the thread has yet to be told. */
+  acks: number[];
+}
+
+/** Where a session in memory lives: which link writes it, and which row of the table shows it. */
+interface Place {
+  link: Link;
+  slot: number;
+  generation: number;
+  epoch: number;
+}
+
+export class Links {
+  readonly #store: Store;
+  readonly #committer: GroupCommitter;
+  readonly #table: StatusTable;
+  readonly #onWritten: (written: Written) => void;
+  readonly #links = new Map<number, Link>();
+  readonly #places = new Map<string, Place>();
+  /** Links with acknowledgements to send. */
+  readonly #toTell = new Set<Link>();
+
+  /** @param onWritten called for every operation of a thread that became durable */
+  constructor(store: Store, committer: GroupCommitter, table: StatusTable, onWritten: (written: Written) => void) {
+    this.#store = store;
+    this.#committer = committer;
+    this.#table = table;
+    this.#onWritten = onWritten;
+  }
+
+  attach(thread: number, port: MessagePort, credit: SharedArrayBuffer): void {
+    const link: Link = { thread, port, credit: new Int32Array(credit), acks: [] };
+    this.#links.set(thread, link);
+    port.on('message', (request: JournalRequest) => this.#receive(link, request));
+  }
+
+  /** Takes in what the thread had posted, waits until it is durable, and closes the link. */
+  async detach(thread: number): Promise<void> {
+    const link = this.#links.get(thread);
+    if (!link) return;
+    this.#links.delete(thread);
+    this.#drain(link);
+    await this.#committer.idle();
+    link.port.close();
+  }
+
+  /** Takes in whatever the session's thread has posted up to now. */
+  drainFor(sessionId: string): void {
+    const place = this.#places.get(sessionId);
+    if (place) this.#drain(place.link);
+  }
+
+  /** Takes in whatever any thread has posted up to now. */
+  drainAll(): void {
+    for (const link of this.#links.values()) this.#drain(link);
+  }
+
+  #drain(link: Link): void {
+    for (let m = receiveMessageOnPort(link.port); m; m = receiveMessageOnPort(link.port)) {
+      this.#receive(link, m.message as JournalRequest);
+    }
+  }
+
+  /** The session has left memory, or was deleted: its row of the table is not this link's any more. */
+  forget(sessionId: string, epoch?: number): void {
+    if (epoch === undefined || this.#places.get(sessionId)?.epoch === epoch) this.#places.delete(sessionId);
+  }
+
+  /** Shows in the table how far the session is durable, in the row that it still has. */
+  publish(written: Written): void {
+    if (!written.head) return;
+    const place = this.#places.get(written.head.sessionId);
+    if (!place || place.epoch !== written.head.epoch) return;
+    if (this.#table.get(place.slot, 'generation') !== place.generation) return;
+    this.#table.setDurable(place.slot, written.head.seq, written.head.n);
+  }
+
+  /** After a batch: one message of acknowledgements per link. */
+  tellAll(): void {
+    for (const link of this.#toTell) {
+      if (link.acks.length > 0) reply(link, { t: 'durable', acks: link.acks });
+      link.acks = [];
+    }
+    this.#toTell.clear();
+  }
+
+  #receive(link: Link, request: JournalRequest): void {
+    switch (request.t) {
+      case 'load':
+        return this.#load(link, request);
+      case 'read':
+        return this.#read(link, request);
+      case 'append':
+        return this.#write(link, request, request.body.byteLength);
+      case 'start':
+      case 'rename':
+        return this.#write(link, request, 0);
+      case 'end':
+        return this.#write(link, request, bytesOfEnd(request));
+      case 'save':
+        return this.#save(link, request);
+      default:
+        return request satisfies never;
+    }
+  }
+
+  #load(link: Link, request: Extract<JournalRequest, { t: 'load' }>): void {
+    const { sessionId, slot, generation } = request;
+    this.drainFor(sessionId);
+    this.#submit({ t: 'load', sessionId }, true, (result) => {
+      if ('error' in result) return fail(link, request.request, result.error);
+      const loaded = result.ok.loaded ?? null;
+      if (loaded) this.#places.set(sessionId, { link, slot, generation, epoch: loaded.epoch });
+      this.publish(result.ok);
+      reply(link, { t: 'loaded', request: request.request, loaded });
+    });
+  }
+
+  /** Reads behind everything that the thread posted before it asked. */
+  #read(link: Link, request: Extract<JournalRequest, { t: 'read' }>): void {
+    const done = (): void => {
+      this.#store.entries(request.key, request.from, request.limit).then(
+        (rows) => reply(link, { t: 'entries', request: request.request, rows }),
+        (error: unknown) => fail(link, request.request, error),
+      );
+    };
+    this.#committer.submit({ op: null, refusable: false, done });
+  }
+
+  #save(link: Link, request: Extract<JournalRequest, { t: 'save' }>): void {
+    const weight = request.body.byteLength + OP_OVERHEAD_BYTES;
+    const stalled = (error: CabanaError): void => fail(link, request.request, error);
+    this.#submit(
+      request,
+      false,
+      (result) => {
+        Atomics.add(link.credit, 0, weight);
+        if ('error' in result) return fail(link, request.request, result.error);
+        this.#written(link, request, result.ok);
+        reply(link, { t: 'saved', request: request.request });
+      },
+      stalled,
+    );
+  }
+
+  #write(link: Link, op: Exclude<JournalRequest, { t: 'load' | 'read' | 'save' }>, bytes: number): void {
+    const refuse = (error: CabanaError): void =>
+      reply(link, { t: 'refused', key: op.key, epoch: op.epoch, error: toWire(error) });
+    this.#submit(
+      op,
+      false,
+      (result) => {
+        Atomics.add(link.credit, 0, bytes + OP_OVERHEAD_BYTES);
+        if ('error' in result) return refuse(result.error);
+        this.#written(link, op, result.ok);
+      },
+      refuse,
+    );
+  }
+
+  #written(link: Link, op: Fence, written: Written): void {
+    this.publish(written);
+    link.acks.push(op.key, op.n);
+    this.#toTell.add(link);
+    this.#onWritten(written);
+  }
+
+  #submit(
+    op: WriteOp,
+    refusable: boolean,
+    done: (result: OpResult) => void,
+    stalled?: (error: CabanaError) => void,
+  ): void {
+    this.#committer.submit({ op, refusable, done, ...(stalled ? { stalled } : {}) });
+  }
+}
+
+function bytesOfEnd(end: Extract<JournalRequest, { t: 'end' }>): number {
+  return end.entry.byteLength + (end.output?.byteLength ?? 0) + (end.snapshot?.byteLength ?? 0);
+}
+
+function reply(link: Link, message: JournalReply): void {
+  link.port.postMessage(message);
+}
+
+function fail(link: Link, request: number, error: unknown): void {
+  reply(link, { t: 'failed', request, error: toWire(error) });
+}

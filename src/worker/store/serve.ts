@@ -1,0 +1,204 @@
+// The store thread's Piscina task: opens the store, answers main's calls, takes in the agent threads' journals, and ends
+// when main closes it.
+
+import type { MessagePort } from 'node:worker_threads';
+import { serve as serveCalls } from '../../protocol/calls.js';
+import { decodeEntry } from '../../protocol/codec.js';
+import { STORE_CALLS, type StoreCalls, type StoreNote, type StoredRun } from '../../protocol/control.js';
+import { BatchEndpoint } from '../../protocol/endpoint.js';
+import { toWire, type CabanaError } from '../../protocol/errors.js';
+import { jsonSafe } from '../../protocol/json.js';
+import type { EntryRow } from '../../protocol/journal.js';
+import { StatusTable } from '../../protocol/status-table.js';
+import { GroupCommitter } from './committer.js';
+import { holdDataDir } from './data-dir.js';
+import { Links } from './links.js';
+import { SqliteStore } from './sqlite-store.js';
+import type { Store, WriteOp, Written } from './store.js';
+
+export interface StoreTask {
+  port: MessagePort;
+  table: SharedArrayBuffer;
+  dataDir: string;
+}
+
+/** Resolves when main has closed the store. */
+export async function serve(task: StoreTask): Promise<void> {
+  const endpoint = new BatchEndpoint(task.port);
+  let dir: ReturnType<typeof holdDataDir> | undefined;
+  let store: Store;
+  try {
+    dir = holdDataDir(task.dataDir);
+    store = new SqliteStore(dir.databasePath);
+  } catch (error) {
+    dir?.release();
+    endpoint.note({ kind: 'startFailed', error: toWire(error) } satisfies StoreNote);
+    endpoint.flush();
+    return;
+  }
+  const server = new StoreServer(store, new StatusTable(task.table), endpoint);
+  serveCalls<StoreCalls>(server.calls, STORE_CALLS, endpoint);
+  endpoint.note({ kind: 'ready' } satisfies StoreNote);
+  await server.closed;
+  dir.release();
+}
+
+class StoreServer {
+  readonly closed: Promise<void>;
+  readonly #store: Store;
+  readonly #endpoint: BatchEndpoint;
+  readonly #committer: GroupCommitter;
+  readonly #links: Links;
+  readonly #watched = new Set<string>();
+  /** What main is told after the batch. */
+  #ended: StoredRun[] = [];
+  #entries = new Map<string, EntryRow[]>();
+  #purging: Promise<void> | null = null;
+  #closing = false;
+  #resolveClosed!: () => void;
+
+  constructor(store: Store, table: StatusTable, endpoint: BatchEndpoint) {
+    this.#store = store;
+    this.#endpoint = endpoint;
+    this.#committer = new GroupCommitter(store, {
+      onBatch: () => this.#tell(),
+      onFatal: (error) => this.#note({ kind: 'fatal', error: toWire(error) }),
+    });
+    this.#links = new Links(store, this.#committer, table, (written) => this.#onWritten(written));
+    this.closed = new Promise((resolve) => (this.#resolveClosed = resolve));
+    this.#purge();
+  }
+
+  readonly calls: StoreCalls = {
+    attach: (thread, port, credit) => this.#links.attach(thread, port, credit),
+    detach: (thread) => this.#links.detach(thread),
+    recover: (request) => this.#store.recover(request),
+    create: async (record) => {
+      await this.#write({ t: 'create', record });
+    },
+    accept: async (request) => {
+      const { accepted } = await this.#write({ t: 'accept', ...request });
+      return accepted!;
+    },
+    endRun: async (request) => {
+      this.#links.drainFor(request.sessionId);
+      // What was drained is before this in the queue: an outcome that the thread had posted stands.
+      const { ended } = await this.#write({ t: 'endRun', ...request }, false);
+      return ended!;
+    },
+    release: async (sessionId, epoch) => {
+      // Its thread may have died with something on its way.
+      this.#links.drainFor(sessionId);
+      await this.#write({ t: 'release', sessionId, epoch }, false);
+      this.#links.forget(sessionId, epoch ?? undefined);
+    },
+    remove: async (sessionId, at) => {
+      this.#links.drainFor(sessionId);
+      const { removed } = await this.#write({ t: 'remove', sessionId, at });
+      this.#links.forget(sessionId);
+      this.#watched.delete(sessionId);
+      this.#purge();
+      return removed ?? false;
+    },
+    update: async (sessionId, fields, at) => {
+      const { record } = await this.#write({ t: 'update', sessionId, fields, at });
+      return record ?? null;
+    },
+    record: (sessionId) => this.#store.record(sessionId),
+    page: (query) => this.#store.page(query),
+    newest: (n) => this.#store.newest(n),
+    cronCount: () => this.#store.cronCount(),
+    messagesJson: (sessionId, options) => this.#messagesJson(sessionId, options),
+    entries: (sessionId, from, limit) => this.#entriesOf(sessionId, from, limit),
+    run: (sessionId, runId) => this.#store.run(sessionId, runId),
+    watch: (sessionId, on) => {
+      if (on) this.#watched.add(sessionId);
+      else this.#watched.delete(sessionId);
+    },
+    close: () => this.#close(),
+  };
+
+  async #write(op: WriteOp, refusable = true): Promise<Written> {
+    const result = await this.#committer.call(op, refusable);
+    if ('error' in result) throw result.error;
+    this.#links.publish(result.ok);
+    this.#onWritten(result.ok, op.t === 'endRun' || op.t === 'accept');
+    return result.ok;
+  }
+
+  #onWritten(written: Written, calledByMain = false): void {
+    // Main has the outcome of a run that it ended itself as the answer of its call.
+    if (written.ended && !calledByMain) this.#ended.push(written.ended);
+    const { sessionId, entry } = written;
+    if (!entry || sessionId === undefined || !this.#watched.has(sessionId)) return;
+    const rows = this.#entries.get(sessionId);
+    if (rows) rows.push(entry);
+    else this.#entries.set(sessionId, [entry]);
+  }
+
+  #tell(): void {
+    this.#links.tellAll();
+    if (this.#ended.length > 0) this.#note({ kind: 'ended', runs: this.#ended });
+    for (const [sessionId, rows] of this.#entries) this.#note({ kind: 'entries', sessionId, rows });
+    this.#ended = [];
+    this.#entries.clear();
+  }
+
+  #note(note: StoreNote): void {
+    this.#endpoint.note(note);
+  }
+
+  async #messagesJson(
+    sessionId: string,
+    options: { limit: number; before: number | null },
+  ): Promise<Uint8Array | null> {
+    const key = await this.#store.keyOf(sessionId);
+    if (key === null) return null;
+    const rows = await this.#store.entriesBefore(key, options.before, options.limit + 1);
+    const hasMore = rows.length > options.limit;
+    if (hasMore) rows.shift();
+    const messages = rows.map((row) => ({
+      ...decodeEntry(row.body),
+      seq: row.seq,
+      created_at: new Date(row.at).toISOString(),
+    }));
+    return new TextEncoder().encode(JSON.stringify({ messages, has_more: hasMore }, jsonSafe));
+  }
+
+  async #entriesOf(sessionId: string, from: number, limit: number): Promise<EntryRow[] | null> {
+    const key = await this.#store.keyOf(sessionId);
+    return key === null ? null : this.#store.entries(key, from, limit);
+  }
+
+  /** Removes what deleted sessions left, a little at a time, between the commits. */
+  #purge(): void {
+    this.#purging ??= (async () => {
+      try {
+        while (!this.#closing) {
+          await this.#committer.idle();
+          if (!(await this.#store.purge())) return;
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+      } catch (error) {
+        // A full disk refuses even deleting; the next deletion or start goes on with it. Anything else is final.
+        if ((error as CabanaError).code !== 'STORE_FULL') this.#note({ kind: 'fatal', error: toWire(error) });
+      } finally {
+        this.#purging = null;
+      }
+    })();
+  }
+
+  async #close(): Promise<boolean> {
+    this.#closing = true;
+    await this.#purging;
+    this.#links.drainAll();
+    const complete = await this.#committer.close();
+    await this.#store.close();
+    // The task ends after this call's answer is on its way.
+    setImmediate(() => {
+      this.#endpoint.flush();
+      this.#resolveClosed();
+    });
+    return complete;
+  }
+}

@@ -1,0 +1,198 @@
+// The store on SQLite: one connection, WAL, synchronous=FULL, one transaction per commit().
+
+import Sqlite, { type Database, type Statement } from 'better-sqlite3';
+import { encodeEntry } from '../../protocol/codec.js';
+import { CabanaError } from '../../protocol/errors.js';
+import type { EntryRow } from '../../protocol/journal.js';
+import { outcomeEntry } from '../../protocol/outcome.js';
+import type { ListQuery, RecordPage, SessionRecord } from '../../protocol/session.js';
+import type { StoredRun } from '../../protocol/control.js';
+import { migrate } from './schema.js';
+import { storeError } from './sqlite-errors.js';
+import { SqliteJournal } from './sqlite-journal.js';
+import { SqliteSessions, toRecord } from './sqlite-sessions.js';
+import type { OpResult, Recovery, Store, WriteOp, Written } from './store.js';
+
+/** Rows of deleted sessions that are removed at a time, so that a purge never holds up a commit for long. */
+const PURGE_ROWS = 500;
+
+export interface SqliteOptions {
+  /** Pages of the database at most; beyond it the disk counts as full. For tests of a full disk. */
+  maxPages?: number;
+}
+
+export class SqliteStore implements Store {
+  readonly #db: Database;
+  readonly #sessions: SqliteSessions;
+  readonly #journal: SqliteJournal;
+  readonly #begin: Statement;
+  readonly #commit: Statement;
+
+  /** @throws CabanaError STORE_SCHEMA, STORE_IO */
+  constructor(path: string, options: SqliteOptions = {}) {
+    try {
+      this.#db = new Sqlite(path);
+      this.#db.pragma('journal_mode = WAL');
+      this.#db.pragma('synchronous = FULL');
+      this.#db.pragma('temp_store = MEMORY');
+      this.#db.pragma('cache_size = -65536');
+      migrate(this.#db);
+      if (options.maxPages !== undefined) this.#db.pragma(`max_page_count = ${options.maxPages}`);
+      this.#begin = this.#db.prepare('BEGIN IMMEDIATE');
+      this.#commit = this.#db.prepare('COMMIT');
+      this.#sessions = new SqliteSessions(this.#db);
+      this.#journal = new SqliteJournal(this.#db, this.#sessions);
+    } catch (error) {
+      throw storeError(error);
+    }
+  }
+
+  async commit(ops: readonly WriteOp[]): Promise<OpResult[]> {
+    return this.#transaction(() => ops.map((op) => this.#apply(op)));
+  }
+
+  /** Everything or nothing, with the heads in step. */
+  #transaction<T>(work: () => T): T {
+    try {
+      this.#begin.run();
+      const result = work();
+      this.#commit.run();
+      this.#journal.keep();
+      return result;
+    } catch (error) {
+      this.#journal.undo();
+      // SQLite has rolled back by itself after some errors (a full disk among them).
+      if (this.#db.inTransaction) this.#db.exec('ROLLBACK');
+      throw storeError(error);
+    }
+  }
+
+  /** A refusal is this operation's own; it is decided before the operation writes anything. */
+  #apply(op: WriteOp): OpResult {
+    try {
+      return { ok: this.#write(op) };
+    } catch (error) {
+      if (error instanceof CabanaError) return { error };
+      throw error;
+    }
+  }
+
+  #write(op: WriteOp): Written {
+    switch (op.t) {
+      case 'append':
+        return this.#journal.append(op);
+      case 'start':
+        return this.#journal.start(op);
+      case 'end':
+        return this.#journal.end(op);
+      case 'save':
+        return this.#journal.save(op);
+      case 'rename':
+        return this.#journal.rename(op);
+      case 'load':
+        return this.#journal.load(op);
+      case 'release':
+        return this.#journal.release(op);
+      case 'accept':
+        return this.#journal.accept(op);
+      case 'endRun':
+        return this.#journal.endRun(op);
+      case 'remove':
+        return this.#journal.remove(op);
+      case 'create':
+        this.#sessions.insert(op.record);
+        return {};
+      case 'update':
+        return { record: this.#sessions.update(op.sessionId, op.fields, op.at) };
+      default:
+        return op satisfies never;
+    }
+  }
+
+  async recover(options: { resumeProfiles: readonly string[]; maxAttempts: number; at: number }): Promise<Recovery> {
+    return this.#transaction(() => {
+      const recovery: Recovery = { pending: [], interrupted: 0 };
+      for (const { key, run, agentProfile } of this.#journal.openRuns()) {
+        const resumes = options.resumeProfiles.includes(agentProfile) && run.attempts < options.maxAttempts;
+        if (run.state === 'queued' || resumes) {
+          if (run.state === 'running') this.#journal.requeue(key, run.runId);
+          recovery.pending.push({ ...run, state: 'queued' });
+          continue;
+        }
+        const end = {
+          state: 'interrupted',
+          error: 'The process ended while this run was running',
+          code: 'RUN_CUT_OFF',
+        } as const;
+        const entry = encodeEntry(outcomeEntry(run.runId, end));
+        this.#journal.endRun({
+          t: 'endRun',
+          sessionId: run.sessionId,
+          runId: run.runId,
+          ...end,
+          entry,
+          at: options.at,
+        });
+        recovery.interrupted++;
+      }
+      return recovery;
+    });
+  }
+
+  async record(sessionId: string): Promise<SessionRecord | null> {
+    const row = this.#read(() => this.#sessions.find(sessionId));
+    return row ? toRecord(row) : null;
+  }
+
+  async keyOf(sessionId: string): Promise<number | null> {
+    return this.#read(() => this.#sessions.find(sessionId))?.key ?? null;
+  }
+
+  async page(query: ListQuery): Promise<RecordPage> {
+    return this.#read(() => this.#sessions.page(query));
+  }
+
+  async newest(n: number): Promise<string[]> {
+    return this.#read(() => this.#sessions.newest(n));
+  }
+
+  async cronCount(): Promise<number> {
+    return this.#read(() => this.#sessions.cronCount());
+  }
+
+  async entries(key: number, from: number, limit: number): Promise<EntryRow[]> {
+    return this.#read(() => this.#journal.entries(key, from, limit));
+  }
+
+  async entriesBefore(key: number, before: number | null, limit: number): Promise<EntryRow[]> {
+    return this.#read(() => this.#journal.entriesBefore(key, before, limit));
+  }
+
+  async run(sessionId: string, runId: string): Promise<StoredRun | null> {
+    return this.#read(() => {
+      const row = this.#sessions.find(sessionId);
+      return row ? this.#journal.run(row.key, sessionId, runId) : null;
+    });
+  }
+
+  async purge(): Promise<boolean> {
+    return this.#transaction(() => {
+      const key = this.#sessions.nextToPurge();
+      if (key === undefined) return false;
+      if (!this.#journal.purge(key, PURGE_ROWS)) this.#sessions.markPurged(key);
+      return true;
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#db.close();
+  }
+
+  #read<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      throw storeError(error);
+    }
+  }
+}

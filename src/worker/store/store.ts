@@ -1,0 +1,84 @@
+// The store's interface: what is written and read, free of any database. One contract suite runs on every store.
+//
+// Writes are operations; commit() applies a batch of them as one durable transaction. An operation can be refused on its
+// own (a superseded epoch, an unknown session): its result is then an error and the others are not touched. When the
+// transaction as a whole fails, nothing of it happened.
+
+import type { CabanaError } from '../../protocol/errors.js';
+import type { EntryRow, Fence, Loaded, RunEnd } from '../../protocol/journal.js';
+import type { AcceptRequest, EndRunRequest, SessionUpdate, StoredRun } from '../../protocol/control.js';
+import type { ListQuery, RecordPage, SessionRecord, SessionStats } from '../../protocol/session.js';
+
+export type WriteOp =
+  | { t: 'create'; record: SessionRecord }
+  /** Takes the next epoch and reads what the activation starts from. */
+  | { t: 'load'; sessionId: string }
+  | ({ t: 'append'; at: number; body: Uint8Array } & Fence)
+  | ({ t: 'start'; at: number; runId: string } & Fence)
+  | ({ t: 'end'; at: number } & Fence & RunEnd)
+  | ({ t: 'save'; at: number; body: Uint8Array; stats: SessionStats | null } & Fence)
+  | ({ t: 'rename'; at: number; name: string } & Fence)
+  | ({ t: 'accept' } & AcceptRequest)
+  /** Ends a run without its thread. If it was running, its activation is fenced off by a new epoch. */
+  | ({ t: 'endRun' } & EndRunRequest)
+  | { t: 'update'; sessionId: string; fields: SessionUpdate; at: number }
+  | { t: 'remove'; sessionId: string; at: number }
+  /** The activation is over: what is kept for it in memory may go. */
+  | { t: 'release'; sessionId: string; epoch: number | null };
+
+/** Where a session's journal stands after an operation. */
+export interface Head {
+  sessionId: string;
+  key: number;
+  epoch: number;
+  /** Entries appended by this epoch. */
+  n: number;
+  /** Highest seq. */
+  seq: number;
+}
+
+/** What an operation did. Only the fields that apply to it are there. */
+export interface Written {
+  head?: Head;
+  /** The entry it added to the history of the session `sessionId`. */
+  entry?: EntryRow;
+  sessionId?: string;
+  loaded?: Loaded | null;
+  accepted?: { run: StoredRun; isNew: boolean; agentProfile: string };
+  /** A run that is in its final state now. */
+  ended?: StoredRun;
+  record?: SessionRecord | null;
+  /** Of `remove`: whether there was such a session. */
+  removed?: boolean;
+}
+
+export type OpResult = { ok: Written } | { error: CabanaError };
+
+export interface Recovery {
+  pending: StoredRun[];
+  interrupted: number;
+}
+
+export interface Store {
+  /**
+   * One durable transaction. Results are in the order of the operations.
+   * @throws CabanaError STORE_FULL (may be tried again), STORE_IO (final), INTERNAL (one of the operations is wrong)
+   */
+  commit(ops: readonly WriteOp[]): Promise<OpResult[]>;
+  /** Ends or requeues the runs that an earlier process left open. */
+  recover(options: { resumeProfiles: readonly string[]; maxAttempts: number; at: number }): Promise<Recovery>;
+  record(sessionId: string): Promise<SessionRecord | null>;
+  page(query: ListQuery): Promise<RecordPage>;
+  newest(n: number): Promise<string[]>;
+  cronCount(): Promise<number>;
+  /** Entries of a session from seq `from` on, oldest first. @throws CabanaError STORE_CORRUPT */
+  entries(key: number, from: number, limit: number): Promise<EntryRow[]>;
+  /** The newest `limit` entries below seq `before` (null: of all), oldest first. @throws CabanaError STORE_CORRUPT */
+  entriesBefore(key: number, before: number | null, limit: number): Promise<EntryRow[]>;
+  /** The number of a session, for entries(); null: there is none, or it was deleted. */
+  keyOf(sessionId: string): Promise<number | null>;
+  run(sessionId: string, runId: string): Promise<StoredRun | null>;
+  /** Removes a bounded part of what deleted sessions left; false: nothing is left to do. */
+  purge(): Promise<boolean>;
+  close(): Promise<void>;
+}
