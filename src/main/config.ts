@@ -68,7 +68,10 @@ export function checkOptions(options: HostOptions): HostConfig {
     flushDeadlineMs: count('flushDeadlineMs', FLUSH_DEADLINE_DEFAULT_MS, 0, MS_MAX),
     restoreSessions: count('restoreSessions', RESTORE_DEFAULT_SESSIONS, 0, TABLE_MAX_ROWS),
     niceIncrement: count('niceIncrement', 19, 0, 19),
-    threadHeapMb: options.threadHeapMb == null ? null : count('threadHeapMb', 0, 16, 1024 * 1024),
+    threadHeapMb:
+      options.threadHeapMb === undefined || options.threadHeapMb === null
+        ? null
+        : count('threadHeapMb', 0, 16, 1024 * 1024),
     log: options.log ?? createLog(logLevel),
     clock: options.clock ?? systemClock,
   };

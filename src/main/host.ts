@@ -1,7 +1,7 @@
 // The composition root: makes the parts of a host, wires them, and starts them in order.
 
 import type { AgentThreadNote } from '../protocol/control.js';
-import { CabanaError } from '../protocol/errors.js';
+import type { CabanaError } from '../protocol/errors.js';
 import {
   EVICT_INTERVAL_MS,
   MESSAGES_LIMIT_DEFAULT_ROWS,

@@ -35,7 +35,7 @@ export function serve<T extends Calls>(
       }
     };
   }
-  expose(table, endpoint as unknown as Endpoint);
+  expose(table, endpoint);
 }
 
 /**
@@ -43,7 +43,7 @@ export function serve<T extends Calls>(
  * kept: making one builds a Proxy, and when the last of them is collected Comlink closes the link.
  */
 export function remote<T extends Calls>(methods: readonly (keyof T & string)[], endpoint: BatchEndpoint): Remote<T> {
-  const proxy = wrap<Record<string, (...args: unknown[]) => Envelope>>(endpoint as unknown as Endpoint);
+  const proxy = wrap<Record<string, (...args: unknown[]) => Envelope>>(endpoint);
   const calls: Record<string, (...args: unknown[]) => Promise<unknown>> = {};
   for (const name of methods) {
     const call = proxy[name] as unknown as (...args: unknown[]) => Promise<Envelope>;

@@ -10,7 +10,8 @@
 
 import type { MessagePort, Transferable } from 'node:worker_threads';
 import { Packr } from 'msgpackr';
-import { CabanaError, toWire } from './errors.js';
+import type { CabanaError } from './errors.js';
+import { toWire } from './errors.js';
 
 /** The messages that Comlink hands over; those with a path are requests, the others are answers. */
 interface ComlinkMessage {

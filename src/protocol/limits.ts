@@ -55,8 +55,8 @@ export const STORE_FULL_RETRY_MS = 250;
 
 /** Events waiting for one slow subscriber; beyond it the oldest are dropped and it is told how many. */
 export const SUBSCRIBER_MAX_EVENTS = 1024;
-/** Bytes that an SSE client may leave unread before it is cut off. */
-export const SSE_MAX_BUFFERED_BYTES = 8 * 1024 * 1024;
+/** How long an SSE client may leave everything unread before it is cut off. */
+export const SSE_STALLED_MAX_MS = 60_000;
 export const SSE_HEARTBEAT_MS = 15_000;
 
 /** A long poll of a run. */
@@ -97,3 +97,5 @@ export const REPLACE_MAX_MS = 30_000;
 export const RESUME_MAX_ATTEMPTS = 3;
 /** How long the store may take to write what is left, at a shutdown. */
 export const CLOSE_DEADLINE_MS = 30_000;
+/** How often a watched session's progress is looked up for its SSE clients. */
+export const PROGRESS_INTERVAL_MS = 250;

@@ -77,6 +77,7 @@ export class History implements AgentHistory, JournalListener {
   /** The fence of an operation that adds an entry of the host's (a run's outcome). */
   nextFence(): { key: number; epoch: number; n: number } {
     this.#n += 1;
+    this.#table.set('thread', this.#slot, 'historySeq', this.length);
     return this.fence();
   }
 

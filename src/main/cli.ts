@@ -1,0 +1,146 @@
+#!/usr/bin/env node
+// The command line: `cabana serve`. Flags and environment to options, signals to a shutdown, outcomes to exit codes.
+
+import { delimiter } from 'node:path';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import type { FastifyInstance } from 'fastify';
+import { messageOf } from '../protocol/errors.js';
+import { createHost, type Host } from './host.js';
+import type { HostOptions } from './config.js';
+import { LOG_LEVELS, type LogLevel } from './log.js';
+import { createServer } from './server/http.js';
+import { flushBar } from './server/progress-bar.js';
+
+/** Exit codes; a second signal ends with 128 + its number. */
+const EXIT = { flushed: 0, crash: 1, usage: 2, deadline: 3, storage: 74 } as const;
+const SIGNALS = { SIGINT: 2, SIGTERM: 15 } as const;
+
+interface ServeFlags {
+  agents: string[];
+  data: string;
+  host: string;
+  port: number;
+  threads?: number;
+  maxRunning?: number;
+  maxIdle?: number;
+  drainMs?: number;
+  flushDeadlineMs?: number;
+  threadHeapMb?: number;
+  logLevel: LogLevel;
+}
+
+async function serve(flags: ServeFlags): Promise<void> {
+  const signals = new Signals();
+  const options: HostOptions = {
+    agents: flags.agents,
+    dataDir: flags.data,
+    logLevel: flags.logLevel,
+    ...optional({
+      threads: flags.threads,
+      maxRunningAgents: flags.maxRunning,
+      maxIdleAgents: flags.maxIdle,
+      drainMs: flags.drainMs,
+      flushDeadlineMs: flags.flushDeadlineMs,
+      threadHeapMb: flags.threadHeapMb,
+    }),
+  };
+  const host = await createHost(options);
+  const server = createServer(host);
+  host.onFatal = (error) => {
+    process.stderr.write(`cabana: ${error.message}\n`);
+    process.exit(EXIT.storage);
+  };
+  try {
+    const url = await server.listen({ host: flags.host, port: flags.port });
+    process.stdout.write(`cabana ready on ${url}\n`);
+  } catch (error) {
+    await host.close();
+    throw error;
+  }
+  const signal = await signals.first;
+  process.exit(await shutDown(signal, host, server));
+}
+
+/** Says in one line how it went. @returns the exit code */
+async function shutDown(signal: string, host: Host, server: FastifyInstance): Promise<number> {
+  const bar = flushBar(process.stderr);
+  const { live, flushed, unflushed, interrupted, ms, storageFailed } = await host.close(bar);
+  bar.stop();
+  await server.close();
+  process.stderr.write(`${JSON.stringify({ signal, live, flushed, unflushed, interrupted, ms })}\n`);
+  if (storageFailed) return EXIT.storage;
+  return unflushed.length > 0 ? EXIT.deadline : EXIT.flushed;
+}
+
+/** The first signal shuts down, also when it comes before everything has started; the second ends the process at once. */
+class Signals {
+  readonly first: Promise<string>;
+
+  constructor() {
+    let told = false;
+    this.first = new Promise((resolve) => {
+      for (const [name, number] of Object.entries(SIGNALS)) {
+        process.on(name, () => {
+          if (told) process.exit(128 + number);
+          told = true;
+          resolve(name);
+        });
+      }
+    });
+  }
+}
+
+function program(): Command {
+  const count = (text: string): number => {
+    if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
+    return Number(text);
+  };
+  const flag = (flags: string, description: string, env: string): Option => new Option(flags, description).env(env);
+  const serveCommand = new Command('serve')
+    .description('host agents and serve the HTTP API')
+    .addOption(
+      flag('--agents <path>', 'agent module, or folder of them; repeatable', 'CABANA_AGENTS')
+        .argParser((path: string, paths: string[] | undefined) => [...(paths ?? []), ...path.split(delimiter)])
+        .makeOptionMandatory(),
+    )
+    .addOption(flag('--data <dir>', 'data folder', 'CABANA_DATA').makeOptionMandatory())
+    .addOption(flag('--host <address>', 'address to listen on', 'CABANA_HOST').default('127.0.0.1'))
+    .addOption(flag('--port <n>', 'port to listen on; 0: a free one', 'CABANA_PORT').argParser(count).default(7070))
+    .addOption(flag('--threads <n>', 'agent threads (default: the cores)', 'CABANA_THREADS').argParser(count))
+    .addOption(flag('--max-running <n>', 'agents that run at once', 'CABANA_MAX_RUNNING').argParser(count))
+    .addOption(flag('--max-idle <n>', 'idle agents kept in memory', 'CABANA_MAX_IDLE').argParser(count))
+    .addOption(flag('--drain-ms <n>', 'time for runs to finish at a shutdown', 'CABANA_DRAIN_MS').argParser(count))
+    .addOption(flag('--flush-deadline-ms <n>', 'time for flushing', 'CABANA_FLUSH_DEADLINE_MS').argParser(count))
+    .addOption(flag('--thread-heap-mb <n>', 'heap of an agent thread', 'CABANA_THREAD_HEAP_MB').argParser(count))
+    .addOption(
+      flag('--log-level <level>', 'what goes to stderr', 'CABANA_LOG_LEVEL').choices(LOG_LEVELS).default('warn'),
+    )
+    .action(serve);
+  return new Command('cabana')
+    .description('Hosts long-lived, stateful, CPU-heavy agents')
+    .addCommand(serveCommand)
+    .exitOverride()
+    .configureOutput({ outputError: () => undefined });
+}
+
+function optional<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never;
+}
+
+process.on('uncaughtException', (error) => {
+  process.stderr.write(`cabana: ${error.stack ?? String(error)}\n`);
+  process.exit(EXIT.crash);
+});
+
+const cli = program();
+for (const command of cli.commands) command.exitOverride().configureOutput({ outputError: () => undefined });
+try {
+  await cli.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError && error.exitCode === 0) process.exit(0);
+  const message = messageOf(error)
+    .replace(/^error: /, '')
+    .split('\n', 1)[0];
+  process.stderr.write(`cabana: ${message}\n`);
+  process.exit(EXIT.usage);
+}

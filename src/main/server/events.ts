@@ -1,0 +1,121 @@
+// Server-sent events of a session: entries from the history (with their seq as id, so that a client resumes where it
+// left off), what runs yield, the runs' states, and progress as the status table shows it.
+
+import type { ServerResponse } from 'node:http';
+import { jsonSafe } from '../../protocol/json.js';
+import {
+  ENTRIES_PAGE_ROWS,
+  PROGRESS_INTERVAL_MS,
+  SSE_HEARTBEAT_MS,
+  SSE_STALLED_MAX_MS,
+} from '../../protocol/limits.js';
+import { delay } from '../clock.js';
+import type { Host } from '../host.js';
+import type { EventStream, SessionEvent } from '../registry/subscriptions.js';
+import { eventJson } from './json.js';
+
+/**
+ * Streams until the client goes, the session is deleted or the host is closed.
+ * @param after the last seq that the client has; null: it wants only what is new
+ */
+export async function streamEvents(
+  host: Host,
+  sessionId: string,
+  after: number | null,
+  response: ServerResponse,
+): Promise<void> {
+  // Subscribed before the replay, so that what becomes durable during it is not missed; told apart by its seq.
+  const stream = host.subscribe(sessionId);
+  const writer = new SseWriter(host, sessionId, stream, response);
+  response.on('close', () => stream.close());
+  response.writeHead(200, {
+    'content-type': 'text/event-stream; charset=utf-8',
+    'cache-control': 'no-cache, no-transform',
+    'x-accel-buffering': 'no',
+  });
+  response.write(': connected\n\n');
+  const { clock } = host.config;
+  const timers = [
+    clock.every(SSE_HEARTBEAT_MS, () => response.write(': still here\n\n')),
+    clock.every(PROGRESS_INTERVAL_MS, () => writer.progress()),
+  ];
+  try {
+    if (after !== null) await writer.replay(after);
+    for await (const event of stream) await writer.event(event);
+  } finally {
+    for (const timer of timers) timer.cancel();
+    stream.close();
+    response.end();
+  }
+}
+
+class SseWriter {
+  readonly #host: Host;
+  readonly #sessionId: string;
+  readonly #stream: EventStream;
+  readonly #response: ServerResponse;
+  /** The last seq sent; null: the client began with what was new, and nothing was sent yet. */
+  #lastSeq: number | null = null;
+  #lastProgress = '';
+
+  constructor(host: Host, sessionId: string, stream: EventStream, response: ServerResponse) {
+    this.#host = host;
+    this.#sessionId = sessionId;
+    this.#stream = stream;
+    this.#response = response;
+  }
+
+  /** Sends the history after a seq, page by page. */
+  async replay(after: number): Promise<void> {
+    this.#lastSeq = after;
+    for (;;) {
+      const page = await this.#host.entriesFrom(this.#sessionId, this.#lastSeq + 1, ENTRIES_PAGE_ROWS);
+      for (const event of page ?? []) await this.#send(event);
+      if (!page || page.length < ENTRIES_PAGE_ROWS || this.#gone) return;
+    }
+  }
+
+  async event(event: SessionEvent): Promise<void> {
+    if (event.type === 'entry' && this.#lastSeq !== null && event.seq <= this.#lastSeq) return;
+    await this.#send(event);
+    // What was dropped for a slow client: its entries are on disk, and are sent from there.
+    if (event.type === 'gap' && this.#lastSeq !== null) await this.replay(this.#lastSeq);
+  }
+
+  /** Sends progress if it has changed: it is in the status table, so looking costs no message. */
+  progress(): void {
+    const summary = this.#host.registry.sessionSummary(this.#sessionId);
+    if (!summary || summary.progress === null || this.#response.writableNeedDrain) return;
+    const { progress, progressLabel: label, runId: run_id } = summary;
+    const data = JSON.stringify({ run_id, progress, label });
+    if (data === this.#lastProgress) return;
+    this.#lastProgress = data;
+    this.#response.write(`event: progress\ndata: ${data}\n\n`);
+  }
+
+  get #gone(): boolean {
+    return this.#response.destroyed || this.#response.writableEnded;
+  }
+
+  async #send(event: SessionEvent): Promise<void> {
+    if (this.#gone) return;
+    if (event.type === 'entry') this.#lastSeq = event.seq;
+    const id = event.type === 'entry' ? `id: ${event.seq}\n` : '';
+    const data = JSON.stringify(eventJson(event), jsonSafe);
+    if (!this.#response.write(`${id}event: ${event.type}\ndata: ${data}\n\n`)) await this.#drained();
+  }
+
+  /** Waits until the client has read; a client that reads nothing for too long is cut off. */
+  async #drained(): Promise<void> {
+    const patience = delay(this.#host.config.clock, SSE_STALLED_MAX_MS);
+    const drained = new Promise<'drained'>((resolve) => {
+      this.#response.once('drain', () => resolve('drained'));
+      this.#response.once('close', () => resolve('drained'));
+    });
+    const end = await Promise.race([drained, patience.elapsed]);
+    patience.stop();
+    if (end === 'drained') return;
+    this.#stream.close();
+    this.#response.destroy();
+  }
+}

@@ -1,0 +1,209 @@
+// The HTTP API: routes to the host's methods, nothing else.
+
+import Fastify, { type FastifyInstance } from 'fastify';
+import { CabanaError } from '../../protocol/errors.js';
+import { assertRunId, assertSessionId } from '../../protocol/ids.js';
+import { jsonSafe } from '../../protocol/json.js';
+import { HTTP_BODY_MAX_BYTES, ID_MAX_CHARS } from '../../protocol/limits.js';
+import { isTerminal, type ListQuery, type NewSession, type RunInfo } from '../../protocol/session.js';
+import { delay } from '../clock.js';
+import type { Host } from '../host.js';
+import { answerError, send } from './errors.js';
+import { streamEvents } from './events.js';
+import { runJson, sessionJson } from './json.js';
+import * as schemas from './schemas.js';
+
+interface SessionPath {
+  id: string;
+}
+
+interface RunPath extends SessionPath {
+  run_id: string;
+}
+
+export function createServer(host: Host): FastifyInstance {
+  const server = Fastify({
+    bodyLimit: HTTP_BODY_MAX_BYTES,
+    logger: false,
+    routerOptions: { maxParamLength: 4 * ID_MAX_CHARS },
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allowUnionTypes: true } },
+    forceCloseConnections: true,
+  });
+  // A body is optional where its schema says so, also for clients that always send the content type.
+  const parse = server.getDefaultJsonParser('error', 'error');
+  server.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
+    if (body === '') done(null, null);
+    else parse(request, body as string, done);
+  });
+  server.setErrorHandler(answerError(host.config.log));
+  server.setNotFoundHandler((request, reply) =>
+    send(reply, 'NOT_FOUND', `nothing at ${request.method} ${request.url}`),
+  );
+  server.setReplySerializer((payload) => JSON.stringify(payload, jsonSafe));
+  server.addHook('onRequest', async (request) => {
+    const { id } = request.params as Partial<SessionPath>;
+    if (id !== undefined) assertSessionId(id);
+  });
+  health(server, host);
+  sessions(server, host);
+  runs(server, host);
+  return server;
+}
+
+function health(server: FastifyInstance, host: Host): void {
+  server.get('/healthz', async () => ({ status: 'ok' }));
+  server.get('/readyz', async (_request, reply) => {
+    if (host.ready) return { status: 'ready' };
+    const code = host.fatal ? 'STORE_IO' : 'HOST_DRAINING';
+    return send(reply, code, host.fatal ? 'the storage failed' : 'the host is shutting down');
+  });
+}
+
+function sessions(server: FastifyInstance, host: Host): void {
+  const { registry } = host;
+
+  server.get<{ Querystring: Record<string, string | undefined> }>(
+    '/api/sessions',
+    { schema: schemas.LIST_SESSIONS },
+    async (request) => {
+      const page = await registry.list(listQuery(request.query));
+      return { sessions: page.rows.map(sessionJson), has_more: page.hasMore, next_before: page.nextBefore };
+    },
+  );
+
+  server.post<{ Body: schemas.CreateSessionBody }>(
+    '/api/sessions',
+    { schema: schemas.CREATE_SESSION },
+    async (request, reply) => {
+      const id = await host.create(newSession(request.body));
+      return reply.code(201).send({ session: sessionJson(await found(registry.snapshot(id), id)) });
+    },
+  );
+
+  server.get<{ Params: SessionPath }>('/api/sessions/:id', async ({ params: { id } }) => {
+    return { session: sessionJson(await found(registry.snapshot(id), id)) };
+  });
+
+  server.patch<{ Params: SessionPath; Body: { name?: string | null; pinned?: boolean } }>(
+    '/api/sessions/:id',
+    { schema: schemas.PATCH_SESSION },
+    async ({ params: { id }, body }) => ({ session: sessionJson(await found(registry.edit(id, body), id)) }),
+  );
+
+  server.delete<{ Params: SessionPath }>('/api/sessions/:id', async ({ params: { id } }, reply) => {
+    if (!(await registry.delete(id))) throw unknown(id);
+    return reply.code(204).send();
+  });
+
+  server.get<{ Params: SessionPath; Querystring: { limit?: string; before?: string } }>(
+    '/api/sessions/:id/messages',
+    { schema: schemas.LIST_MESSAGES },
+    async ({ params: { id }, query }, reply) => {
+      const { min, max } = schemas.BOUNDS.messages;
+      const limit = schemas.countOf(query.limit, 'limit', min, max);
+      const before = schemas.countOf(query.before, 'before', 0, Number.MAX_SAFE_INTEGER);
+      const json = await found(host.messagesJson(id, { ...defined({ limit, before }) }), id);
+      return reply.type('application/json; charset=utf-8').serializer(asIs).send(json);
+    },
+  );
+}
+
+function runs(server: FastifyInstance, host: Host): void {
+  server.post<{ Params: SessionPath; Body: schemas.CreateRunBody }>(
+    '/api/sessions/:id/runs',
+    { schema: schemas.CREATE_RUN },
+    async ({ params: { id }, body }, reply) => {
+      const { input, when_busy: whenBusy, run_id: runId } = body;
+      // Answered only when the input is on disk.
+      const run = await host.send(id, input, defined({ whenBusy, runId })).accepted;
+      return reply.code(202).send({ run: { id: run.id, state: run.state } });
+    },
+  );
+
+  server.get<{ Params: RunPath; Querystring: { wait_ms?: string } }>(
+    '/api/sessions/:id/runs/:run_id',
+    { schema: schemas.GET_RUN },
+    async ({ params: { id, run_id: runId }, query }) => {
+      assertRunId(runId);
+      const { min, max } = schemas.BOUNDS.waitMs;
+      const waitMs = schemas.countOf(query.wait_ms, 'wait_ms', min, max) ?? 0;
+      const run = await runAfter(host, id, runId, waitMs);
+      if (!run) throw new CabanaError('RUN_NOT_FOUND', `session ${id} has no run ${runId}`);
+      return { run: runJson(run) };
+    },
+  );
+
+  server.post<{ Params: SessionPath; Body?: { run_id?: string } | null }>(
+    '/api/sessions/:id/interrupt',
+    { schema: schemas.INTERRUPT },
+    async ({ params: { id }, body }, reply) => {
+      const runId = body?.run_id;
+      if (runId !== undefined) assertRunId(runId);
+      const asked = host.interrupt(id, runId);
+      if (asked === null) await found(host.registry.snapshot(id), id);
+      return reply.code(202).send({ interrupted: asked !== null, run_id: asked });
+    },
+  );
+
+  server.get<{ Params: SessionPath; Querystring: { last_event_id?: string } }>(
+    '/api/sessions/:id/events',
+    { schema: schemas.EVENTS },
+    async (request, reply) => {
+      const { id } = request.params;
+      const last = request.headers['last-event-id'] ?? request.query.last_event_id;
+      if (last !== undefined && !/^[0-9]{1,15}$/.test(String(last))) {
+        throw new CabanaError('INVALID_ARGUMENT', 'Last-Event-ID is a seq');
+      }
+      await found(host.registry.snapshot(id), id);
+      reply.hijack();
+      await streamEvents(host, id, last === undefined ? null : Number(last), reply.raw);
+    },
+  );
+}
+
+/** The run, when it is over or the time is up, whichever is first. */
+async function runAfter(host: Host, sessionId: string, runId: string, waitMs: number): Promise<RunInfo | undefined> {
+  const run = await host.run(sessionId, runId);
+  const outcome = run && !isTerminal(run.state) && waitMs > 0 ? host.pending(sessionId, runId) : undefined;
+  if (!outcome) return run;
+  const patience = delay(host.config.clock, waitMs);
+  // A host that closes lets go of what still waits: the answer is then the run as it is on disk.
+  const ended = outcome.catch(() => undefined);
+  await Promise.race([ended, patience.elapsed]);
+  patience.stop();
+  return host.run(sessionId, runId);
+}
+
+function listQuery(query: Record<string, string | undefined>): ListQuery {
+  const { min, max } = schemas.BOUNDS.list;
+  return defined({
+    limit: schemas.countOf(query['limit'], 'limit', min, max),
+    before: query['before'],
+    q: query['q'],
+    date: query['date'] === '' ? undefined : query['date'],
+    type: query['type'] === '' ? undefined : query['type'],
+    includePinned: schemas.booleanOf(query['include_pinned']),
+  });
+}
+
+function newSession(body: schemas.CreateSessionBody): NewSession {
+  const { name, agent_profile: agentProfile, source, working_dir: workingDir, params, pinned } = body;
+  return defined({ name, agentProfile, source, workingDir, params, pinned });
+}
+
+/** The fields that are there. */
+function defined<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never;
+}
+
+async function found<T>(value: Promise<T | undefined>, id: string): Promise<T> {
+  const result = await value;
+  if (result === undefined) throw unknown(id);
+  return result;
+}
+
+function unknown(id: string): CabanaError {
+  return new CabanaError('SESSION_NOT_FOUND', `there is no session ${id}`);
+}
+
+const asIs = (payload: unknown): string => Buffer.from(payload as Uint8Array).toString('utf8');
