@@ -138,6 +138,8 @@ try {
   await cli.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError && error.exitCode === 0) process.exit(0);
+  // Without a command: commander has printed the usage.
+  if (error instanceof CommanderError && error.code === 'commander.help') process.exit(EXIT.usage);
   const message = messageOf(error)
     .replace(/^error: /, '')
     .split('\n', 1)[0];

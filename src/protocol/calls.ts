@@ -1,7 +1,7 @@
 // Typed calls over Comlink: serve() exposes an object, remote() gives its methods on the other side. Both wrap results
 // in an envelope, because an error that crosses Comlink as it is loses its code and its cause.
 
-import { expose, wrap, type Endpoint } from 'comlink';
+import { expose, wrap } from 'comlink';
 import type { BatchEndpoint } from './endpoint.js';
 import { fromWire, toWire, type WireError } from './errors.js';
 

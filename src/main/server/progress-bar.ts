@@ -1,6 +1,5 @@
 // The flush at a shutdown, shown as a bar on a terminal; elsewhere nothing.
 
-import type { WriteStream } from 'node:tty';
 import { Presets, SingleBar } from 'cli-progress';
 import type { DrainProgress } from '../shutdown.js';
 
