@@ -33,7 +33,7 @@ export function createServer(host: Host): FastifyInstance {
   const parse = server.getDefaultJsonParser('error', 'error');
   server.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body, done) => {
     if (body === '') done(null, null);
-    else void parse(request, body as string, done);
+    else Promise.resolve(parse(request, body as string, done)).catch(done);
   });
   server.setErrorHandler(answerError(host.config.log));
   server.setNotFoundHandler((request, reply) =>
