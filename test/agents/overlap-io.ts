@@ -1,0 +1,23 @@
+// An 'io' agent that sleeps, and answers with how many runs of it were in progress in its thread at most.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { defineAgent } from '../../src/worker/agent.js';
+
+let running = 0;
+
+export default defineAgent<{ most: number }, { ms: number }, { most: number }>({
+  profile: 'overlap-io',
+  load: 'io',
+  start: () => ({ most: 0 }),
+  async run(_ctx, { ms }) {
+    running++;
+    let most = running;
+    const end = performance.now() + ms;
+    while (performance.now() < end) {
+      await sleep(2);
+      most = Math.max(most, running);
+    }
+    running--;
+    return { most };
+  },
+});

@@ -1,0 +1,158 @@
+// A host that is closed and one that is started on the same folder: nothing of what was told is lost.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { testAgent, until } from '../support/host.js';
+import { tempDir } from '../support/temp.js';
+import { launch, outputOf } from './launch.js';
+
+interface LedgerAnswer {
+  sum: number;
+  entries: number;
+  tail: [string, number][] | null;
+  savedSum: number | null;
+}
+
+const agents = ['counter', 'ledger', 'general'].map(testAgent);
+
+test('states, histories, rows and finished runs are there again after a restart', async (t) => {
+  const dataDir = tempDir(t);
+  const first = await launch(t, { dataDir, agents });
+  for (const sessionId of ['a', 'b']) await first.create({ sessionId, agentProfile: 'counter', name: sessionId });
+  const done = await first.send('a', { by: 5 }).result;
+  const failed = await first.send('b', { by: 2, throws: 'no' }).result;
+  const before = [await first.messages('a'), await first.messages('b'), (await first.registry.list()).rows];
+  const report = await first.close();
+  assert.deepEqual([report.live, report.flushed, report.unflushed, report.storageFailed], [2, 2, [], false]);
+  const second = await launch(t, { dataDir, agents });
+  const after = [await second.messages('a'), await second.messages('b')];
+  assert.deepEqual(after, before.slice(0, 2));
+  const rows = (await second.registry.list()).rows;
+  const shown = (row: (typeof rows)[number]): unknown[] => [row.id, row.name, row.status, row.error, row.totalTasks];
+  assert.deepEqual(rows.map(shown), (before[2] as typeof rows).map(shown));
+  assert.deepEqual(await second.run('a', done.id), done);
+  assert.deepEqual(await second.run('b', failed.id), failed);
+  assert.deepEqual(outputOf(await second.send('a', { by: 1 }).result), { n: 6 });
+  assert.deepEqual(outputOf(await second.send('b', {}).result), { n: 2 });
+});
+
+test('queued runs that never started are run at the next start, in their order', async (t) => {
+  const dataDir = tempDir(t);
+  const first = await launch(t, { dataDir, agents, threads: 1, drainMs: 0 });
+  for (const sessionId of ['a', 'b']) await first.create({ sessionId, agentProfile: 'counter' });
+  const running = first.send('a', { spin: 'check' });
+  const queued = [first.send('a', { by: 1 }), first.send('b', { by: 10 }), first.send('a', { by: 2 })];
+  await Promise.all(queued.map((run) => run.accepted));
+  await until('it runs', () => first.registry.countByStatus('running') === 1);
+  const closing = first.close();
+  await assert.rejects(first.send('a', {}).accepted, { code: 'HOST_DRAINING' });
+  await assert.rejects(first.create({}), { code: 'HOST_DRAINING' });
+  await closing;
+  const cut = await running.result;
+  assert.deepEqual([cut.state, cut.code], ['interrupted', 'HOST_DRAINING']);
+  for (const run of queued) await assert.rejects(run.result, { code: 'HOST_CLOSED' });
+  const second = await launch(t, { dataDir, agents, threads: 1 });
+  const last = second.send('a', { by: 3 });
+  const outputs: unknown[] = [];
+  for (const [i, id] of ['a', 'b', 'a'].entries()) {
+    const { runId } = queued[i]!;
+    const info = (await second.pending(id, runId)) ?? (await second.run(id, runId));
+    outputs.push([info?.state, info?.output]);
+  }
+  assert.deepEqual(outputs, [
+    ['completed', { n: 1 }],
+    ['completed', { n: 10 }],
+    ['completed', { n: 3 }],
+  ]);
+  assert.deepEqual(outputOf(await last.result), { n: 6 });
+  // Run once, and no more.
+  const page = await second.messages('a');
+  assert.equal(page?.messages.filter((entry) => entry['role'] === 'assistant').length, 6);
+});
+
+test('a state that is saved on leaving memory comes back without a tail after an orderly close', async (t) => {
+  const dataDir = tempDir(t);
+  const first = await launch(t, { dataDir, agents });
+  await first.create({ sessionId: 'a', agentProfile: 'ledger' });
+  assert.equal(outputOf<LedgerAnswer>(await first.send('a', { add: [1, 2, 3] }).result).tail, null);
+  await first.close();
+  const second = await launch(t, { dataDir, agents });
+  const answer = outputOf<LedgerAnswer>(await second.send('a', {}).result);
+  assert.deepEqual(answer, { sum: 6, entries: 3, tail: [], savedSum: 6 });
+});
+
+test('after a crash a state is what was saved and the right tail, which has no input that is yet to be run', async (t) => {
+  const host = await launch(t, { dataDir: tempDir(t), agents, threads: 1 });
+  await host.create({ sessionId: 'a', agentProfile: 'ledger' });
+  await host.send('a', { add: [1, 2] }).result;
+  await host.registry.eachLiveAgent((_id, agent) => agent.flush());
+  await host.send('a', { add: [10] }).result;
+  const crash = host.send('a', { add: [20, 30], exit: true });
+  const next = host.send('a', {});
+  assert.equal((await crash.result).code, 'AGENT_CRASHED');
+  const answer = outputOf<LedgerAnswer>(await next.result);
+  assert.deepEqual([answer.savedSum, answer.sum, answer.entries], [3, 63, 5]);
+  // Seqs 1 to 4 are in the snapshot: the first input, two amounts, the outcome. The input of `next` is not in the tail.
+  assert.deepEqual(
+    answer.tail?.map(([role]) => role),
+    ['user', 'amount', 'run', 'user', 'amount', 'amount', 'run'],
+  );
+  const page = await host.messages('a');
+  const seqs = page?.messages.map((entry) => entry['seq']);
+  assert.deepEqual(
+    seqs,
+    Array.from({ length: seqs!.length }, (_, i) => i + 1),
+  );
+});
+
+test('a flush in the midst of a run agrees with the history: no entry is ahead of the state', async (t) => {
+  const host = await launch(t, { dataDir: tempDir(t), agents, threads: 1 });
+  await host.create({ sessionId: 'a', agentProfile: 'ledger', params: { saveMs: 60 } });
+  const run = host.send('a', { add: Array.from({ length: 40 }, () => 1), everyMs: 5, exit: true });
+  await until('it has begun', () => (host.registry.sessionSummary('a')?.durableSeq ?? 0) > 5);
+  await host.registry.eachLiveAgent((_id, agent) => agent.flush().catch(() => undefined));
+  assert.equal((await run.result).code, 'AGENT_CRASHED');
+  const answer = outputOf<LedgerAnswer>(await host.send('a', {}).result);
+  assert.deepEqual([answer.sum, answer.entries], [40, 40]);
+});
+
+test('a session that cannot be stopped in time loses no entry, and reads interrupted at the next start', async (t) => {
+  const dataDir = tempDir(t);
+  const first = await launch(t, { dataDir, agents, threads: 1, drainMs: 0, flushDeadlineMs: 100 });
+  await first.create({ sessionId: 'a', agentProfile: 'counter' });
+  const run = first.send('a', { entries: 500, by: 1, spin: 'never' });
+  await until('it spins', () => first.registry.sessionSummary('a')?.durableSeq === 502);
+  const report = await first.close();
+  assert.deepEqual([report.unflushed, report.flushed, report.interrupted], [['a'], 0, 1]);
+  const second = await launch(t, { dataDir, agents, threads: 1 });
+  const info = await second.run('a', run.runId);
+  assert.equal(info?.state, 'interrupted');
+  assert.deepEqual(outputOf(await second.send('a', {}).result), { n: 1 });
+  const row = await second.registry.snapshot('a');
+  assert.equal(row?.status, 'idle');
+});
+
+test('the newest sessions of each source are brought up at start', async (t) => {
+  const dataDir = tempDir(t);
+  const first = await launch(t, { dataDir, agents });
+  for (let i = 0; i < 3; i++) {
+    await first.create({ sessionId: `c${i}`, source: 'cron', createdAt: `2026-01-0${i + 1}T00:00:00Z` });
+    await first.create({ sessionId: `m${i}`, createdAt: `2026-01-0${i + 1}T00:00:00Z` });
+  }
+  await first.close();
+  const second = await launch(t, { dataDir, agents, restoreSessions: 2 });
+  await until('they are up', () => second.registry.countByStatus('idle') === 4);
+  assert.deepEqual(
+    ['c0', 'c1', 'c2', 'm0', 'm1', 'm2'].map((id) => second.registry.exists(id)),
+    [false, true, true, false, true, true],
+  );
+});
+
+test('a second host on the same folder is refused while the first is open', async (t) => {
+  const dataDir = tempDir(t);
+  const first = await launch(t, { dataDir, agents, threads: 1 });
+  await assert.rejects(launch(t, { dataDir, agents, threads: 1 }), { code: 'DATA_DIR_IN_USE' });
+  await first.close();
+  const second = await launch(t, { dataDir, agents, threads: 1 });
+  assert.equal(second.ready, true);
+});

@@ -1,0 +1,109 @@
+// A thread that dies: its run ends, its sessions come back elsewhere, and nobody waits for ever.
+
+import assert from 'node:assert/strict';
+import { test, type TestContext } from 'node:test';
+import type { Host } from '../../src/main/index.js';
+import { testAgent, until } from '../support/host.js';
+import { launch } from './launch.js';
+
+const agents = ['crasher', 'counter', 'ledger', 'general'].map(testAgent);
+
+/** Runs to its end, which must be a good one. */
+async function complete<T>(host: Host, id: string, input: unknown = {}): Promise<T> {
+  const info = await host.send(id, input).result;
+  assert.deepEqual([info.state, info.code, info.error], ['completed', null, null], id);
+  return info.output as T;
+}
+
+async function house(t: TestContext, threads = 1): Promise<Host> {
+  const host = await launch(t, { agents, threads });
+  await host.create({ sessionId: 'crasher', agentProfile: 'crasher' });
+  await host.create({ sessionId: 'other', agentProfile: 'counter' });
+  await host.send('other', { by: 3 }).result;
+  await host.send('crasher', {}).result;
+  return host;
+}
+
+for (const how of ['exit', 'timer', 'rejection'] as const) {
+  test(`a run that kills its thread (${how}) ends failed, and every session comes back with its state`, async (t) => {
+    const host = await house(t);
+    const crashed = await host.send('crasher', { how }).result;
+    assert.deepEqual([crashed.state, crashed.code], ['failed', 'AGENT_CRASHED']);
+    const row = await host.registry.snapshot('crasher');
+    assert.deepEqual([row?.status, host.registry.get('crasher')?.state], ['error', 'failed']);
+    assert.deepEqual(await complete(host, 'other', { by: 1 }), { n: 4 });
+    // The run that crashed was not saved; what it appended is in the history.
+    assert.deepEqual(await complete(host, 'crasher', {}), { n: 2 });
+    const page = await host.messages('crasher');
+    const numbers = page?.messages.filter((entry) => entry['role'] === 'assistant').map((entry) => entry['n']);
+    assert.deepEqual(numbers, [1, 2, 2]);
+    assert.equal((await host.registry.snapshot('crasher'))?.status, 'idle');
+  });
+}
+
+test('a session whose run crashed reads error until its next run starts, also when it is brought up again', async (t) => {
+  const host = await house(t);
+  await host.send('crasher', { how: 'exit' }).result;
+  await until('the thread is replaced', () => host.registry.countByStatus('error') === 1);
+  await complete(host, 'other');
+  assert.equal(await host.registry.ensure('crasher'), true);
+  const row = await host.registry.snapshot('crasher');
+  assert.deepEqual([row?.status, row?.errorCode], ['error', 'AGENT_CRASHED']);
+});
+
+test("a neighbour's run that shared the thread ends failed too, and its history keeps what it had appended", async (t) => {
+  const host = await house(t);
+  await host.create({ sessionId: 'ledger', agentProfile: 'ledger' });
+  const neighbour = host.send('ledger', { add: [1, 2, 3], wait: true });
+  await until('it has appended', () => host.registry.sessionSummary('ledger')?.durableSeq === 4);
+  await host.send('crasher', { how: 'exit' }).result;
+  const ended = await neighbour.result;
+  assert.deepEqual([ended.state, ended.code], ['failed', 'AGENT_CRASHED']);
+  const { sum, entries } = await complete<{ sum: number; entries: number }>(host, 'ledger');
+  assert.deepEqual([sum, entries], [6, 3]);
+});
+
+test('runs that were queued behind the crash are run, in order, by the replacement', async (t) => {
+  const host = await house(t);
+  const crash = host.send('crasher', { how: 'exit' });
+  const queued = [host.send('crasher', {}), host.send('crasher', {}), host.send('other', { by: 1 })];
+  assert.equal((await crash.result).state, 'failed');
+  const outputs = await Promise.all(queued.map(async (run) => ((await run.result).output as { n: number }).n));
+  assert.deepEqual(outputs, [2, 3, 4]);
+});
+
+test('calls that were pending when the thread died settle', async (t) => {
+  const host = await house(t);
+  const crash = host.send('crasher', { how: 'exit' });
+  const flushes: Promise<unknown>[] = [];
+  const each = host.registry.eachLiveAgent(async (_id, agent) => {
+    await crash.result;
+    flushes.push(agent.flush().catch((error: { code: string }) => error.code));
+  });
+  await each;
+  const answers = await Promise.all(flushes);
+  assert.equal(answers.length, 2);
+  for (const answer of answers) assert.ok(answer === undefined || answer === 'THREAD_DIED', String(answer));
+});
+
+test('a thread that dies between runs costs only memory: no run fails, no session reads error', async (t) => {
+  const host = await house(t);
+  assert.equal((await host.send('crasher', { how: 'timer', later: true }).result).state, 'completed');
+  await until('it has died', () => host.registry.countByStatus('idle') === 0);
+  assert.equal(host.registry.countByStatus('error'), 0);
+  assert.deepEqual(await complete(host, 'crasher', {}), { n: 3 });
+  assert.deepEqual(await complete(host, 'other', {}), { n: 3 });
+});
+
+test('the other threads and their runs are not touched', async (t) => {
+  const host = await house(t, 2);
+  const crasherThread = host.registry.get('crasher')!.thread;
+  const run = host.send('other', { spin: 'check' });
+  await until('it spins', () => host.registry.get('other')?.state === 'running');
+  assert.notEqual(host.registry.get('other')?.thread, crasherThread);
+  assert.equal((await host.send('crasher', { how: 'exit' }).result).code, 'AGENT_CRASHED');
+  assert.equal(host.registry.get('other')?.epoch, 1);
+  host.interrupt('other');
+  assert.equal((await run.result).state, 'interrupted');
+  await complete(host, 'crasher');
+});

@@ -1,0 +1,614 @@
+// The HTTP API: every route, what it answers when all is well, and what it refuses.
+
+import assert from 'node:assert/strict';
+import { tmpdir } from 'node:os';
+import { describe, it, type TestContext } from 'node:test';
+import { Server, type Answer } from '../support/server.js';
+import { tempDir } from '../support/temp.js';
+import { accept, create, ended, flags, history, inParallel, readRun, run, runOf, sessionOf, spin } from './client.js';
+
+const ROW_FIELDS = [
+  'id',
+  'name',
+  'status',
+  'error',
+  'error_code',
+  'top_up_url',
+  'model',
+  'model_id',
+  'source',
+  'agent_profile',
+  'working_dir',
+  'created_at',
+  'updated_at',
+  'total_tasks',
+  'total_cost',
+  'cost_source',
+  'permission_mode',
+  'pinned',
+  'reasoning_effort',
+  'latest_latency',
+  'card_model',
+  'sub_model',
+  'sub_model_options',
+];
+const RUN_FIELDS = ['id', 'state', 'output', 'error', 'code', 'started_at', 'ended_at'];
+
+const start = (t: TestContext, ...more: string[]): Promise<Server> =>
+  Server.start(t, flags(tempDir(t), ['counter', 'general'], '--threads', '1', ...more));
+
+/** The answer is an error of this status and code, in the one shape that errors have, and gives nothing away. */
+function assertRefused(answer: Answer, status: number, code: string): void {
+  assert.deepEqual({ status: answer.status, code: answer.body['code'] }, { status, code }, JSON.stringify(answer.body));
+  assert.deepEqual(Object.keys(answer.body).sort(), ['code', 'error']);
+  const text = answer.body['error'];
+  assert.ok(typeof text === 'string' && text.length > 0);
+  assert.match(answer.headers.get('content-type') ?? '', /^application\/json/);
+  for (const secret of [process.cwd(), tmpdir(), 'node_modules', 'file://', '.js:', '.ts:', '\n    at ']) {
+    assert.ok(!text.includes(secret), `${JSON.stringify(secret)} leaks in ${text}`);
+  }
+}
+
+/** A request as it is, with a body that need not be JSON. */
+async function raw(server: Server, path: string, init: RequestInit): Promise<Answer> {
+  const response = await fetch(`${server.url}${path}`, init);
+  const text = await response.text();
+  const body = (text === '' ? {} : JSON.parse(text)) as Record<string, unknown>;
+  return { status: response.status, headers: response.headers, body };
+}
+
+const json = (body: string): RequestInit => ({ method: 'POST', headers: { 'content-type': 'application/json' }, body });
+
+async function list(server: Server, query: string): Promise<{ ids: string[]; more: boolean; next: string | null }> {
+  const answer = await server.request('GET', `/api/sessions${query}`);
+  assert.equal(answer.status, 200, JSON.stringify(answer.body));
+  const ids = (answer.body['sessions'] as { id: string }[]).map((row) => row.id);
+  return { ids, more: answer.body['has_more'] as boolean, next: answer.body['next_before'] as string | null };
+}
+
+describe('sessions', { timeout: 120_000 }, () => {
+  it('creates a session, answers 201 with its row, and gives the same row alone and in the list', async (t) => {
+    const server = await start(t);
+    const fields = { name: 'Ümlaut', source: 'cron', working_dir: '/srv/x', params: { a: [1] }, pinned: true };
+    const made = await server.request('POST', '/api/sessions', { agent_profile: 'counter', ...fields });
+    assert.equal(made.status, 201);
+    const row = sessionOf(made);
+    assert.deepEqual(Object.keys(row).sort(), [...ROW_FIELDS].sort());
+    const { id, created_at, updated_at } = row as { id: string; created_at: string; updated_at: string };
+    assert.match(id, /^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$/);
+    for (const instant of [created_at, updated_at]) assert.equal(new Date(instant).toISOString(), instant);
+    assert.deepEqual(
+      { ...row, id, created_at, updated_at },
+      {
+        id,
+        name: 'Ümlaut',
+        status: 'idle',
+        error: null,
+        error_code: null,
+        top_up_url: null,
+        model: null,
+        model_id: null,
+        source: 'cron',
+        agent_profile: 'counter',
+        working_dir: '/srv/x',
+        created_at,
+        updated_at,
+        total_tasks: 0,
+        total_cost: 0,
+        cost_source: null,
+        permission_mode: null,
+        pinned: true,
+        reasoning_effort: null,
+        latest_latency: null,
+        card_model: null,
+        sub_model: null,
+        sub_model_options: null,
+      },
+    );
+    assert.deepEqual(sessionOf(await server.request('GET', `/api/sessions/${id}`)), row);
+    const listed = await server.request('GET', '/api/sessions');
+    assert.deepEqual(listed.body['sessions'], [row]);
+    assert.equal(listed.body['has_more'], false);
+  });
+
+  it('shows in the row what has been done: tasks, latency, and an error until the next run', async (t) => {
+    const server = await start(t);
+    const id = await create(server, 'counter');
+    await run(server, id, { by: 1 });
+    const failing = await ended(server, id, await accept(server, id, { throws: 'out of luck' }));
+    assert.deepEqual([failing.state, failing.error, failing.code], ['failed', 'out of luck', 'AGENT_ERROR']);
+    const row = async () => sessionOf(await server.request('GET', `/api/sessions/${id}`));
+    const bad = await row();
+    assert.equal(bad['status'], 'error');
+    assert.equal(bad['error'], 'out of luck');
+    assert.equal(bad['error_code'], 'AGENT_ERROR');
+    await run(server, id, { by: 1 });
+    const good = await row();
+    assert.deepEqual([good['status'], good['error'], good['error_code']], ['idle', null, null]);
+    assert.equal(good['total_tasks'], 3);
+    assert.equal(typeof good['latest_latency'], 'number');
+  });
+
+  it('pages by before, newest first, pinned ones on the first page only', async (t) => {
+    const server = await start(t);
+    const ids: string[] = [];
+    for (let i = 0; i < 8; i++) ids.push(await create(server, 'general', { name: `s${i}`, pinned: i === 2 }));
+    const pinned = ids[2]!;
+    const others = ids.filter((id) => id !== pinned);
+    const seen: string[] = [];
+    let page = await list(server, '?limit=3');
+    assert.equal(page.ids[0], pinned);
+    assert.equal(page.ids.length, 4, 'the pinned one does not count');
+    seen.push(...page.ids.slice(1));
+    while (page.more) {
+      assert.equal(typeof page.next, 'string');
+      page = await list(server, `?limit=3&before=${encodeURIComponent(page.next!)}`);
+      assert.ok(!page.ids.includes(pinned));
+      seen.push(...page.ids);
+    }
+    assert.equal(page.next, null);
+    assert.deepEqual(seen.length, others.length);
+    assert.deepEqual([...seen].sort(), [...others].sort());
+    const created = new Map<string, string>();
+    for (const id of ids) {
+      created.set(id, sessionOf(await server.request('GET', `/api/sessions/${id}`))['created_at'] as string);
+    }
+    for (let i = 1; i < seen.length; i++) assert.ok(created.get(seen[i - 1]!)! >= created.get(seen[i]!)!);
+    const instant = created.get(others[4]!)!;
+    const older = await list(server, `?before=${encodeURIComponent(instant)}`);
+    assert.deepEqual([...older.ids].sort(), others.filter((id) => created.get(id)! < instant).sort());
+    assert.deepEqual((await list(server, '?limit=7')).more, false);
+    assert.deepEqual((await list(server, '?limit=6')).more, true);
+  });
+
+  it('finds text in name or id, without regard to case in Unicode’s sense, and takes it literally', async (t) => {
+    const server = await start(t);
+    const cron = await create(server, 'general', { name: 'Größe 100%' });
+    const plain = await create(server, 'counter', { name: 'plain_name' });
+    const ids = async (q: string): Promise<string[]> => (await list(server, `?q=${encodeURIComponent(q)}`)).ids;
+    assert.deepEqual(await ids('%'), [cron]);
+    assert.deepEqual(await ids('_'), [plain]);
+    assert.deepEqual(await ids('GR'), [cron]);
+    assert.deepEqual(await ids('GRÖSSE'), [cron]);
+    assert.deepEqual(await ids('00%'), [cron]);
+    assert.deepEqual(await ids('n_n'), [plain]);
+    assert.deepEqual(await ids(plain.toUpperCase()), [plain]);
+    for (const q of ['nobody', '"', 'a"b', 'plain OR 100', 'plain*', "'; --"]) assert.deepEqual(await ids(q), []);
+    await server.request('PATCH', `/api/sessions/${plain}`, { name: 'renamed' });
+    assert.deepEqual([await ids('RENAMED'), await ids('plain_name')], [[plain], []]);
+  });
+
+  it('filters by date, type and include_pinned', async (t) => {
+    const server = await start(t);
+    const cron = await create(server, 'general', { source: 'cron' });
+    const manual = await create(server, 'counter');
+    const setup = await create(server, 'counter', { source: 'system', pinned: true });
+    const ids = async (query: string): Promise<string[]> => (await list(server, query)).ids.sort();
+    assert.deepEqual(await ids(''), [cron, manual, setup].sort());
+    assert.deepEqual(await ids('?type=cron'), [cron]);
+    assert.deepEqual(await ids('?type=manual'), [manual]);
+    assert.deepEqual(await ids('?type=setup'), [setup]);
+    assert.deepEqual(await ids('?type=coding'), []);
+    assert.deepEqual(await ids('?include_pinned=false'), [cron, manual].sort());
+    assert.deepEqual(await ids('?include_pinned=0'), [cron, manual].sort());
+    assert.deepEqual(await ids('?include_pinned=1&limit=1'), await ids('?limit=1'));
+    const row = sessionOf(await server.request('GET', `/api/sessions/${cron}`));
+    const today = (row['created_at'] as string).slice(0, 10);
+    assert.ok((await ids(`?date=${today}`)).includes(cron));
+    assert.deepEqual(await ids('?date=1999-12-31'), []);
+    assert.deepEqual(await ids(`?type=cron&date=${today}&include_pinned=false`), [cron]);
+  });
+
+  it('refuses a list query with a bad value, an unknown or a repeated parameter', async (t) => {
+    const server = await start(t);
+    const bad = [
+      'limit=0',
+      'limit=1001',
+      'limit=x',
+      'limit=-1',
+      'before=yesterday',
+      'date=today',
+      'include_pinned=maybe',
+    ];
+    for (const query of [...bad, `q=${'x'.repeat(257)}`, 'colour=red', 'limit=1&limit=2']) {
+      assertRefused(await server.request('GET', `/api/sessions?${query}`), 400, 'INVALID_ARGUMENT');
+    }
+  });
+
+  it('refuses a new session with an unknown field, a wrong type or an unknown profile, and makes none', async (t) => {
+    const server = await start(t);
+    const good = { agent_profile: 'counter' };
+    const bad: unknown[] = [
+      { ...good, colour: 'red' },
+      { ...good, name: 7 },
+      { ...good, name: 'x'.repeat(513) },
+      { ...good, pinned: 'true' },
+      { ...good, params: [] },
+      { ...good, params: 'x' },
+      { ...good, source: {} },
+      { ...good, working_dir: 'x'.repeat(4097) },
+      { agent_profile: 7 },
+      { agent_profile: '' },
+      [],
+      'text',
+      null,
+    ];
+    for (const body of bad) assertRefused(await server.request('POST', '/api/sessions', body), 400, 'INVALID_ARGUMENT');
+    assertRefused(await server.request('POST', '/api/sessions', { agent_profile: 'nobody' }), 400, 'UNKNOWN_PROFILE');
+    assert.deepEqual((await list(server, '')).ids, []);
+  });
+
+  it('changes name and pinned, and nothing else', async (t) => {
+    const server = await start(t);
+    const id = await create(server, 'general', { name: 'before' });
+    const patch = (body: unknown) => server.request('PATCH', `/api/sessions/${id}`, body);
+    const named = await patch({ name: 'after' });
+    assert.equal(named.status, 200);
+    assert.deepEqual(Object.keys(sessionOf(named)).sort(), [...ROW_FIELDS].sort());
+    assert.equal(sessionOf(named)['name'], 'after');
+    assert.equal(sessionOf(await patch({ pinned: true }))['pinned'], true);
+    const row = sessionOf(await server.request('GET', `/api/sessions/${id}`));
+    assert.deepEqual([row['name'], row['pinned']], ['after', true]);
+    for (const body of [{}, { source: 'cron' }, { name: 1 }, { pinned: 'yes' }, { id: 'x' }, []]) {
+      assertRefused(await patch(body), 400, 'INVALID_ARGUMENT');
+    }
+    assertRefused(await server.request('PATCH', '/api/sessions/nobody', { name: 'x' }), 404, 'SESSION_NOT_FOUND');
+  });
+
+  it('deletes a session for good: every route answers 404 from then on', async (t) => {
+    const server = await start(t);
+    const id = await create(server, 'general');
+    const runId = await accept(server, id, 1);
+    await ended(server, id, runId);
+    const gone = await server.request('DELETE', `/api/sessions/${id}`);
+    assert.equal(gone.status, 204);
+    assert.deepEqual(gone.body, {});
+    const path = `/api/sessions/${id}`;
+    const requests: [string, string, unknown?][] = [
+      ['GET', path],
+      ['PATCH', path, { name: 'x' }],
+      ['DELETE', path],
+      ['GET', `${path}/messages`],
+      ['POST', `${path}/runs`, { input: 1 }],
+      ['POST', `${path}/interrupt`],
+      ['GET', `${path}/events`],
+    ];
+    for (const [method, url, body] of requests) {
+      assertRefused(await server.request(method, url, body), 404, 'SESSION_NOT_FOUND');
+    }
+    assert.equal((await server.request('GET', `${path}/runs/${runId}`)).status, 404);
+    assert.deepEqual((await list(server, '')).ids, []);
+  });
+
+  it('deletes a session whose run is in progress and whose mailbox is full of others', async (t) => {
+    const server = await start(t);
+    const id = await create(server, 'counter');
+    const running = await spin(server, id, 'check');
+    const waiting = await inParallel(10, Array.from({ length: 10 }), () => accept(server, id, {}));
+    assert.equal((await readRun(server, id, running)).state, 'running');
+    assert.equal((await server.request('DELETE', `/api/sessions/${id}`)).status, 204);
+    assert.equal((await server.request('GET', `/api/sessions/${id}/runs/${waiting[0]}`)).status, 404);
+    // The thread is free again.
+    assert.deepEqual(await run(server, await create(server, 'counter'), { by: 1 }), { n: 1 });
+  });
+
+  it('answers 400 for an ill-formed id on every route, and 404 for a well-formed one that is nobody’s', async (t) => {
+    const server = await start(t);
+    for (const id of ['.hidden', '%2E%2E%2Fetc', 'a%20b', 'ü', 'x'.repeat(129), '-x', 'a%00']) {
+      const path = `/api/sessions/${id}`;
+      const requests: [string, string, unknown?][] = [
+        ['GET', path],
+        ['PATCH', path, { name: 'x' }],
+        ['DELETE', path],
+        ['GET', `${path}/messages`],
+        ['GET', `${path}/events`],
+        ['POST', `${path}/runs`, { input: 1 }],
+        ['GET', `${path}/runs/r1`],
+        ['POST', `${path}/interrupt`],
+      ];
+      for (const [method, url, body] of requests) {
+        assertRefused(await server.request(method, url, body), 400, 'SESSION_ID_INVALID');
+      }
+    }
+    assertRefused(await server.request('GET', '/api/sessions/nobody'), 404, 'SESSION_NOT_FOUND');
+    const id = await create(server, 'general');
+    assertRefused(await server.request('GET', `/api/sessions/${id}/runs/.x`), 400, 'RUN_ID_INVALID');
+    assertRefused(await server.request('GET', `/api/sessions/${id}/runs/nobody`), 404, 'RUN_NOT_FOUND');
+    assertRefused(
+      await server.request('POST', `/api/sessions/${id}/runs`, { input: 1, run_id: 'a b' }),
+      400,
+      'RUN_ID_INVALID',
+    );
+  });
+});
+
+describe('messages', { timeout: 120_000 }, () => {
+  it('pages by seq backwards from the end, oldest first within a page', async (t) => {
+    const server = await start(t);
+    const id = await create(server, 'counter');
+    await run(server, id, { by: 250 });
+    const page = async (query: string) => {
+      const answer = await server.request('GET', `/api/sessions/${id}/messages${query}`);
+      assert.equal(answer.status, 200);
+      assert.deepEqual(Object.keys(answer.body).sort(), ['has_more', 'messages']);
+      const messages = answer.body['messages'] as { seq: number }[];
+      return { seqs: messages.map((entry) => entry.seq), more: answer.body['has_more'], messages };
+    };
+    const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => from + i);
+    const last = await page('');
+    assert.deepEqual([last.seqs, last.more], [range(153, 252), true]);
+    const middle = await page('?before=153&limit=150');
+    assert.deepEqual([middle.seqs, middle.more], [range(3, 152), true]);
+    const first = await page('?before=3&limit=150');
+    assert.deepEqual([first.seqs, first.more], [[1, 2], false]);
+    assert.deepEqual([(await page('?before=3&limit=2')).seqs, (await page('?before=3&limit=2')).more], [[1, 2], false]);
+    assert.deepEqual((await page('?before=1')).seqs, []);
+    assert.deepEqual((await page('?before=0')).more, false);
+    const [input, answer] = first.messages as unknown as Record<string, unknown>[];
+    const { created_at } = input as { created_at: string };
+    assert.deepEqual(input, { role: 'user', content: { by: 250 }, seq: 1, created_at });
+    assert.equal(new Date(created_at).toISOString(), created_at);
+    assert.equal(answer!['role'], 'assistant');
+    assert.deepEqual(
+      (await history(server, id, 7)).map((entry) => entry.seq),
+      range(1, 252),
+    );
+    for (const query of ['?limit=0', '?limit=1001', '?limit=x', '?before=x', '?before=-1', '?after=3']) {
+      assertRefused(await server.request('GET', `/api/sessions/${id}/messages${query}`), 400, 'INVALID_ARGUMENT');
+    }
+    assertRefused(await server.request('GET', '/api/sessions/nobody/messages'), 404, 'SESSION_NOT_FOUND');
+  });
+});
+
+describe('runs', { timeout: 180_000 }, () => {
+  it('answers 202 when the input is on disk, and gives the run with its outcome', async (t) => {
+    const server = await start(t);
+    const id = await create(server, 'counter');
+    const answer = await server.request('POST', `/api/sessions/${id}/runs`, { input: { by: 2 } });
+    assert.equal(answer.status, 202);
+    assert.deepEqual(Object.keys(answer.body), ['run']);
+    assert.deepEqual(Object.keys(runOf(answer)).sort(), ['id', 'state']);
+    assert.ok(['queued', 'running'].includes(runOf(answer).state));
+    assert.deepEqual((await history(server, id))[0]!['content'], { by: 2 });
+    const outcome = await ended(server, id, runOf(answer).id);
+    assert.deepEqual(Object.keys(outcome).sort(), [...RUN_FIELDS].sort());
+    const { started_at, ended_at } = outcome;
+    assert.ok(started_at! <= ended_at!);
+    assert.deepEqual(
+      { ...outcome },
+      {
+        id: runOf(answer).id,
+        state: 'completed',
+        output: { n: 2 },
+        error: null,
+        code: null,
+        started_at,
+        ended_at,
+      },
+    );
+  });
+
+  it('passes any JSON value in and out unchanged', async (t) => {
+    const server = await start(t);
+    const id = await create(server, 'general');
+    const values: unknown[] = [0, '', null, false, [], {}, 'ü\u0000\u{1F600}', [1.5, -2, 1e300], { a: { b: [null] } }];
+    for (const value of values) {
+      assert.deepEqual((await run<{ echo: unknown }>(server, id, value)).echo, value);
+    }
+    const inputs = (await history(server, id)).filter((entry) => entry.role === 'user');
+    assert.deepEqual(
+      inputs.map((entry) => entry['content']),
+      values,
+    );
+  });
+
+  it('takes a run id of the client, and answers a retry with the same run, also when it is over', async (t) => {
+    const server = await start(t);
+    const id = await create(server, 'counter');
+    const body = { input: { by: 5 }, run_id: 'mine:1' };
+    const answers = await Promise.all(
+      Array.from({ length: 5 }, () => server.request('POST', `/api/sessions/${id}/runs`, body)),
+    );
+    for (const answer of answers) assert.deepEqual([answer.status, runOf(answer).id], [202, 'mine:1']);
+    assert.deepEqual((await ended(server, id, 'mine:1')).output, { n: 5 });
+    const late = await server.request('POST', `/api/sessions/${id}/runs`, body);
+    assert.deepEqual([late.status, runOf(late)], [202, { id: 'mine:1', state: 'completed' }]);
+    assert.equal((await history(server, id)).filter((entry) => entry.role === 'user').length, 1);
+    assert.deepEqual(await run(server, id, {}), { n: 5 });
+  });
+
+  it('runs the inputs of a session in the order in which they were answered', async (t) => {
+    const server = await start(t);
+    const id = await create(server, 'counter');
+    const ids: string[] = [];
+    for (let i = 0; i < 20; i++) ids.push(await accept(server, id, { by: 1 }));
+    const outcomes = await Promise.all(ids.map((runId) => ended(server, id, runId)));
+    assert.deepEqual(
+      outcomes.map((outcome) => (outcome.output as { n: number }).n),
+      Array.from({ length: 20 }, (_, i) => i + 1),
+    );
+  });
+
+  it('lets a reader wait for the end of a run, as long as asked and no longer', async (t) => {
+    const server = await start(t);
+    const id = await create(server, 'counter');
+    const runId = await spin(server, id, 'check');
+    const asked = performance.now();
+    assert.equal((await readRun(server, id, runId, 150)).state, 'running');
+    assert.ok(performance.now() - asked >= 140);
+    const waiting = readRun(server, id, runId, 60_000);
+    const answer = await server.request('POST', `/api/sessions/${id}/interrupt`);
+    assert.equal(answer.status, 202);
+    assert.deepEqual(answer.body, { interrupted: true, run_id: runId });
+    const outcome = await waiting;
+    assert.deepEqual([outcome.state, outcome.code], ['interrupted', 'RUN_INTERRUPTED']);
+    assert.ok(performance.now() - asked < 20_000);
+    for (const query of ['wait_ms=60001', 'wait_ms=x', 'wait_ms=-1', 'wait=1']) {
+      assertRefused(await server.request('GET', `/api/sessions/${id}/runs/${runId}?${query}`), 400, 'INVALID_ARGUMENT');
+    }
+  });
+
+  it('interrupts the run that is named, running or waiting, and no other', async (t) => {
+    const server = await start(t);
+    const id = await create(server, 'counter');
+    const interrupt = (body?: unknown) => server.request('POST', `/api/sessions/${id}/interrupt`, body);
+    assert.deepEqual((await interrupt()).body, { interrupted: false, run_id: null });
+    const first = await spin(server, id, 'check');
+    const second = await accept(server, id, { by: 1 });
+    const third = await accept(server, id, { by: 1 });
+    assert.deepEqual((await interrupt({ run_id: 'nobody' })).body, { interrupted: false, run_id: null });
+    assert.deepEqual((await interrupt({ run_id: second })).body, { interrupted: true, run_id: second });
+    assert.equal((await ended(server, id, second)).state, 'interrupted');
+    assert.equal((await readRun(server, id, first)).state, 'running');
+    assert.deepEqual((await interrupt({ run_id: first })).body, { interrupted: true, run_id: first });
+    assert.equal((await ended(server, id, first)).state, 'interrupted');
+    assert.deepEqual((await ended(server, id, third)).output, { n: 1 });
+    assertRefused(await interrupt({ run_id: '.x' }), 400, 'RUN_ID_INVALID');
+    assertRefused(await interrupt({ colour: 'red' }), 400, 'INVALID_ARGUMENT');
+    assertRefused(await interrupt([]), 400, 'INVALID_ARGUMENT');
+  });
+
+  it('does with a busy session what when_busy says', async (t) => {
+    const server = await start(t);
+    const id = await create(server, 'counter');
+    const send = (body: unknown) => server.request('POST', `/api/sessions/${id}/runs`, body);
+    const first = await spin(server, id, 'check');
+    assertRefused(await send({ input: {}, when_busy: 'reject' }), 409, 'SESSION_BUSY');
+    const queued = await send({ input: {}, when_busy: 'enqueue' });
+    assert.deepEqual([queued.status, runOf(queued).state], [202, 'queued']);
+    const urgent = await send({ input: { by: 1 }, when_busy: 'interrupt' });
+    assert.equal(urgent.status, 202);
+    assert.equal((await ended(server, id, first)).state, 'interrupted');
+    assert.equal((await ended(server, id, runOf(urgent).id)).state, 'completed');
+    assert.equal((await send({ input: {}, when_busy: 'reject' })).status, 202);
+    // What was refused left no trace.
+    assert.equal((await history(server, id)).filter((entry) => entry.role === 'user').length, 4);
+  });
+
+  it('refuses what comes after 1,024 waiting runs with 429, and takes more when there is room', async (t) => {
+    const server = await start(t);
+    const id = await create(server, 'counter');
+    const first = await spin(server, id, 'check');
+    const waiting = await inParallel(64, Array.from({ length: 1024 }), () => accept(server, id, { by: 1 }));
+    const more = { input: { by: 1 }, run_id: 'one-too-many' };
+    assertRefused(await server.request('POST', `/api/sessions/${id}/runs`, more), 429, 'MAILBOX_FULL');
+    assertRefused(await server.request('GET', `/api/sessions/${id}/runs/one-too-many`), 404, 'RUN_NOT_FOUND');
+    // Another session is not concerned, and a retry of what waits is not new.
+    const other = await create(server, 'counter');
+    await accept(server, other, {});
+    assert.equal(await accept(server, id, { by: 1 }, waiting[0]), waiting[0]);
+    assert.equal((await server.request('POST', `/api/sessions/${id}/interrupt`, { run_id: first })).status, 202);
+    await ended(server, id, first);
+    await ended(server, id, waiting.at(-1)!);
+    assert.deepEqual(await run(server, id, { by: 1 }), { n: 1025 });
+  });
+
+  it('refuses a body of another type than JSON with 415', async (t) => {
+    const server = await start(t);
+    const id = await create(server, 'general');
+    const path = `/api/sessions/${id}/runs`;
+    for (const type of ['application/xml', 'application/x-www-form-urlencoded', 'text/plain']) {
+      const answer = await raw(server, path, {
+        method: 'POST',
+        headers: { 'content-type': type },
+        body: '{"input":1}',
+      });
+      assertRefused(answer, 415, 'UNSUPPORTED_MEDIA_TYPE');
+    }
+  });
+
+  it('refuses bad bodies: unknown fields, no input, wrong types, malformed or too large ones', async (t) => {
+    const server = await start(t);
+    const id = await create(server, 'general');
+    const path = `/api/sessions/${id}/runs`;
+    const bad: unknown[] = [
+      {},
+      { input: 1, colour: 'red' },
+      { input: 1, when_busy: 'later' },
+      { input: 1, run_id: 7 },
+      { inputs: 1 },
+      [],
+      null,
+      7,
+    ];
+    for (const body of bad) assertRefused(await server.request('POST', path, body), 400, 'INVALID_ARGUMENT');
+    assertRefused(await server.request('POST', path, { input: 1, run_id: '' }), 400, 'RUN_ID_INVALID');
+    for (const text of ['{"input":', '{input:1}', 'nonsense', '']) {
+      assertRefused(await raw(server, path, json(text)), 400, 'INVALID_ARGUMENT');
+    }
+    const poisoned = '{"input":{"__proto__":{"polluted":true}}}';
+    assertRefused(await raw(server, path, json(poisoned)), 400, 'INVALID_ARGUMENT');
+    // A body over the server's cap, and an input over its own.
+    const huge = JSON.stringify({ input: 'x'.repeat(9 * 1024 * 1024) });
+    assertRefused(await raw(server, path, json(huge)), 413, 'PAYLOAD_TOO_LARGE');
+    const large = { input: 'x'.repeat(4 * 1024 * 1024 + 1) };
+    assertRefused(await server.request('POST', path, large), 413, 'PAYLOAD_TOO_LARGE');
+    const params = { agent_profile: 'general', params: { x: 'x'.repeat(256 * 1024 + 1) } };
+    assertRefused(await server.request('POST', '/api/sessions', params), 413, 'PAYLOAD_TOO_LARGE');
+    assert.deepEqual(await history(server, id), []);
+    assert.deepEqual(await run(server, id, 'x'.repeat(3 * 1024 * 1024).length), { echo: 3 * 1024 * 1024, runs: 1 });
+  });
+});
+
+describe('the rest', { timeout: 120_000 }, () => {
+  it('tells that it lives and that it is ready', async (t) => {
+    const server = await start(t);
+    const alive = await server.request('GET', '/healthz');
+    assert.deepEqual([alive.status, alive.body], [200, { status: 'ok' }]);
+    const ready = await server.request('GET', '/readyz');
+    assert.deepEqual([ready.status, ready.body], [200, { status: 'ready' }]);
+  });
+
+  it('answers what it does not know with an error of the one shape', async (t) => {
+    const server = await start(t);
+    assertRefused(await server.request('GET', '/nowhere'), 404, 'NOT_FOUND');
+    assertRefused(await server.request('PUT', '/api/sessions', {}), 404, 'NOT_FOUND');
+    assertRefused(await server.request('DELETE', '/api/sessions'), 404, 'NOT_FOUND');
+    const long = await server.request('GET', `/api/sessions/${'x'.repeat(1000)}`);
+    assert.ok([400, 404, 414].includes(long.status), String(long.status));
+    assertRefused(long, long.status, long.body['code'] as string);
+  });
+
+  it('answers a URL that cannot be decoded with an error of the one shape', async (t) => {
+    const server = await start(t);
+    assertRefused(await server.request('GET', '/api/sessions/%zz'), 400, 'INVALID_ARGUMENT');
+  });
+
+  it('stays quick while agents spin on every thread', async (t) => {
+    const server = await Server.start(t, flags(tempDir(t), ['counter', 'general'], '--threads', '2'));
+    const old = await create(server, 'general', { name: 'was there before' });
+    const spinners = [await create(server, 'counter'), await create(server, 'counter')];
+    for (const id of spinners) await spin(server, id, 'never');
+    const timed = async (method: string, path: string, body?: unknown): Promise<{ ms: number; answer: Answer }> => {
+      const began = performance.now();
+      const answer = await server.request(method, path, body);
+      return { ms: performance.now() - began, answer };
+    };
+    for (let i = 0; i < 50; i++) {
+      const { ms, answer } = await timed('GET', '/api/sessions');
+      assert.equal(answer.status, 200);
+      assert.ok(ms < 500, `list ${i} took ${ms} ms`);
+    }
+    const rows = (await server.request('GET', '/api/sessions')).body['sessions'] as { id: string; status: string }[];
+    const status = new Map(rows.map((row) => [row.id, row.status]));
+    assert.deepEqual(
+      [...spinners, old].map((id) => status.get(id)),
+      ['running', 'running', 'idle'],
+    );
+    const made = await timed('POST', '/api/sessions', { agent_profile: 'counter' });
+    assert.equal(made.answer.status, 201);
+    assert.ok(made.ms < 2_000, `creating took ${made.ms} ms`);
+    const id = sessionOf(made.answer)['id'] as string;
+    const sent = await timed('POST', `/api/sessions/${id}/runs`, { input: {} });
+    assert.deepEqual([sent.answer.status, runOf(sent.answer).state], [202, 'queued']);
+    assert.equal((await history(server, id)).length, 1);
+    // One that waits, one that is idle in a blocked thread, and one that spins itself.
+    for (const victim of [id, old, spinners[0]!]) {
+      const gone = await timed('DELETE', `/api/sessions/${victim}`);
+      assert.equal(gone.answer.status, 204);
+      assert.ok(gone.ms < 2_000, `deleting took ${gone.ms} ms`);
+      assert.equal((await server.request('GET', `/api/sessions/${victim}`)).status, 404);
+    }
+    assert.deepEqual((await list(server, '')).ids, [spinners[1]]);
+  });
+});

@@ -1,0 +1,196 @@
+// Calls over the batching endpoint, on real message ports.
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { test, type TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { MessageChannel, Worker, receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
+import { transfer } from 'comlink';
+import { remote, serve } from '../../src/protocol/calls.js';
+import { BatchEndpoint } from '../../src/protocol/endpoint.js';
+import { CabanaError } from '../../src/protocol/errors.js';
+import type { ThreadCalls } from './calls-thread.js';
+
+interface Echo {
+  echo(value: unknown): unknown;
+  fail(value: unknown): never;
+  send(port: MessagePort, text: string): void;
+  never(): Promise<void>;
+  hidden(): string;
+}
+
+const METHODS = ['echo', 'fail', 'send', 'never'] as const satisfies readonly (keyof Echo)[];
+
+const DEAD = new CabanaError('THREAD_DIED', 'the thread is gone');
+
+/** Two ends of a channel; `posted` is what the caller's port sent, message by message. */
+function pair(t: TestContext, log: string[] = [], thrown?: Error) {
+  const { port1, port2 } = new MessageChannel();
+  t.after(() => port1.close());
+  const posted: unknown[][] = [];
+  const post = port1.postMessage.bind(port1);
+  port1.postMessage = (message: unknown[], transfers?: never) => {
+    posted.push(message);
+    post(message, transfers);
+  };
+  const near = new BatchEndpoint(port1);
+  const far = new BatchEndpoint(port2);
+  const echo: Echo = {
+    echo: (value) => {
+      log.push(`call ${String(value)}`);
+      return value;
+    },
+    fail: (value) => {
+      throw thrown ?? value;
+    },
+    send: (port, text) => {
+      port.postMessage(text);
+      port.close();
+    },
+    never: () => new Promise(() => undefined),
+    hidden: () => 'hidden',
+  };
+  serve(echo, METHODS, far);
+  far.onNote((note) => log.push(`note ${String(note)}`));
+  return { near, far, posted, calls: remote<Echo>(METHODS, near) };
+}
+
+test('calls of one microtask travel as one message, and each has its own answer', async (t) => {
+  const { calls, posted } = pair(t);
+  const answers = await Promise.all(Array.from({ length: 100 }, (_, i) => calls.echo(i)));
+  assert.deepEqual(
+    answers,
+    Array.from({ length: 100 }, (_, i) => i),
+  );
+  assert.equal(posted.length, 1);
+  assert.equal(posted[0]!.length, 100);
+  await calls.echo('later');
+  assert.equal(posted.length, 2);
+});
+
+test('small arguments are cloned, large ones are encoded, and large byte arrays are not', async (t) => {
+  const { calls, posted } = pair(t);
+  const large = { rows: Array.from({ length: 500 }, (_, i) => ({ i, text: `row ${i}`, none: undefined })) };
+  const bytes = new Uint8Array(100_000).fill(7);
+  assert.deepEqual(await calls.echo({ small: true }), { small: true });
+  assert.deepEqual(await calls.echo(large), large);
+  assert.deepEqual(await calls.echo(bytes), bytes);
+  const encoded = posted.map(([item]) => item instanceof Uint8Array);
+  assert.deepEqual(encoded, [false, true, false]);
+  const item = posted[1]![0] as Uint8Array;
+  assert.equal(item.buffer.byteLength, item.byteLength, 'an encoded call is posted without its pool');
+});
+
+test('values that structured clone carries are carried whether they are small or large', async (t) => {
+  const { calls } = pair(t);
+  for (const text of ['x', 'x'.repeat(10_000)]) {
+    const shared = { text };
+    const value = {
+      map: new Map([[1, new Set([2])]]),
+      date: new Date(5),
+      bytes: new Uint8Array([1]),
+      a: shared,
+      b: shared,
+    };
+    const back = (await calls.echo(value)) as typeof value;
+    assert.deepEqual(back.map, value.map);
+    assert.deepEqual(back.date, value.date);
+    assert.deepEqual([...back.bytes], [1]);
+    assert.equal(back.a, back.b);
+  }
+});
+
+test('an error keeps its code, its cause and its stack on the way to the caller', async (t) => {
+  const thrown = new CabanaError('STORE_FULL', 'no room', { cause: new TypeError('why') });
+  await assert.rejects(pair(t, [], thrown).calls.fail(null), (error: CabanaError) => {
+    assert.notEqual(error, thrown);
+    assert.ok(error instanceof CabanaError);
+    assert.equal(error.code, 'STORE_FULL');
+    assert.equal(error.stack, thrown.stack);
+    assert.equal((error.cause as Error).name, 'TypeError');
+    return true;
+  });
+  await assert.rejects(pair(t).calls.fail('just text'), { message: 'just text' });
+});
+
+test('only the methods that were named can be called', async (t) => {
+  const { near } = pair(t);
+  const calls = remote<Echo>(['hidden'], near);
+  await assert.rejects(calls.hidden());
+});
+
+test('notes arrive in order with the calls around them', async (t) => {
+  const log: string[] = [];
+  const { near, calls } = pair(t, log);
+  near.note('a');
+  const first = calls.echo('b');
+  near.note('c');
+  const second = calls.echo('d'.repeat(5000));
+  near.note('e');
+  await Promise.all([first, second]);
+  await calls.echo('f');
+  assert.deepEqual(log, ['note a', 'call b', 'note c', `call ${'d'.repeat(5000)}`, 'note e', 'call f']);
+});
+
+test('flush() posts at once what would wait for the end of the microtask, and nothing twice', async (t) => {
+  const { near, posted, calls } = pair(t);
+  near.note('a');
+  assert.equal(posted.length, 0);
+  near.flush();
+  assert.deepEqual(posted, [[{ note: 'a' }]]);
+  near.flush();
+  await calls.echo(1);
+  assert.equal(posted.length, 2);
+});
+
+test('a port can be given to the other end with a call', async (t) => {
+  const { calls } = pair(t);
+  const { port1, port2 } = new MessageChannel();
+  t.after(() => port1.close());
+  await calls.send(transfer(port2, [port2]), 'through the port');
+  assert.deepEqual(receiveMessageOnPort(port1), { message: 'through the port' });
+});
+
+test('settle() rejects every pending and every later call with the typed error', async (t) => {
+  const { near, calls, posted } = pair(t);
+  const pending = [calls.never(), calls.never()];
+  await calls.echo(1);
+  const unposted = calls.echo(2);
+  near.settle(DEAD);
+  near.settle(new CabanaError('INTERNAL', 'too late'));
+  const later = calls.echo(3);
+  const before = posted.length;
+  for (const call of [...pending, unposted, later, calls.never()]) {
+    await assert.rejects(call, (error: CabanaError) => error instanceof CabanaError && error.code === 'THREAD_DIED');
+  }
+  near.note('to nobody');
+  near.flush();
+  assert.equal(posted.length, before, 'nothing is posted to a dead thread');
+});
+
+test('calls that were answered before the death are not touched by it', async (t) => {
+  const { near, calls } = pair(t);
+  const answered = calls.echo('answer');
+  assert.equal(await answered, 'answer');
+  near.settle(DEAD);
+  assert.equal(await answered, 'answer');
+});
+
+test('calls of a thread that is terminated are rejected when its end is told, not left pending', async (t) => {
+  const { port1, port2 } = new MessageChannel();
+  const worker = new Worker(fileURLToPath(new URL('./calls-thread.js', import.meta.url)), {
+    workerData: { port: port2 },
+    transferList: [port2],
+  });
+  t.after(() => worker.terminate());
+  const near = new BatchEndpoint(port1);
+  const calls = remote<ThreadCalls>(['double', 'never'], near);
+  worker.once('exit', () => near.settle(DEAD));
+  assert.equal(await calls.double(21), 42);
+  const pending = [calls.never(), calls.never()];
+  const exit = once(worker, 'exit');
+  await worker.terminate();
+  await exit;
+  for (const call of pending) await assert.rejects(call, { code: 'THREAD_DIED' });
+  await assert.rejects(calls.double(1), { code: 'THREAD_DIED' });
+});

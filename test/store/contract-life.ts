@@ -1,0 +1,171 @@
+// What every store keeps to, continued: creation, changes, deletion, and what a restart finds.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { decodeEntry } from '../../src/protocol/codec.js';
+import { emptyStats } from '../../src/protocol/session.js';
+import type { Store } from '../../src/worker/store/store.js';
+import type { StoreFactory } from './contract.js';
+import { Activation, accept, AT, create, endRun, load, record, seqs, write } from './records.js';
+
+const LATER = { t: 'update', at: AT + 5000 } as const;
+const RESTART = { resumeProfiles: [] as string[], maxAttempts: 3, at: AT + 9000 };
+
+const idsFor = async (store: Store, q?: string): Promise<string[]> =>
+  (await store.page(q === undefined ? {} : { q })).records.map((r) => r.sessionId);
+
+export function lifeContract(open: StoreFactory): void {
+  test('a session is kept as it was given, and its id is given once', async (t) => {
+    const store = await open(t);
+    const given = record('a', {
+      name: 'A name',
+      source: 'system',
+      agentProfile: 'coding',
+      workingDir: '/srv/é',
+      params: { n: 1, list: [true, null], bytes: 'x' },
+      pinned: true,
+      updatedAt: '2026-02-03T04:05:06.789Z',
+      stats: { ...emptyStats(), totalTasks: 3, error: 'why', errorCode: 'AGENT_ERROR' },
+    });
+    await create(store, given);
+    assert.deepEqual(await store.record('a'), { ...given, source: 'setup' });
+    await assert.rejects(write(store, { t: 'create', record: record('a') }), { code: 'SESSION_EXISTS' });
+    assert.deepEqual(await store.record('a'), { ...given, source: 'setup' });
+    assert.equal(await store.record('b'), null);
+    assert.equal(await store.keyOf('b'), null);
+    assert.deepEqual((await store.page({})).records, [await store.record('a')]);
+  });
+
+  test('an update changes only what it names, and a search follows the name', async (t) => {
+    const store = await open(t);
+    await create(store, record('a', { name: 'before' }));
+    const { record: pinned } = await write(store, { ...LATER, sessionId: 'a', fields: { pinned: true } });
+    assert.deepEqual(
+      pinned,
+      record('a', { name: 'before', pinned: true, source: 'manual', updatedAt: pinned!.updatedAt }),
+    );
+    assert.equal(pinned.updatedAt, new Date(LATER.at).toISOString());
+    await write(store, { ...LATER, sessionId: 'a', fields: { name: 'After' } });
+    assert.deepEqual([await idsFor(store, 'be'), await idsFor(store, 'AF')], [[], ['a']]);
+    assert.deepEqual([await idsFor(store, 'before'), await idsFor(store, 'AFTER')], [[], ['a']]);
+    await write(store, { ...LATER, sessionId: 'a', fields: { name: null } });
+    assert.equal((await store.record('a'))!.name, null);
+    assert.deepEqual(await idsFor(store, 'After'), []);
+    assert.deepEqual((await write(store, { ...LATER, sessionId: 'b', fields: { pinned: true } })).record, null);
+  });
+
+  test('an agent renames its own session', async (t) => {
+    const store = await open(t);
+    await create(store, record('a'));
+    const a = await Activation.of(store, 'a');
+    await a.commit({ t: 'rename', at: AT + 1, name: 'Opening study', ...a.fence });
+    assert.equal((await store.record('a'))!.name, 'Opening study');
+    assert.deepEqual(await idsFor(store, 'opening'), ['a']);
+  });
+
+  test('a deleted session is nowhere, writes nothing, and its id is never given again', async (t) => {
+    const store = await open(t);
+    await create(store, record('gone', { name: 'secret plans', source: 'cron' }), record('kept'));
+    const a = await Activation.of(store, 'gone');
+    await accept(store, 'gone', 'r1');
+    await a.commit(a.start('r1'), a.append(1), a.save('state'));
+    assert.deepEqual(await write(store, { t: 'remove', sessionId: 'gone', at: AT }), { removed: true });
+    assert.deepEqual(await write(store, { t: 'remove', sessionId: 'gone', at: AT }), { removed: false });
+    assert.deepEqual(await write(store, { t: 'remove', sessionId: 'nobody', at: AT }), { removed: false });
+
+    for (const late of [a.append('late'), a.save('late'), { t: 'rename' as const, at: AT, name: 'back', ...a.fence }]) {
+      const [result] = await store.commit([late]);
+      assert.equal('error' in result! && result.error.code, 'STALE_EPOCH');
+    }
+    await assert.rejects(write(store, { t: 'create', record: record('gone') }), { code: 'SESSION_EXISTS' });
+    await assert.rejects(accept(store, 'gone', 'r2'), { code: 'SESSION_NOT_FOUND' });
+    await assert.rejects(write(store, endRun('gone', 'r1')), { code: 'RUN_NOT_FOUND' });
+    assert.deepEqual(await write(store, { t: 'load', sessionId: 'gone' }), { loaded: null });
+    assert.deepEqual(await write(store, { ...LATER, sessionId: 'gone', fields: { name: 'back' } }), { record: null });
+    const reads = [store.record('gone'), store.keyOf('gone'), store.run('gone', 'r1'), store.cronCount()];
+    assert.deepEqual(await Promise.all(reads), [null, null, null, 0]);
+    assert.deepEqual([await idsFor(store), await idsFor(store, 'se'), await idsFor(store, 'gone')], [['kept'], [], []]);
+    assert.deepEqual(await idsFor(store, 'secret'), []);
+    assert.deepEqual(await store.newest(5), ['kept']);
+    assert.deepEqual(await store.recover(RESTART), { pending: [], interrupted: 0 });
+  });
+
+  test('a purge removes all that deleted sessions left, in bounded steps, and nothing else', async (t) => {
+    const store = await open(t);
+    await create(store, record('gone'), record('kept'));
+    const gone = await Activation.of(store, 'gone');
+    const kept = await Activation.of(store, 'kept');
+    await gone.commit(...Array.from({ length: 1200 }, (_, i) => gone.append(i)));
+    await kept.commit(kept.append(1), kept.save('kept'));
+    assert.equal(await store.purge(), false);
+    await write(store, { t: 'remove', sessionId: 'gone', at: AT });
+    let steps = 0;
+    while (await store.purge()) assert.ok(++steps < 100, 'a purge comes to an end');
+    assert.ok(steps > 1, 'no step is as long as the history');
+    assert.deepEqual(await store.entries(gone.loaded.key, 1, 10), []);
+    assert.deepEqual(seqs(await store.entries(kept.loaded.key, 1, 10)), [1]);
+    assert.equal(Buffer.from((await load(store, 'kept')).snapshot!).toString(), 'kept');
+    await assert.rejects(write(store, { t: 'create', record: record('gone') }), { code: 'SESSION_EXISTS' });
+  });
+
+  test('at a restart a run that was running reads interrupted, and queued ones wait in their order', async (t) => {
+    const store = await open(t);
+    await create(store, record('a'), record('b'));
+    const a = await Activation.of(store, 'a');
+    for (const [id, run] of [
+      ['a', 'r1'],
+      ['b', 'r2'],
+      ['a', 'r3'],
+      ['a', 'r4'],
+    ] as const)
+      await accept(store, id, run);
+    await a.commit(a.start('r1'), a.append('half done'));
+    const { pending, interrupted } = await store.recover(RESTART);
+    assert.equal(interrupted, 1);
+    assert.deepEqual(
+      pending.map((run) => [run.sessionId, run.runId, run.state]),
+      [
+        ['b', 'r2', 'queued'],
+        ['a', 'r3', 'queued'],
+        ['a', 'r4', 'queued'],
+      ],
+    );
+    const cut = (await store.run('a', 'r1'))!;
+    assert.deepEqual([cut.state, cut.code, cut.endedAt], ['interrupted', 'RUN_CUT_OFF', RESTART.at]);
+    const outcome = (await store.entriesBefore(a.loaded.key, null, 1))[0]!;
+    assert.deepEqual(decodeEntry(outcome.body), {
+      role: 'run',
+      run_id: 'r1',
+      state: 'interrupted',
+      error: cut.error,
+      code: 'RUN_CUT_OFF',
+    });
+    const [late] = await store.commit([a.append('of the process before')]);
+    assert.equal('error' in late! && late.error.code, 'STALE_EPOCH');
+    assert.deepEqual(await store.recover(RESTART), { pending, interrupted: 0 });
+  });
+
+  test('a run that was cut off starts again if its profile resumes, as often as it may', async (t) => {
+    const store = await open(t);
+    await create(store, record('a', { agentProfile: 'indexer' }), record('b'));
+    await accept(store, 'a', 'r1');
+    await accept(store, 'b', 'r2');
+    const options = { ...RESTART, resumeProfiles: ['indexer', 'general'], maxAttempts: 2 };
+    for (const attempt of [1, 2]) {
+      const a = await Activation.of(store, 'a');
+      await a.commit(a.start('r1'));
+      assert.equal((await store.run('a', 'r1'))!.attempts, attempt);
+      const { pending, interrupted } = await store.recover(options);
+      const resumed = attempt === 1 ? ['r1', 'r2'] : ['r2'];
+      assert.deepEqual([pending.map((run) => run.runId), interrupted], [resumed, 2 - resumed.length]);
+      assert.equal((await store.run('a', 'r1'))!.state, attempt === 1 ? 'queued' : 'interrupted');
+    }
+    // A profile that is missing is general.
+    const b = await Activation.of(store, 'b');
+    await b.commit(b.start('r2'));
+    assert.deepEqual(
+      (await store.recover(options)).pending.map((run) => run.runId),
+      ['r2'],
+    );
+  });
+}

@@ -1,0 +1,52 @@
+// The data folder is one process's at a time, however that process ends.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { holdDataDir } from '../../src/worker/store/data-dir.js';
+import { tempDir } from '../support/temp.js';
+
+const DATA_DIR = new URL('../../src/worker/store/data-dir.js', import.meta.url).href;
+
+/** Another process that holds the folder, or says with which code it was refused. */
+function otherProcess(dir: string) {
+  const script = `
+    import { holdDataDir } from ${JSON.stringify(DATA_DIR)};
+    try {
+      holdDataDir(${JSON.stringify(dir)});
+      console.log('held');
+      setInterval(() => undefined, 1000);
+    } catch (error) {
+      console.log(error.code);
+    }`;
+  return spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+}
+
+test('a folder that another process holds is refused by name, and free again after kill -9 of it', async (t) => {
+  const dir = join(tempDir(t), 'made', 'when needed');
+  const holder = otherProcess(dir);
+  t.after(() => holder.kill('SIGKILL'));
+  assert.equal(String((await once(holder.stdout, 'data'))[0]).trim(), 'held');
+  assert.throws(() => holdDataDir(dir), { code: 'DATA_DIR_IN_USE', message: new RegExp(dir) });
+  holder.kill('SIGKILL');
+  await once(holder, 'exit');
+  const held = holdDataDir(dir);
+  assert.equal(held.databasePath, join(dir, 'cabana.db'));
+  const second = otherProcess(dir);
+  assert.equal(String((await once(second.stdout, 'data'))[0]).trim(), 'DATA_DIR_IN_USE');
+  await once(second, 'exit');
+  held.release();
+  holdDataDir(dir).release();
+});
+
+test('a folder that cannot be made is refused by name', (t) => {
+  const file = join(tempDir(t), 'a file');
+  writeFileSync(file, '');
+  for (const dir of [file, join(file, 'below it')]) {
+    assert.throws(() => holdDataDir(dir), { code: 'DATA_DIR_INVALID', message: /a file/ });
+  }
+  assert.ok(existsSync(file));
+});

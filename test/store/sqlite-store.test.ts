@@ -1,0 +1,250 @@
+// The contract on SQLite, and what is SQLite's own: damage, a full disk, versions.
+
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, test, type TestContext } from 'node:test';
+import Sqlite from 'better-sqlite3';
+import { decodeEntry } from '../../src/protocol/codec.js';
+import { SqliteStore } from '../../src/worker/store/sqlite-store.js';
+import type { WriteOp } from '../../src/worker/store/store.js';
+import { tempDir } from '../support/temp.js';
+import { storeContract } from './contract.js';
+import { Activation, accept, AT, create, endRun, entry, load, record, seqs, write } from './records.js';
+
+function openAt(t: TestContext, path: string, maxPages?: number): SqliteStore {
+  const store = new SqliteStore(path, maxPages === undefined ? {} : { maxPages });
+  t.after(() => store.close());
+  return store;
+}
+
+const newPath = (t: TestContext): string => join(tempDir(t), 'cabana.db');
+
+storeContract('SqliteStore', async (t) => openAt(t, newPath(t)));
+
+/** Changes the database behind the store's back. */
+function tamper(path: string, sql: string): void {
+  const db = new Sqlite(path);
+  try {
+    assert.ok(db.prepare(sql).run().changes > 0, 'something was changed');
+  } finally {
+    db.close();
+  }
+}
+
+describe('SqliteStore: files', () => {
+  test('what was committed is there after the file is opened again', async (t) => {
+    const path = newPath(t);
+    const first = new SqliteStore(path);
+    await create(first, record('a', { name: 'A' }));
+    const a = await Activation.of(first, 'a');
+    await a.commit(a.append(1), a.save('one'), a.append(2));
+    await accept(first, 'a', 'r1');
+    await first.close();
+    const second = openAt(t, path);
+    const loaded = await load(second, 'a');
+    assert.deepEqual([loaded.epoch, loaded.seq, seqs(loaded.tail)], [2, 3, [2]]);
+    assert.equal(loaded.record.name, 'A');
+    assert.equal((await second.run('a', 'r1'))!.state, 'queued');
+    const [stale] = await second.commit([a.append(3)]);
+    assert.equal('error' in stale! && stale.error.code, 'STALE_EPOCH');
+  });
+
+  test('a folder of a newer version is refused by name, and not changed', async (t) => {
+    const path = newPath(t);
+    await new SqliteStore(path).close();
+    const db = new Sqlite(path);
+    db.pragma('user_version = 999');
+    db.pragma('journal_mode = DELETE');
+    db.close();
+    assert.throws(() => new SqliteStore(path), { code: 'STORE_SCHEMA', message: /999/ });
+    const check = new Sqlite(path, { readonly: true });
+    t.after(() => check.close());
+    assert.equal(check.pragma('user_version', { simple: true }), 999);
+  });
+
+  test('a file that is no database is refused as failed storage', (t) => {
+    const path = newPath(t);
+    writeFileSync(path, 'this is not a database '.repeat(100));
+    assert.throws(() => new SqliteStore(path), { code: 'STORE_IO' });
+    assert.match(readFileSync(path, 'utf8'), /^this is not/);
+  });
+});
+
+describe('SqliteStore: search', () => {
+  test('a text is found however many newer sessions do not hold it', async (t) => {
+    const store = openAt(t, newPath(t));
+    const filler = Array.from({ length: 2200 }, (_, i) =>
+      record(`n${i}`, { name: 'newer', createdAt: new Date(AT + 1000 + i).toISOString() }),
+    );
+    await create(store, record('old', { name: 'rare pearl' }), ...filler);
+    for (const q of ['pearl', 'rl', 'old', 'E P']) {
+      assert.deepEqual(
+        (await store.page({ q, limit: 5 })).records.map((r) => r.sessionId),
+        ['old'],
+        q,
+      );
+    }
+    const common = await store.page({ q: 'newer', limit: 3 });
+    assert.deepEqual(
+      common.records.map((r) => r.sessionId),
+      ['n2199', 'n2198', 'n2197'],
+    );
+    assert.equal(common.hasMore, true);
+  });
+
+  test('a q with a NUL in it is text like any other', async (t) => {
+    const store = openAt(t, newPath(t));
+    await create(store, record('a', { name: 'abcdef' }));
+    for (const q of ['\0', 'abc\0', '\0abc', 'ab\0cd'])
+      assert.deepEqual((await store.page({ q })).records, [], JSON.stringify(q));
+  });
+
+  test('what separates name from id in the index is not found by anybody', async (t) => {
+    const store = openAt(t, newPath(t));
+    await create(store, record('a', { name: 'abcdef' }));
+    for (const q of ['\u0001', 'f\u0001', 'ef\u0001a'])
+      assert.deepEqual((await store.page({ q })).records, [], JSON.stringify(q));
+  });
+});
+
+describe('SqliteStore: damage', () => {
+  async function twoSessions(t: TestContext) {
+    const path = newPath(t);
+    const store = openAt(t, path);
+    await create(store, record('hurt'), record('fine'));
+    const hurt = await Activation.of(store, 'hurt');
+    const fine = await Activation.of(store, 'fine');
+    await hurt.commit(hurt.append(1), hurt.save('state of hurt'), hurt.append(2), hurt.append(3));
+    await fine.commit(fine.append(1), fine.save('state of fine'), fine.append(2));
+    return { path, store, hurt: hurt.loaded.key, fine: fine.loaded.key };
+  }
+
+  test('a damaged entry is named when it is read, and costs its session alone', async (t) => {
+    const { path, store, hurt, fine } = await twoSessions(t);
+    tamper(path, `UPDATE journal SET body = x'0180' WHERE session = ${hurt} AND seq = 2`);
+    const corrupt = { code: 'STORE_CORRUPT', message: /entry 2 of session/ };
+    await assert.rejects(store.entries(hurt, 1, 10), corrupt);
+    await assert.rejects(store.entriesBefore(hurt, null, 2), corrupt);
+    const [damaged, whole] = await store.commit([
+      { t: 'load', sessionId: 'hurt' },
+      { t: 'load', sessionId: 'fine' },
+    ]);
+    assert.equal('error' in damaged! && damaged.error.code, 'STORE_CORRUPT');
+    assert.ok('ok' in whole!);
+    assert.deepEqual(seqs(whole.ok.loaded!.tail), [2]);
+    // What is not damaged can still be read.
+    assert.deepEqual(seqs(await store.entries(hurt, 3, 10)), [3]);
+    assert.deepEqual(
+      (await store.entries(fine, 1, 10)).map((row) => decodeEntry(row.body).content),
+      [1, 2],
+    );
+    assert.equal((await store.page({})).records.length, 2);
+  });
+
+  test('a damaged snapshot is named with its session when that is loaded, and costs it alone', async (t) => {
+    const { path, store, hurt } = await twoSessions(t);
+    tamper(path, `UPDATE snapshots SET body = x'00' WHERE session = ${hurt}`);
+    await assert.rejects(load(store, 'hurt'), { code: 'STORE_CORRUPT', message: /snapshot of session hurt/ });
+    assert.equal(Buffer.from((await load(store, 'fine')).snapshot!).toString(), 'state of fine');
+    assert.deepEqual(seqs(await store.entries(hurt, 1, 10)), [1, 2, 3]);
+    assert.deepEqual(await write(store, { t: 'remove', sessionId: 'hurt', at: AT }), { removed: true });
+  });
+});
+
+describe('SqliteStore: a full disk', () => {
+  /** A store without room for another page, and with a way to make room. */
+  async function fullStore(t: TestContext) {
+    const path = newPath(t);
+    const roomy = new SqliteStore(path);
+    await create(roomy, record('a'), record('b'), record('filler'));
+    const filler = await Activation.of(roomy, 'filler');
+    await filler.commit(...Array.from({ length: 50 }, () => filler.append('x'.repeat(20_000))));
+    await roomy.close();
+    const db = new Sqlite(path);
+    const pages = db.pragma('page_count', { simple: true }) as number;
+    db.close();
+    const store = openAt(t, path, pages);
+    const makeRoom = () => tamper(path, `DELETE FROM journal WHERE session = ${filler.loaded.key}`);
+    return { path, store, makeRoom };
+  }
+
+  const large = 'x'.repeat(200_000);
+
+  test('a write without room is refused, nothing of its batch is written, and reads go on', async (t) => {
+    const { store } = await fullStore(t);
+    const a = await Activation.of(store, 'a');
+    await a.commit(a.append('small'));
+    const batch: WriteOp[] = [
+      { t: 'accept', sessionId: 'b', runId: 'r1', input: entry('in'), at: AT },
+      { t: 'update', sessionId: 'b', fields: { name: 'half' }, at: AT },
+      a.append('small too'),
+      a.append(large),
+    ];
+    await assert.rejects(store.commit(batch), { code: 'STORE_FULL' });
+    assert.deepEqual(seqs(await store.entries(a.loaded.key, 1, 10)), [1]);
+    assert.equal(await store.run('b', 'r1'), null);
+    assert.equal((await store.record('b'))!.name, null);
+    assert.equal((await store.page({})).records.length, 3);
+  });
+
+  test('what was refused for want of room is taken, number for number, when there is room', async (t) => {
+    const { store, makeRoom } = await fullStore(t);
+    const a = await Activation.of(store, 'a');
+    await a.commit(a.append('small'));
+    const batch = [a.append('small too'), a.append(large), a.append('last')];
+    await assert.rejects(store.commit(batch), { code: 'STORE_FULL' });
+    await assert.rejects(store.commit(batch), { code: 'STORE_FULL' });
+    makeRoom();
+    const results = await a.commit(...batch);
+    assert.deepEqual(
+      results.map((result) => result.entry!.seq),
+      [2, 3, 4],
+    );
+    assert.equal(decodeEntry((await store.entries(a.loaded.key, 3, 1))[0]!.body).content, large);
+  });
+
+  test('a batch that failed fenced nobody off: not by an activation, an ended run, a release or a deletion', async (t) => {
+    const { store, makeRoom } = await fullStore(t);
+    const a = await Activation.of(store, 'a');
+    const b = await Activation.of(store, 'b');
+    await accept(store, 'b', 'r1');
+    await b.commit(b.start('r1'));
+    const fencing: WriteOp[] = [
+      { t: 'load', sessionId: 'b' },
+      endRun('b', 'r1'),
+      { t: 'release', sessionId: 'b', epoch: null },
+      { t: 'remove', sessionId: 'b', at: AT },
+    ];
+    const huge = a.append(large);
+    for (const op of [...fencing]) {
+      await assert.rejects(store.commit([op, huge]), { code: 'STORE_FULL' }, op.t);
+      const [written] = await b.commit(b.append(`after ${op.t}`));
+      assert.equal(written!.head!.epoch, b.loaded.epoch, op.t);
+    }
+    await assert.rejects(store.commit([...fencing, huge]), { code: 'STORE_FULL' });
+    await b.commit(b.append('after all of them'));
+    makeRoom();
+    await a.commit(huge);
+    await b.commit(b.end('r1'));
+    const loaded = await load(store, 'b');
+    assert.equal(loaded.epoch, b.loaded.epoch + 1);
+    assert.deepEqual(seqs(loaded.tail), [1, 2, 3, 4, 5, 6, 7]);
+  });
+
+  test('opened with more room, the file holds all that was acknowledged and takes more', async (t) => {
+    const { path, store } = await fullStore(t);
+    const a = await Activation.of(store, 'a');
+    await a.commit(a.append('acknowledged'));
+    await assert.rejects(store.commit([a.append(large)]), { code: 'STORE_FULL' });
+    await store.close();
+    const roomy = openAt(t, path, 10_000);
+    const again = await Activation.of(roomy, 'a');
+    assert.deepEqual(
+      again.loaded.tail.map((row) => decodeEntry(row.body).content),
+      ['acknowledged'],
+    );
+    const [written] = await again.commit(again.append(large));
+    assert.equal(written!.entry!.seq, 2);
+  });
+});
