@@ -26,6 +26,8 @@ interface ServeFlags {
   drainMs?: number;
   flushDeadlineMs?: number;
   threadHeapMb?: number;
+  interruptGraceMs?: number;
+  compactAfterMs?: number;
   logLevel: LogLevel;
 }
 
@@ -42,6 +44,8 @@ async function serve(flags: ServeFlags): Promise<void> {
       drainMs: flags.drainMs,
       flushDeadlineMs: flags.flushDeadlineMs,
       threadHeapMb: flags.threadHeapMb,
+      interruptGraceMs: flags.interruptGraceMs,
+      compactAfterMs: flags.compactAfterMs,
     }),
   };
   const host = await createHost(options);
@@ -112,6 +116,18 @@ function program(): Command {
     .addOption(flag('--drain-ms <n>', 'time for runs to finish at a shutdown', 'CABANA_DRAIN_MS').argParser(count))
     .addOption(flag('--flush-deadline-ms <n>', 'time for flushing', 'CABANA_FLUSH_DEADLINE_MS').argParser(count))
     .addOption(flag('--thread-heap-mb <n>', 'heap of an agent thread', 'CABANA_THREAD_HEAP_MB').argParser(count))
+    .addOption(
+      flag(
+        '--interrupt-grace-ms <n>',
+        'time to stop before a thread is given up',
+        'CABANA_INTERRUPT_GRACE_MS',
+      ).argParser(count),
+    )
+    .addOption(
+      flag('--compact-after-ms <n>', 'idleness before an agent is compacted', 'CABANA_COMPACT_AFTER_MS').argParser(
+        count,
+      ),
+    )
     .addOption(
       flag('--log-level <level>', 'what goes to stderr', 'CABANA_LOG_LEVEL').choices(LOG_LEVELS).default('warn'),
     )

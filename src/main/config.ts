@@ -5,9 +5,11 @@ import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { CabanaError, messageOf } from '../protocol/errors.js';
 import {
+  COMPACT_AFTER_DEFAULT_MS,
   DRAIN_DEFAULT_MS,
   FLUSH_DEADLINE_DEFAULT_MS,
   IDLE_DEFAULT_AGENTS,
+  INTERRUPT_GRACE_DEFAULT_MS,
   RESTORE_DEFAULT_SESSIONS,
   RUNNING_DEFAULT_AGENTS,
   TABLE_MAX_ROWS,
@@ -31,6 +33,10 @@ export interface HostOptions {
   drainMs?: number;
   /** Milliseconds that flushing may take at a shutdown. Default 10,000. */
   flushDeadlineMs?: number;
+  /** Milliseconds that a run may ignore its interrupt before its thread is given up. Default 2,000. */
+  interruptGraceMs?: number;
+  /** Milliseconds of idleness after which an agent with a compact hook is compacted. Default 180,000. */
+  compactAfterMs?: number;
   /** Newest sessions of each source that are brought up at start. Default 5. */
   restoreSessions?: number;
   /** 0 to 19: how far agent threads step back behind the main thread on a busy core (Linux). Default 19. */
@@ -66,6 +72,8 @@ export function checkOptions(options: HostOptions): HostConfig {
     maxIdleAgents: count('maxIdleAgents', IDLE_DEFAULT_AGENTS, 0, TABLE_MAX_ROWS),
     drainMs: count('drainMs', DRAIN_DEFAULT_MS, 0, MS_MAX),
     flushDeadlineMs: count('flushDeadlineMs', FLUSH_DEADLINE_DEFAULT_MS, 0, MS_MAX),
+    interruptGraceMs: count('interruptGraceMs', INTERRUPT_GRACE_DEFAULT_MS, 0, MS_MAX),
+    compactAfterMs: count('compactAfterMs', COMPACT_AFTER_DEFAULT_MS, 0, MS_MAX),
     restoreSessions: count('restoreSessions', RESTORE_DEFAULT_SESSIONS, 0, TABLE_MAX_ROWS),
     niceIncrement: count('niceIncrement', 19, 0, 19),
     threadHeapMb:

@@ -1,30 +1,28 @@
-// The composition root: makes the parts of a host, wires them, and starts them in order.
+// A host: starts its parts in order (compose.ts wires them), hears what threads and store say, and is the library's face.
 
 import type { AgentThreadNote } from '../protocol/control.js';
 import type { CabanaError } from '../protocol/errors.js';
 import {
+  COMPACT_SWEEP_INTERVAL_MS,
   EVICT_INTERVAL_MS,
   MESSAGES_LIMIT_DEFAULT_ROWS,
-  RESUME_MAX_ATTEMPTS,
+  RESUME_MAX_RUNS,
   STALE_SWEEP_INTERVAL_MS,
+  WATCHDOG_INTERVAL_MS,
 } from '../protocol/limits.js';
 import { assertRunId, assertSessionId } from '../protocol/ids.js';
 import type { AgentProfile, NewSession, RunInfo } from '../protocol/session.js';
 import { StatusTable } from '../protocol/status-table.js';
-import type { Timer } from './clock.js';
+import { systemClock, type Timer } from './clock.js';
+import { compose, type Parts } from './compose.js';
 import { checkOptions, type HostConfig, type HostOptions } from './config.js';
 import { StoreThread } from './pool/store-thread.js';
 import { ThreadGroup } from './pool/thread-group.js';
-import { Admission } from './registry/admission.js';
+import { threadInfo, type ThreadInfo } from './registry/thread-info.js';
 import { Directory } from './registry/directory.js';
-import { Dispatcher } from './registry/dispatcher.js';
-import { Intake, type SendOptions } from './registry/intake.js';
-import { Lifecycle } from './registry/lifecycle.js';
-import { Listing } from './registry/listing.js';
-import { Passivator } from './registry/passivator.js';
+import type { SendOptions } from './registry/intake.js';
 import { toRunInfo, type Run } from './registry/run.js';
-import { RunTable } from './registry/run-table.js';
-import { SessionRegistry } from './registry/session-registry.js';
+import type { SessionRegistry } from './registry/session-registry.js';
 import { Subscriptions, entryEvent, type EventStream, type SessionEvent } from './registry/subscriptions.js';
 import { shutDown, type DrainProgress, type ShutdownReport } from './shutdown.js';
 
@@ -68,10 +66,7 @@ export class Host {
   readonly #subscriptions: Subscriptions;
   #store!: StoreThread;
   #threads!: ThreadGroup;
-  #lifecycle!: Lifecycle;
-  #dispatcher!: Dispatcher;
-  #intake!: Intake;
-  #registry!: SessionRegistry;
+  #parts!: Parts;
   #closing: Promise<ShutdownReport> | null = null;
   #fatal: CabanaError | null = null;
   /** Called when the storage has failed for good: nothing more is acknowledged. */
@@ -87,12 +82,21 @@ export class Host {
   async start(): Promise<void> {
     const { config, table } = this;
     this.#store = await StoreThread.open(config.dataDir, table.buffer, {
-      onEnded: (note) => this.#dispatcher.ended(note.runs),
+      onEnded: (note) => this.#parts.dispatcher.ended(note.runs),
       onEntries: (note) => this.#subscriptions.publishEntries(note.sessionId, note.rows),
       onFatal: (error) => this.#storeFailed(error),
     });
     try {
-      this.#compose();
+      this.#parts = compose({
+        config,
+        table,
+        store: this.#store.calls,
+        threads: () => this.#threads,
+        directory: this.#directory,
+        subscriptions: this.#subscriptions,
+        profiles: this.#profiles,
+        track: (task) => this.#track(task),
+      });
       await this.#startThreads();
     } catch (error) {
       await this.#store.close();
@@ -100,66 +104,20 @@ export class Host {
     }
     const { pending, interrupted } = await this.#store.calls.recover({
       resumeProfiles: [...this.#profiles.values()].filter((p) => p.onInterrupted === 'resume').map((p) => p.profile),
-      maxAttempts: RESUME_MAX_ATTEMPTS,
+      maxResumes: RESUME_MAX_RUNS,
       at: config.clock.now(),
     });
     if (interrupted > 0) config.log.warn({ interrupted }, 'runs were cut off by the end of an earlier process');
-    this.#intake.adopt(pending);
+    this.#parts.intake.adopt(pending);
     this.#startTimers();
-    if (config.restoreSessions > 0) this.#track(this.#registry.restoreFromDisk({ n: config.restoreSessions }));
-  }
-
-  #compose(): void {
-    const { config, table } = this;
-    const { clock, log, maxIdleAgents } = config;
-    const store = this.#store.calls;
-    const directory = this.#directory;
-    const subscriptions = this.#subscriptions;
-    const profiles = this.#profiles;
-    const threads = (): ThreadGroup['threads'] => this.#threads.threads;
-    const runs = new RunTable();
-    const lifecycle = new Lifecycle({ directory, table, store, threads, subscriptions, clock, log });
-    const admission = new Admission(config.maxRunningAgents, threads);
-    const dispatcher = new Dispatcher({
-      directory,
-      lifecycle,
-      runs,
-      admission,
-      subscriptions,
-      store,
-      table,
-      profiles,
-      clock,
-      log,
-    });
-    const intake = new Intake({ directory, dispatcher, runs, store, clock });
-    const passivator = new Passivator({ directory, lifecycle, clock, maxIdleAgents });
-    const listing = new Listing(store, directory, table);
-    this.#lifecycle = lifecycle;
-    this.#dispatcher = dispatcher;
-    this.#intake = intake;
-    this.#registry = new SessionRegistry({
-      directory,
-      lifecycle,
-      intake,
-      dispatcher,
-      admission,
-      passivator,
-      listing,
-      store,
-      table,
-      profiles,
-      clock,
-      log,
-      maxIdleAgents,
-    });
+    if (config.restoreSessions > 0) this.#track(this.#parts.registry.restoreFromDisk({ n: config.restoreSessions }));
   }
 
   async #startThreads(): Promise<void> {
     const { config, table } = this;
     const { group, profiles } = await ThreadGroup.start({
       count: config.threads,
-      table: table.buffer,
+      table,
       agents: config.agents,
       niceIncrement: config.niceIncrement,
       heapMb: config.threadHeapMb,
@@ -168,8 +126,8 @@ export class Host {
       attach: (thread) => this.#store.attach(thread),
       detach: (no) => this.#store.calls.detach(no),
       onNote: (note) => this.#hear(note),
-      onDeath: (thread) => this.#lifecycle.threadDied(thread),
-      onReplaced: () => this.#dispatcher.fill(),
+      onDeath: (thread, reason) => this.#parts.rescue.threadDied(thread, reason),
+      onReplaced: () => this.#parts.dispatcher.fill(),
     });
     this.#threads = group;
     for (const profile of profiles) this.#profiles.set(profile.profile, profile);
@@ -177,8 +135,16 @@ export class Host {
 
   #startTimers(): void {
     const { clock } = this.config;
-    this.#timers.push(clock.every(EVICT_INTERVAL_MS, () => this.#track(this.#registry.evictExcessIdle())));
-    this.#timers.push(clock.every(STALE_SWEEP_INTERVAL_MS, () => this.#track(this.#registry.cleanupStale())));
+    const { registry, passivator, compactor, watchdog } = this.#parts;
+    const every = (ms: number, work: () => Promise<unknown>): void => {
+      this.#timers.push(clock.every(ms, () => this.#track(work())));
+    };
+    every(EVICT_INTERVAL_MS, () => registry.evictExcessIdle());
+    every(EVICT_INTERVAL_MS, () => passivator.relieveHeaps());
+    every(STALE_SWEEP_INTERVAL_MS, () => registry.cleanupStale());
+    every(COMPACT_SWEEP_INTERVAL_MS, () => compactor.sweep());
+    // By the system's clock whatever the host was given: it watches threads, which live in real time.
+    this.#timers.push(systemClock.every(WATCHDOG_INTERVAL_MS, () => watchdog.look()));
   }
 
   /** What an agent thread says without being asked. */
@@ -229,7 +195,7 @@ export class Host {
   // --- the library's face
 
   get registry(): SessionRegistry {
-    return this.#registry;
+    return this.#parts.registry;
   }
 
   /** The agents of this host, by profile. */
@@ -247,9 +213,14 @@ export class Host {
     return this.#closing === null && this.#fatal === null;
   }
 
+  /** What each agent thread is and does, from the status table: no thread is asked. */
+  threads(): ThreadInfo[] {
+    return this.#threads.threads.map((thread) => threadInfo(thread, this.table, this.#directory));
+  }
+
   /** Creates a session; see SessionRegistry.create. @returns its id */
   create(fields: NewSession): Promise<string> {
-    return this.#registry.create(fields);
+    return this.#parts.registry.create(fields);
   }
 
   /**
@@ -259,7 +230,7 @@ export class Host {
   send(sessionId: string, input: unknown, options: SendOptions = {}): RunHandle {
     let run: Run;
     try {
-      run = this.#intake.send(sessionId, input, options);
+      run = this.#parts.intake.send(sessionId, input, options);
     } catch (error) {
       return refused(options.runId ?? '', error as Error);
     }
@@ -294,14 +265,14 @@ export class Host {
    */
   interrupt(sessionId: string, runId?: string): string | null {
     assertSessionId(sessionId);
-    return this.#dispatcher.interrupt(sessionId, runId);
+    return this.#parts.dispatcher.interrupt(sessionId, runId);
   }
 
   /** A run, from memory or disk; undefined if there is none. */
   async run(sessionId: string, runId: string): Promise<RunInfo | undefined> {
     assertSessionId(sessionId);
     assertRunId(runId);
-    const active = this.#intake.find(sessionId, runId);
+    const active = this.#parts.intake.find(sessionId, runId);
     if (active) return active.info;
     const stored = await this.#store.calls.run(sessionId, runId);
     return stored ? toRunInfo(stored) : undefined;
@@ -309,7 +280,7 @@ export class Host {
 
   /** The outcome of a run that is not over, when it is; undefined if it is over already, or unknown. */
   pending(sessionId: string, runId: string): Promise<RunInfo> | undefined {
-    return this.#intake.find(sessionId, runId)?.result;
+    return this.#parts.intake.find(sessionId, runId)?.result;
   }
 
   /**
@@ -356,10 +327,10 @@ export class Host {
     this.#closing ??= shutDown(
       {
         config: this.config,
-        registry: this.#registry,
+        registry: this.#parts.registry,
         directory: this.#directory,
-        dispatcher: this.#dispatcher,
-        lifecycle: this.#lifecycle,
+        dispatcher: this.#parts.dispatcher,
+        lifecycle: this.#parts.lifecycle,
         threads: this.#threads,
         store: this.#store,
         subscriptions: this.#subscriptions,

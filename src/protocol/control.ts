@@ -16,6 +16,8 @@ export interface AgentThreadCalls {
   activate(request: { sessionId: string; slot: number; generation: number }): Promise<Activated | null>;
   /** Executes a run to its end. Its outcome reaches main from the store, when it is on disk. */
   run(request: RunRequest): Promise<RunReport>;
+  /** Calls the definition's compact(), interruptible as the run `runNo`. False: it was undone. */
+  compact(sessionId: string, runNo: number): Promise<boolean>;
   /** Aborts ctx.signal of that run; the table has told its checkpoint() already. */
   interrupt(sessionId: string, runNo: number, reason: InterruptReason): void;
   /** Makes everything of the agent durable; it stays in memory. */
@@ -32,6 +34,7 @@ export const AGENT_THREAD_CALLS = [
   'hello',
   'activate',
   'run',
+  'compact',
   'interrupt',
   'flush',
   'passivate',
@@ -84,6 +87,8 @@ export interface StoreCalls {
   accept(request: AcceptRequest): Promise<Accepted>;
   /** Ends a run that its thread cannot end. What the thread had posted comes first; an ended run stays as it is. */
   endRun(request: EndRunRequest): Promise<StoredRun>;
+  /** Puts a running run back in line; its activation is fenced off. False: it is over already. */
+  requeue(sessionId: string, runId: string): Promise<boolean>;
   /** The activation has left memory; null: whichever it was (it failed before its epoch was known). */
   release(sessionId: string, epoch: number | null): Promise<void>;
   /** Tombstones the session and ends its runs. False: there is none. */
@@ -113,6 +118,7 @@ export const STORE_CALLS = [
   'create',
   'accept',
   'endRun',
+  'requeue',
   'release',
   'remove',
   'update',
@@ -156,6 +162,8 @@ export interface EndRunRequest {
 export interface SessionUpdate {
   name?: string | null;
   pinned?: boolean;
+  /** Why the session takes no more runs; null: it does. */
+  quarantine?: string | null;
 }
 
 /** A run as the store keeps it. */
@@ -177,7 +185,7 @@ export interface StoredRun {
 export interface RecoverRequest {
   /** Profiles whose cut-off runs start again instead of reading `interrupted`, and how often at most. */
   resumeProfiles: string[];
-  maxAttempts: number;
+  maxResumes: number;
   at: number;
 }
 

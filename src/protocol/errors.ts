@@ -93,6 +93,11 @@ export const ERROR_CODES = {
   STORE_UNAVAILABLE: { status: 503, retryable: true, meaning: 'The store thread does not answer.' },
   STORE_SCHEMA: { status: 500, retryable: false, meaning: 'The data folder was written by a newer version.' },
   HOST_DRAINING: { status: 503, retryable: true, meaning: 'The host is shutting down and takes no new work.' },
+  HOST_OVERLOADED: {
+    status: 503,
+    retryable: true,
+    meaning: 'More runs wait in the host, or in the store for the disk, than it holds.',
+  },
   HOST_CLOSED: { status: 503, retryable: true, meaning: 'The host was closed.' },
   DATA_DIR_IN_USE: { status: 500, retryable: false, meaning: 'Another process holds the data folder.' },
   DATA_DIR_INVALID: { status: 500, retryable: false, meaning: 'The data folder cannot be made or written.' },

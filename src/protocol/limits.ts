@@ -93,9 +93,46 @@ export const RUN_START_MAX_ATTEMPTS = 3;
 /** Wait before a thread that could not be replaced is tried again; doubles up to the maximum. */
 export const REPLACE_FIRST_MS = 100;
 export const REPLACE_MAX_MS = 30_000;
-/** How often a run that crashes of the process cut off is started at most (onInterrupted: 'resume'). */
-export const RESUME_MAX_ATTEMPTS = 3;
+/** How often a run that a crash of the process cut off is resumed (onInterrupted: 'resume'). */
+export const RESUME_MAX_RUNS = 3;
 /** How long the store may take to write what is left, at a shutdown. */
 export const CLOSE_DEADLINE_MS = 30_000;
 /** How often a watched session's progress is looked up for its SSE clients. */
 export const PROGRESS_INTERVAL_MS = 250;
+/** How long a run may ignore its interrupt before its thread is given up; default. */
+export const INTERRUPT_GRACE_DEFAULT_MS = 2_000;
+/** How often the watchdog looks at the status table. */
+export const WATCHDOG_INTERVAL_MS = 25;
+/** How long a thread's event loop may stand still while no cpu run holds the thread. */
+export const HANG_MAX_MS = 10_000;
+/** How long a condemned thread's neighbours have to be up elsewhere before it is terminated. */
+export const RESCUE_FIRST_MS = 50;
+/** Neighbours of a condemned thread that are brought up elsewhere at the same time. */
+export const RESCUE_IN_FLIGHT_AGENTS = 64;
+/** A session whose runs took its thread down so often within the window is quarantined. */
+export const QUARANTINE_STRIKES_COUNT = 3;
+export const QUARANTINE_WINDOW_MS = 10 * 60_000;
+/** Sessions whose strikes are remembered. */
+export const QUARANTINE_MAX_SESSIONS = 10_000;
+/** A thread that lived so long did not die of its start: its replacement comes at once. */
+export const REPLACE_STABLE_MS = 10_000;
+/** Longest timeout of a run. */
+export const RUN_TIMEOUT_MAX_MS = 7 * 24 * 60 * 60 * 1000;
+/** Priorities of runs: from the negative of this to this; higher first; 0 by default. */
+export const PRIORITY_MAX = 10;
+/** Runs that wait or run in the whole host. */
+export const RUNS_MAX_RUNS = 200_000;
+/** Bytes of inputs on their way to the disk. */
+export const ACCEPT_MAX_BYTES = 64 * 1024 * 1024;
+/** Idleness after which an agent is compacted; default. */
+export const COMPACT_AFTER_DEFAULT_MS = 180_000;
+export const COMPACT_SWEEP_INTERVAL_MS = 1_000;
+/** Share of a thread's heap limit at which its idle agents begin to leave memory, and at which they stop to. */
+export const HEAP_HIGH_FRACTION = 0.75;
+export const HEAP_LOW_FRACTION = 0.6;
+/** Share of a thread's idle agents that leave at one sweep under heap pressure. */
+export const HEAP_SWEEP_FRACTION = 0.1;
+/** Sessions that are saved at the same time to leave a busy thread for a free one. */
+export const EVACUATE_IN_FLIGHT_AGENTS = 8;
+/** Short lives of a thread number in a row that are followed by a new thread at once. */
+export const REPLACE_FREE_LIVES = 2;

@@ -90,6 +90,8 @@ export interface SessionRecord {
   pinned: boolean;
   createdAt: string;
   updatedAt: string;
+  /** Why it takes no more runs, until an operator clears it; null: it does. */
+  quarantine: string | null;
   stats: SessionStats;
 }
 

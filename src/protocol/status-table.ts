@@ -70,13 +70,26 @@ export const ROW_COLUMNS = {
     group: 'stats',
     doc: 'Epoch milliseconds of the last change.',
   },
+  crashes: {
+    word: 26,
+    type: 'i32',
+    writer: 'main',
+    doc: 'Runs that took their thread down, since it came into memory.',
+  },
+  interrupts: {
+    word: 27,
+    type: 'i32',
+    writer: 'main',
+    doc: 'Runs that were asked to stop, since it came into memory.',
+  },
+  migrations: { word: 28, type: 'i32', writer: 'main', doc: 'Moves to another thread, since it came into memory.' },
   labelBytes: { word: 18, type: 'i32', writer: 'thread', group: 'stats', doc: 'Length of the progress label.' },
 } as const satisfies Record<string, Column>;
 
-// The progress label is 39 bytes of UTF-8 in words 19 to 28; words 30 and 31 are one 64-bit word of the store's:
+// The progress label is 27 bytes of UTF-8 in words 19 to 25; words 30 and 31 are one 64-bit word of the store's:
 // durableSeq in the low half, the number of this activation's durable appends in the high half, read as one.
 const LABEL_WORD = 19;
-export const LABEL_MAX_BYTES = 39;
+export const LABEL_MAX_BYTES = 27;
 const DURABLE_WORD = 30;
 
 export const THREAD_COLUMNS = {
@@ -89,8 +102,17 @@ export const THREAD_COLUMNS = {
   slot: { word: 1, type: 'i32', writer: 'thread', doc: 'The slot whose code holds the thread now, or -1.' },
   runNo: { word: 2, type: 'i32', writer: 'thread', doc: 'The run that holds the thread now, or 0.' },
   sessions: { word: 3, type: 'i32', writer: 'thread', doc: 'Activations in this thread.' },
+  culprit: { word: 10, type: 'i32', writer: 'thread', doc: 'The slot whose code is taking the thread down, or -1.' },
+  runs: { word: 11, type: 'i32', writer: 'thread', doc: 'Runs that ended here.' },
   sinceMs: { word: 4, type: 'f64', writer: 'thread', doc: 'Epoch milliseconds since when `slot` holds the thread.' },
   heapUsedBytes: { word: 6, type: 'f64', writer: 'thread', doc: 'Used heap at the last heartbeat.' },
+  heapLimitBytes: { word: 12, type: 'f64', writer: 'thread', doc: 'What the heap may grow to.' },
+  cpuMs: {
+    word: 14,
+    type: 'f64',
+    writer: 'thread',
+    doc: 'CPU milliseconds of the thread so far, at the last heartbeat.',
+  },
   elu: { word: 8, type: 'f64', writer: 'thread', doc: 'Event-loop utilization 0..1 between the last two heartbeats.' },
 } as const satisfies Record<string, Column>;
 
@@ -288,6 +310,13 @@ export class StatusTable {
     const { word, type } = THREAD_COLUMNS[column];
     const at = threadWord(thread) + word;
     return type === 'f64' ? this.#f64[at >> 1]! : Atomics.load(this.#i32, at);
+  }
+
+  /** Before a thread of this number starts; main only. */
+  clearThread(thread: number): void {
+    this.#i32.fill(0, threadWord(thread), threadWord(thread) + THREAD_BYTES / 4);
+    this.setThread(thread, 'slot', -1);
+    this.setThread(thread, 'culprit', -1);
   }
 
   /** Written by the thread itself; by main only while no thread has this number. */

@@ -9,9 +9,10 @@ import type { SessionRecord } from '../protocol/session.js';
 import type { StatusTable } from '../protocol/status-table.js';
 import type { AgentDefinition } from './agent.js';
 import { Context } from './context.js';
+import type { Blame } from './blame.js';
 import type { CpuClock } from './cpu-clock.js';
 import type { EventSender } from './event-sender.js';
-import { execute } from './execution.js';
+import { execute, failed, type Outcome } from './execution.js';
 import { History, storedEntry } from './history.js';
 import { RunInterrupt } from './interrupt.js';
 import type { JournalLink } from './journal-link.js';
@@ -24,6 +25,7 @@ export interface ThreadServices {
   link: JournalLink;
   events: EventSender;
   cpu: CpuClock;
+  blame: Blame;
 }
 
 interface CurrentRun {
@@ -69,7 +71,7 @@ export class Activation {
   ): Promise<Activation> {
     const activation = new Activation(definition, loaded, slot, services);
     try {
-      await activation.#restore(loaded);
+      await services.blame.on(slot, () => activation.#restore(loaded));
       return activation;
     } catch (error) {
       activation.#history.close();
@@ -109,7 +111,7 @@ export class Activation {
     if (this.#run) throw new CabanaError('SESSION_BUSY', `session ${this.sessionId} has a run already`);
     const interrupt = new RunInterrupt(this.#services.table, this.#slot, request.runNo);
     // Taken before the first await, so that a second run cannot slip in.
-    const ended = this.#execute(request, interrupt);
+    const ended = this.#services.blame.on(this.#slot, () => this.#execute(request, interrupt));
     this.#run = { runNo: request.runNo, interrupt, ended };
     try {
       return await ended;
@@ -119,7 +121,7 @@ export class Activation {
   }
 
   async #execute(request: RunRequest, interrupt: RunInterrupt): Promise<RunReport> {
-    const { cpu, link } = this.#services;
+    const { cpu, link, table, thread } = this.#services;
     const { runId } = request;
     const input = request.input ?? (await this.#readInput(request.inputSeq));
     link.post({ t: 'start', at: Date.now(), runId, ...this.#history.fence() }, 0);
@@ -131,6 +133,7 @@ export class Activation {
     const outcome = await execute(this.#definition, this.#ctx, input, interrupt);
     this.#ctx.scope(null);
     this.#letGo(request.runNo);
+    table.setThread(thread, 'runs', table.getThread(thread, 'runs') + 1);
     this.#status.runEnded({
       latencyMs: performance.now() - startedAt,
       cpuMs: cpu.now() - startedCpu,
@@ -169,6 +172,51 @@ export class Activation {
     if (table.getThread(thread, 'runNo') !== runNo) return;
     table.setThread(thread, 'slot', -1);
     table.setThread(thread, 'runNo', 0);
+  }
+
+  /**
+   * Calls compact(), as the run `runNo` that can be interrupted. What it did to the state is undone if it does not come
+   * to its end; either way it is journaled.
+   * @returns whether it completed
+   */
+  async compact(runNo: number): Promise<boolean> {
+    if (this.#run) throw new CabanaError('SESSION_BUSY', `session ${this.sessionId} has a run`);
+    const interrupt = new RunInterrupt(this.#services.table, this.#slot, runNo);
+    const ended = this.#services.blame.on(this.#slot, () => this.#compact(runNo, interrupt));
+    this.#run = { runNo, interrupt, ended };
+    try {
+      return await ended;
+    } finally {
+      this.#run = null;
+    }
+  }
+
+  async #compact(runNo: number, interrupt: RunInterrupt): Promise<boolean> {
+    const { compact, restore } = this.#definition;
+    const before = await this.#snapshot();
+    this.#hold(runNo);
+    this.#ctx.scope({ runId: null, interrupt, resumed: false });
+    let outcome: Outcome = { state: 'completed', output: null, error: null, code: null };
+    try {
+      interrupt.check();
+      await compact?.(this.#ctx);
+    } catch (error) {
+      outcome = failed(error, interrupt);
+    }
+    this.#ctx.scope(null);
+    if (outcome.state !== 'completed') {
+      const state = decodeState(before);
+      this.#ctx.state = restore ? await restore(this.#ctx, state, []) : state;
+    }
+    this.#letGo(runNo);
+    const body = encodeEntry({
+      role: 'compaction',
+      state: outcome.state,
+      ...(outcome.error ? { error: outcome.error } : {}),
+    });
+    await this.#history.appendOwn(body);
+    if (outcome.state === 'completed') this.#post('save', await this.#snapshot());
+    return outcome.state === 'completed';
   }
 
   /** Aborts the signal of that run; a run that is over, or has yet to come, is not touched. */

@@ -45,6 +45,10 @@ export class AgentHost implements AgentThreadCalls {
     return this.#agent(request.sessionId).run(request);
   }
 
+  compact(sessionId: string, runNo: number): Promise<boolean> {
+    return this.#agent(sessionId).compact(runNo);
+  }
+
   interrupt(sessionId: string, runNo: number): void {
     this.#agents.get(sessionId)?.interrupt(runNo);
   }

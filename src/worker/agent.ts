@@ -81,7 +81,7 @@ export interface AgentContext<State> {
   readonly resumed: boolean;
   /** Sends an event to the session's subscribers. Not kept: what must survive goes into the history. */
   emit(event: unknown): void;
-  /** Publishes 0..1 and a short label (39 bytes of UTF-8 are kept) in the status table; costs no message. */
+  /** Publishes 0..1 and a short label (27 bytes of UTF-8 are kept) in the status table; costs no message. */
   progress(fraction: number, label?: string): void;
   report(figures: AgentReport): void;
   /** Gives the session a name. Kept with the session. */

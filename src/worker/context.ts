@@ -13,7 +13,8 @@ import type { SessionRecord, SessionStats } from '../protocol/session.js';
 
 /** What is true of the run in progress. */
 export interface RunScope {
-  runId: string;
+  /** Null: a compaction. */
+  runId: string | null;
   interrupt: RunInterrupt;
   resumed: boolean;
 }

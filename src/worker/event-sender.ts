@@ -1,4 +1,5 @@
-// Events on their way from agents to main: gathered for a turn, or for a few milliseconds of a loop that never yields.
+// Events on their way from agents to main. The first after a pause leaves at once, for the code behind it may not yield
+// again; those that follow closely are gathered for a turn, or for a few milliseconds of a loop.
 
 import type { AgentThreadNote } from '../protocol/control.js';
 import type { BatchEndpoint } from '../protocol/endpoint.js';
@@ -8,7 +9,7 @@ export class EventSender {
   readonly #endpoint: BatchEndpoint;
   #gathered: AgentThreadNote[] = [];
   #events = 0;
-  #since = 0;
+  #flushedAt = -Infinity;
   #scheduled = false;
 
   constructor(endpoint: BatchEndpoint) {
@@ -34,13 +35,14 @@ export class EventSender {
     for (const note of this.#gathered) this.#endpoint.note(note);
     this.#gathered = [];
     this.#events = 0;
+    this.#flushedAt = performance.now();
     this.#endpoint.flush();
   }
 
   #added(): void {
-    const now = performance.now();
-    if (this.#events++ === 0) this.#since = now;
-    if (this.#events >= EVENT_BATCH_MAX_EVENTS || now - this.#since >= EVENT_BATCH_MAX_MS) return this.flush();
+    this.#events++;
+    const waited = performance.now() - this.#flushedAt;
+    if (this.#events >= EVENT_BATCH_MAX_EVENTS || waited >= EVENT_BATCH_MAX_MS) return this.flush();
     if (this.#scheduled) return;
     this.#scheduled = true;
     setImmediate(() => {

@@ -48,7 +48,8 @@ async function drive(generator: AnyGenerator, ctx: Context, interrupt: RunInterr
   return step.value;
 }
 
-function failed(error: unknown, interrupt: RunInterrupt): Outcome {
+/** What a throw makes of a run: interrupted if it was asked to stop and did, failed otherwise. */
+export function failed(error: unknown, interrupt: RunInterrupt): Outcome {
   if (interrupt.requested && (error instanceof AgentInterrupted || isAbort(error))) {
     const reason = INTERRUPT_REASONS[interrupt.reason];
     return { state: 'interrupted', output: null, error: reason.message, code: reason.code };

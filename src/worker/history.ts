@@ -63,6 +63,11 @@ export class History implements AgentHistory, JournalListener {
     const body = encodeEntry(entry);
     this.assertWritable();
     this.#link.assertRoom(body.byteLength);
+    return this.appendOwn(body);
+  }
+
+  /** The host's own entries, and the end of append(): an encoded entry on its way to the store. */
+  appendOwn(body: Uint8Array): void | Promise<void> {
     this.#n += 1;
     this.#link.post({ t: 'append', at: this.#now(), body, ...this.fence() }, body.byteLength);
     this.#table.set('thread', this.#slot, 'historySeq', this.length);

@@ -1,6 +1,7 @@
 // The Piscina task of an agent thread: one long-lived serve() per thread. Its settling is the thread's death notice.
 
 import { performance } from 'node:perf_hooks';
+import { getHeapStatistics } from 'node:v8';
 import type { MessagePort } from 'node:worker_threads';
 import { serve as serveCalls } from '../protocol/calls.js';
 import { AGENT_THREAD_CALLS, type AgentThreadCalls } from '../protocol/control.js';
@@ -8,6 +9,7 @@ import { BatchEndpoint } from '../protocol/endpoint.js';
 import { HEARTBEAT_INTERVAL_MS } from '../protocol/limits.js';
 import { StatusTable } from '../protocol/status-table.js';
 import { AgentHost } from './agent-host.js';
+import { Blame } from './blame.js';
 import { CpuClock } from './cpu-clock.js';
 import { EventSender } from './event-sender.js';
 import { JournalLink } from './journal-link.js';
@@ -30,10 +32,11 @@ export async function serve(task: AgentThreadTask): Promise<void> {
   const table = new StatusTable(task.table);
   const cpu = new CpuClock();
   const link = new JournalLink(task.journal, task.credit);
-  const services = { thread: task.thread, table, link, events: new EventSender(endpoint), cpu };
+  const blame = new Blame(table, task.thread);
+  const services = { thread: task.thread, table, link, events: new EventSender(endpoint), cpu, blame };
   await new Promise<void>((resolve) => {
     const host = new AgentHost(task.agents, services, resolve);
-    startHeartbeat(table, task.thread, host);
+    startHeartbeat(table, task.thread, host, cpu);
     serveCalls<AgentThreadCalls>(host, AGENT_THREAD_CALLS, endpoint);
   });
   services.events.flush();
@@ -44,13 +47,16 @@ export async function serve(task: AgentThreadTask): Promise<void> {
 }
 
 /** Shows main that this thread's event loop turns, how busy it is, and how full its heap. */
-function startHeartbeat(table: StatusTable, thread: number, host: AgentHost): void {
+function startHeartbeat(table: StatusTable, thread: number, host: AgentHost, cpu: CpuClock): void {
   let last = performance.eventLoopUtilization();
   const beat = (): void => {
     const now = performance.eventLoopUtilization();
     table.setThread(thread, 'elu', performance.eventLoopUtilization(now, last).utilization);
     last = now;
-    table.setThread(thread, 'heapUsedBytes', process.memoryUsage().heapUsed);
+    const heap = getHeapStatistics();
+    table.setThread(thread, 'heapUsedBytes', heap.used_heap_size);
+    table.setThread(thread, 'heapLimitBytes', heap.heap_size_limit);
+    table.setThread(thread, 'cpuMs', cpu.now());
     table.setThread(thread, 'sessions', host.size);
     table.setThread(thread, 'heartbeat', (table.getThread(thread, 'heartbeat') + 1) | 0);
   };

@@ -6,12 +6,13 @@ import { AGENT_THREAD_CALLS, type AgentThreadCalls, type AgentThreadNote } from 
 import { BatchEndpoint } from '../../protocol/endpoint.js';
 import { CabanaError, messageOf, type ErrorCode } from '../../protocol/errors.js';
 import { newCreditCounter } from '../../protocol/journal.js';
+import type { StatusTable } from '../../protocol/status-table.js';
 import { startThread, type Thread } from './worker-pool.js';
 
 export interface AgentThreadOptions {
   /** The thread's number: its block in the status table. A replacement has the same. */
   no: number;
-  table: SharedArrayBuffer;
+  table: StatusTable;
   agents: readonly string[];
   niceIncrement: number;
   heapMb: number | null;
@@ -27,11 +28,13 @@ export class AgentThread {
   readonly journal: { port: MessagePort; credit: SharedArrayBuffer };
   /** Resolves with the reason when the thread is gone, whatever ended it; null: it was shut down. */
   readonly death: Promise<CabanaError | null>;
-  /** Resolves when the thread cannot execute anything any more; `alive` is false from the moment it is given up. */
+  /** Resolves when the thread cannot execute anything any more; `alive` is false before that, from the moment it is given up. */
   readonly exited: Promise<void>;
-  #alive = true;
+  #state: 'starting' | 'up' | 'gone' = 'starting';
   readonly #thread: Thread;
   readonly #endpoint: BatchEndpoint;
+  readonly #table: StatusTable;
+  #culpritSlot: number | null = null;
 
   /** Whether a cpu run has the thread to itself now. Placement reads it; the dispatcher sets it. */
   cpuBusy = false;
@@ -40,6 +43,8 @@ export class AgentThread {
 
   constructor(options: AgentThreadOptions) {
     this.no = options.no;
+    this.#table = options.table;
+    options.table.clearThread(options.no);
     const control = new MessageChannel();
     const journal = new MessageChannel();
     this.journal = { port: journal.port2, credit: newCreditCounter() };
@@ -51,7 +56,7 @@ export class AgentThread {
       control: control.port2,
       journal: journal.port1,
       credit: this.journal.credit,
-      table: options.table,
+      table: options.table.buffer,
       agents: options.agents,
     };
     this.#thread = startThread({
@@ -71,8 +76,31 @@ export class AgentThread {
     );
   }
 
+  /** Whether anything may be put there: from the moment its agents are loaded until it dies or is condemned. */
   get alive(): boolean {
-    return this.#alive;
+    return this.#state === 'up';
+  }
+
+  get state(): 'starting' | 'up' | 'gone' {
+    return this.#state;
+  }
+
+  /** It has loaded its agents. */
+  isUp(): void {
+    if (this.#state === 'starting') this.#state = 'up';
+  }
+
+  /**
+   * The slot whose code took the thread down, or held it when it died; null: nobody's that is known. Read when it dies,
+   * before a thread of the same number can write there.
+   */
+  get culpritSlot(): number | null {
+    return this.#culpritSlot;
+  }
+
+  /** Main has given up on it. It may still execute, but nothing is put there, and its sessions may be taken from it. */
+  condemn(): void {
+    this.#state = 'gone';
   }
 
   /** Ends the thread at once; pending calls are answered with THREAD_DIED. */
@@ -82,11 +110,20 @@ export class AgentThread {
   }
 
   #gone(reason: CabanaError | null): CabanaError | null {
-    this.#alive = false;
+    this.#state = 'gone';
+    this.#culpritSlot ??= culpritIn(this.#table, this.no);
     const why = reason ? reason.message : `thread ${this.no} was shut down`;
     this.#endpoint.settle(new CabanaError('THREAD_DIED', why, { cause: reason }));
     return reason;
   }
+}
+
+/** Who said so at the last moment; else who held the thread. */
+function culpritIn(table: StatusTable, no: number): number | null {
+  const culprit = table.getThread(no, 'culprit');
+  if (culprit >= 0) return culprit;
+  const holder = table.getThread(no, 'slot');
+  return holder >= 0 ? holder : null;
 }
 
 /** Why the thread died, as a code: its runs end with it. */

@@ -2,11 +2,19 @@
 // whoever listens; here a thread's number gets a new incarnation.
 
 import { CabanaError } from '../../protocol/errors.js';
-import { BOOT_DEADLINE_MS, REPLACE_FIRST_MS, REPLACE_MAX_MS, STOP_DEADLINE_MS } from '../../protocol/limits.js';
+import {
+  BOOT_DEADLINE_MS,
+  REPLACE_FIRST_MS,
+  REPLACE_FREE_LIVES,
+  REPLACE_MAX_MS,
+  REPLACE_STABLE_MS,
+  STOP_DEADLINE_MS,
+} from '../../protocol/limits.js';
 import type { AgentProfile } from '../../protocol/session.js';
 import { delay, type Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import { AgentThread, type AgentThreadOptions } from './agent-thread.js';
+import { replaceDelayMs } from './verdict.js';
 
 export interface ThreadGroupOptions extends Omit<AgentThreadOptions, 'no'> {
   count: number;
@@ -27,6 +35,7 @@ export class ThreadGroup {
   readonly #threads: AgentThread[] = [];
   /** The lives of the threads: each ends when its number will have no further incarnation. */
   readonly #lives: Promise<void>[] = [];
+  readonly #waitingForThread: (() => void)[] = [];
   #closing = false;
   #stopWaiting: () => void = () => undefined;
 
@@ -57,6 +66,16 @@ export class ThreadGroup {
     return this.#threads;
   }
 
+  /** Resolves when a dead thread has been replaced, or the group is closed. */
+  replaced(): Promise<void> {
+    if (this.#closing) return Promise.resolve();
+    return new Promise((resolve) => this.#waitingForThread.push(resolve));
+  }
+
+  get closing(): boolean {
+    return this.#closing;
+  }
+
   #make(no: number): AgentThread {
     const thread = new AgentThread({ ...this.#options, no });
     this.#threads[no] = thread;
@@ -69,6 +88,7 @@ export class ThreadGroup {
     const late = deadline.elapsed.then(() => Promise.reject(new CabanaError('THREAD_DIED', 'a thread did not start')));
     try {
       const { profiles } = await Promise.race([thread.calls.hello(), late]);
+      thread.isUp();
       return profiles;
     } finally {
       late.catch(() => undefined);
@@ -78,32 +98,43 @@ export class ThreadGroup {
 
   /** One number's life: an incarnation until its death, then the next, until the group is closed. */
   async #live(first: AgentThread): Promise<void> {
-    let failures = 0;
-    for (let thread = first; ;) {
+    const { log, clock, detach, onDeath, onReplaced } = this.#options;
+    let thread: AgentThread | null = first;
+    let shortLives = 0;
+    while (thread) {
+      const bornAt = clock.now();
       const reason = await thread.death;
       if (this.#closing) return;
       const why = reason ?? new CabanaError('THREAD_DIED', `thread ${thread.no} ended by itself`);
-      this.#options.log.error({ err: why, thread: thread.no }, 'an agent thread died');
-      await this.#options.detach(thread.no);
-      await this.#options.onDeath(thread, why);
-      // A thread that keeps dying at its start is tried again for ever, but less and less often.
-      for (;;) {
-        if (failures > 0) await this.#wait(Math.min(REPLACE_FIRST_MS * 2 ** (failures - 1), REPLACE_MAX_MS));
-        if (this.#closing) return;
-        const next = this.#make(first.no);
-        try {
-          await this.#greet(next);
-          thread = next;
-          failures = 0;
-          break;
-        } catch (error) {
-          failures++;
-          this.#options.log.error({ err: error, thread: first.no }, 'an agent thread could not be replaced yet');
-          await next.terminate();
-          await this.#options.detach(first.no);
-        }
+      log.error({ err: why, thread: thread.no }, 'an agent thread died');
+      await detach(thread.no);
+      await onDeath(thread, why);
+      shortLives = clock.now() - bornAt < REPLACE_STABLE_MS ? shortLives + 1 : 0;
+      thread = await this.#replace(first.no, shortLives);
+      if (!thread) return;
+      for (const wake of this.#waitingForThread.splice(0)) wake();
+      onReplaced(thread);
+    }
+  }
+
+  /**
+   * The next incarnation. One that fails to start is tried again for ever, less and less often: the pool never stops
+   * refilling. Null: the group is closed.
+   */
+  async #replace(no: number, shortLives: number): Promise<AgentThread | null> {
+    for (let failures = shortLives; ; failures++) {
+      const waitMs = replaceDelayMs(Math.max(0, failures - REPLACE_FREE_LIVES), REPLACE_FIRST_MS, REPLACE_MAX_MS);
+      if (waitMs > 0) await this.#wait(waitMs);
+      if (this.#closing) return null;
+      const next = this.#make(no);
+      try {
+        await this.#greet(next);
+        return next;
+      } catch (error) {
+        this.#options.log.error({ err: error, thread: no }, 'an agent thread could not be replaced yet');
+        await next.terminate();
+        await this.#options.detach(no);
       }
-      this.#options.onReplaced(thread);
     }
   }
 
@@ -121,6 +152,7 @@ export class ThreadGroup {
   async close(): Promise<void> {
     this.#closing = true;
     this.#stopWaiting();
+    for (const wake of this.#waitingForThread.splice(0)) wake();
     await Promise.all(
       this.#threads.map(async (thread) => {
         const deadline = delay(this.#options.clock, STOP_DEADLINE_MS);

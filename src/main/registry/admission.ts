@@ -9,10 +9,13 @@ import type { Session } from './session.js';
 
 class Place implements Due<AgentThread> {
   skips = 0;
-  constructor(
-    readonly session: Session,
-    readonly load: 'cpu' | 'io',
-  ) {}
+  readonly session: Session;
+  readonly load: 'cpu' | 'io';
+
+  constructor(session: Session, load: 'cpu' | 'io') {
+    this.session = session;
+    this.load = load;
+  }
 
   get home(): AgentThread | null {
     return this.session.isLive ? (this.session.place?.thread ?? null) : null;
@@ -20,6 +23,45 @@ class Place implements Due<AgentThread> {
 
   get movable(): boolean {
     return this.session.clean && !this.session.isLocked;
+  }
+
+  get priority(): number {
+    return this.session.mailbox.head?.priority ?? 0;
+  }
+}
+
+/** Sessions in line: by priority, then first come, first served. */
+class Line {
+  /** One queue per priority that was ever used, highest first. */
+  readonly #queues: { priority: number; places: Map<Session, Place> }[] = [];
+  #size = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  has(session: Session): boolean {
+    return this.#queues.some(({ places }) => places.has(session));
+  }
+
+  add(place: Place): void {
+    const { priority } = place;
+    let queue = this.#queues.find((candidate) => candidate.priority === priority);
+    if (!queue) {
+      queue = { priority, places: new Map() };
+      this.#queues.push(queue);
+      this.#queues.sort((a, b) => b.priority - a.priority);
+    }
+    queue.places.set(place.session, place);
+    this.#size++;
+  }
+
+  delete(session: Session): void {
+    for (const { places } of this.#queues) if (places.delete(session)) this.#size--;
+  }
+
+  *[Symbol.iterator](): Generator<Place, void> {
+    for (const { places } of this.#queues) yield* places.values();
   }
 }
 
@@ -32,7 +74,7 @@ export interface Admitted {
 export class Admission {
   readonly maxRunningAgents: number;
   readonly #threads: () => readonly AgentThread[];
-  readonly #lines = { io: new Map<Session, Place>(), cpu: new Map<Session, Place>() };
+  readonly #lines = { io: new Line(), cpu: new Line() };
   #running = 0;
 
   constructor(maxRunningAgents: number, threads: () => readonly AgentThread[]) {
@@ -55,7 +97,7 @@ export class Admission {
 
   /** Puts the session in line, unless it stands there. */
   enqueue(session: Session, load: 'cpu' | 'io'): void {
-    if (!this.#lines[load].has(session)) this.#lines[load].set(session, new Place(session, load));
+    if (!this.#lines[load].has(session)) this.#lines[load].add(new Place(session, load));
   }
 
   withdraw(session: Session): void {
@@ -68,14 +110,28 @@ export class Admission {
     if (this.full) return null;
     const threads = this.#threads();
     const free = threads.some((thread) => thread.alive && !thread.cpuBusy);
-    const picked =
-      pickDue(this.#lines.io.values(), threads) ?? (free ? pickDue(this.#lines.cpu.values(), threads) : null);
+    const picked = pickDue(this.#lines.io, threads) ?? (free ? pickDue(this.#lines.cpu, threads) : null);
     if (!picked) return null;
     const { session, load } = picked.due;
     this.#lines[load].delete(session);
     this.#running++;
     if (load === 'cpu') picked.thread.cpuBusy = true;
     return { session, thread: picked.thread, load };
+  }
+
+  /**
+   * Sessions in line that live on a busy thread and cannot be taken from it, while another thread is free: they would
+   * have to be saved first. At most so many.
+   */
+  tied(max: number): Session[] {
+    const threads = this.#threads();
+    if (!threads.some((thread) => thread.alive && !thread.cpuBusy)) return [];
+    const tied: Session[] = [];
+    for (const { session, home, movable } of this.#lines.cpu) {
+      if (tied.length >= max) break;
+      if (home?.cpuBusy && !movable && !session.isLocked) tied.push(session);
+    }
+    return tied;
   }
 
   /** A run is over, or could not start: what next() took is free again. */

@@ -11,16 +11,20 @@ import { encodeEntry } from '../../protocol/codec.js';
 import type { StoreCalls, StoredRun } from '../../protocol/control.js';
 import { CabanaError, isErrorCode, messageOf, type ErrorCode } from '../../protocol/errors.js';
 import { INTERRUPT_REASONS, type InterruptReason } from '../../protocol/interrupt.js';
-import { RUN_START_MAX_ATTEMPTS } from '../../protocol/limits.js';
+import { EVACUATE_IN_FLIGHT_AGENTS, RUN_START_MAX_ATTEMPTS } from '../../protocol/limits.js';
 import { outcomeEntry } from '../../protocol/outcome.js';
-import type { AgentProfile, RunState } from '../../protocol/session.js';
+import type { AgentProfile } from '../../protocol/session.js';
 import type { StatusTable } from '../../protocol/status-table.js';
 import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
+import type { AgentThread } from '../pool/agent-thread.js';
+import { fateOf, type Ending, type Fate } from '../pool/verdict.js';
 import type { Admission, Admitted } from './admission.js';
 import type { Directory } from './directory.js';
 import type { Lifecycle } from './lifecycle.js';
-import type { Run } from './run.js';
+import type { Quarantine } from './quarantine.js';
+import type { Loss, Run } from './run.js';
+import { Execution } from './execution.js';
 import type { RunTable } from './run-table.js';
 import type { Session } from './session.js';
 import type { Subscriptions } from './subscriptions.js';
@@ -33,18 +37,21 @@ export interface DispatcherParts {
   subscriptions: Subscriptions;
   store: Remote<StoreCalls>;
   table: StatusTable;
+  quarantine: Quarantine;
   profiles: ReadonlyMap<string, AgentProfile>;
   clock: Clock;
   log: Log;
 }
-
-type Ending = { state: Extract<RunState, 'failed' | 'interrupted'>; error: string; code: ErrorCode };
 
 export class Dispatcher {
   readonly #parts: DispatcherParts;
   readonly #runs: RunTable;
   /** Work that quiet() waits for. */
   readonly #tasks = new Set<Promise<void>>();
+  readonly #executing = new Set<Execution>();
+  readonly #compacting = new Set<Session>();
+  /** Sessions that were asked to leave a busy thread. */
+  readonly #evacuating = new Set<Session>();
   #draining = false;
 
   constructor(parts: DispatcherParts) {
@@ -72,9 +79,58 @@ export class Dispatcher {
   /** Starts what may start: after a run, or when a thread is there again. */
   fill(): void {
     if (this.#draining) return;
-    for (let admitted = this.#parts.admission.next(); admitted; admitted = this.#parts.admission.next()) {
-      this.track(this.#serve(admitted));
+    const { admission } = this.#parts;
+    for (let admitted = admission.next(); admitted; admitted = admission.next()) this.track(this.#serve(admitted));
+    if (admission.waiting > 0) this.#makeRoom();
+  }
+
+  /** Runs are due and cannot start: compactions step back, and sessions tied to a busy thread are asked to leave it. */
+  #makeRoom(): void {
+    const { admission, directory } = this.#parts;
+    if (admission.full) return;
+    for (const session of this.#compacting) session.compaction?.interrupt();
+    for (const session of admission.tied(EVACUATE_IN_FLIGHT_AGENTS - this.#evacuating.size)) {
+      if (this.#evacuating.has(session)) continue;
+      this.#evacuating.add(session);
+      this.track(
+        this.#parts.lifecycle
+          .evacuate(session)
+          .catch((error: unknown) => {
+            // It stays where it is and runs there, later; its thread's death is told to everybody anyway.
+            this.#parts.log.warn({ err: error, sessionId: session.id }, 'a session could not be moved');
+          })
+          .then(() => {
+            this.#evacuating.delete(session);
+            directory.touch(session);
+            this.fill();
+          }),
+      );
     }
+  }
+
+  /** A compaction begins, as an execution that the watchdog sees. @returns what ends it */
+  compacting(session: Session, run: Run, thread: AgentThread): () => void {
+    const execution = new Execution(session, run, thread, 'cpu', null);
+    this.#executing.add(execution);
+    this.#compacting.add(session);
+    thread.cpuBusy = true;
+    return () => {
+      this.#executing.delete(execution);
+      this.#compacting.delete(session);
+      thread.cpuBusy = false;
+      this.pump(session);
+    };
+  }
+
+  /** Everything that threads execute for this dispatcher now. */
+  inProgress(): ReadonlySet<Execution> {
+    return this.#executing;
+  }
+
+  /** Ends all that waits in a session that takes no more runs. */
+  async failQueued(session: Session): Promise<void> {
+    const ending = quarantined(session.quarantine ?? 'quarantined');
+    for (const run of session.mailbox.drain()) await this.endUnstarted(session, run, ending);
   }
 
   /** Takes one run of an admitted session from its start to its end. */
@@ -85,6 +141,8 @@ export class Dispatcher {
     if (run) {
       // In the turn in which it leaves the mailbox, so that it is always in one of the two.
       session.current = run;
+      // A compaction holds the lock; it is undone, and waited for there.
+      session.compaction?.interrupt();
       if (await this.#tryToStart(admitted, run)) await this.#await(admitted, run);
       if (session.current === run) session.current = null;
     }
@@ -110,6 +168,10 @@ export class Dispatcher {
     const { session } = admitted;
     const { lifecycle, admission, table, directory, clock } = this.#parts;
     if (session.deleted || this.#draining) return false;
+    if (session.quarantine) {
+      await this.endUnstarted(session, run, quarantined(session.quarantine));
+      return false;
+    }
     if (run.interruptReason) {
       // Asked to stop before it began: it never does.
       await this.endUnstarted(session, run, endingOf(run.interruptReason));
@@ -126,6 +188,7 @@ export class Dispatcher {
     }
     directory.busy(session);
     session.clean = false;
+    session.compacted = false;
     session.lastRunFailed = false;
     session.live.error = null;
     session.live.errorCode = null;
@@ -139,10 +202,12 @@ export class Dispatcher {
   }
 
   async #await(admitted: Admitted, run: Run): Promise<void> {
-    const { session, thread } = admitted;
+    const { session, thread, load } = admitted;
     const input = this.#runs.takeInput(run);
+    const execution = new Execution(session, run, thread, load, this.#timeoutOf(session, run));
+    this.#executing.add(execution);
     try {
-      const report = await thread.calls.run({
+      const report = thread.calls.run({
         sessionId: session.id,
         runNo: run.no,
         runId: run.id,
@@ -150,11 +215,18 @@ export class Dispatcher {
         inputSeq: run.inputSeq,
         resumed: run.resumed,
       });
-      this.#ranToItsEnd(session, report.saved);
+      const { saved } = await Promise.race([report, run.lost]);
+      this.#ranToItsEnd(session, saved);
       if (run.reported()) this.#conclude(session, run);
     } catch (error) {
-      await this.#threadFailed(admitted, run, error);
+      await this.#lost(admitted, run, error);
+    } finally {
+      this.#executing.delete(execution);
     }
+  }
+
+  #timeoutOf(session: Session, run: Run): number | null {
+    return run.timeoutMs ?? this.#parts.profiles.get(session.profile ?? '')?.runTimeoutMs ?? null;
   }
 
   #ranToItsEnd(session: Session, saved: boolean): void {
@@ -165,24 +237,57 @@ export class Dispatcher {
     this.#parts.directory.touch(session);
   }
 
-  /** The thread died, or could not execute the run: the store has the last word on what became of it. */
-  async #threadFailed(admitted: Admitted, run: Run, error: unknown): Promise<void> {
+  /** The run was taken from its thread, or the thread died, or could not execute it. */
+  async #lost(admitted: Admitted, run: Run, error: unknown): Promise<void> {
     const { session, thread } = admitted;
-    const death = await this.#deathOf(thread, error);
+    const loss = run.loss ?? (await this.#lossOf(session, thread, error));
+    const fate = this.#draining ? FATE_DRAINED : this.#fateOf(session, run, loss);
     await session.lock(async () => {
       if (session.deleted) return;
-      const ending: Ending = this.#draining
-        ? endingOf('draining')
-        : { state: 'failed', error: messageOf(death), code: codeOf(death) };
-      await this.endUnstarted(session, run, ending);
-      if (thread.alive) this.#ranToItsEnd(session, false);
-      else await this.#parts.lifecycle.failed(session, messageOf(death));
+      const retried = fate.kind === 'retry' && (await this.#parts.store.requeue(session.id, run.id));
+      if (fate.kind === 'end') await this.endUnstarted(session, run, fate.ending);
+      await this.#leaveThread(session, thread, run, loss);
+      if (retried) this.#retry(session, run);
     });
+    if (loss.isCulprit && !this.#draining) await this.#parts.quarantine.strike(session, loss.error.message);
+    if (session.quarantine) await this.failQueued(session);
   }
 
-  async #deathOf(thread: Admitted['thread'], error: unknown): Promise<unknown> {
-    if (thread.alive || codeOf(error) !== 'THREAD_DIED') return error;
-    return (await thread.death) ?? error;
+  async #lossOf(session: Session, thread: AgentThread, error: unknown): Promise<Loss> {
+    const death = thread.alive ? null : await thread.death;
+    const slot = thread.culpritSlot;
+    const isCulprit = slot === null ? null : slot === session.place?.slot;
+    if (death) return { isCulprit, error: death };
+    return {
+      isCulprit: null,
+      error: error instanceof CabanaError ? error : new CabanaError('INTERNAL', messageOf(error)),
+    };
+  }
+
+  #fateOf(session: Session, run: Run, loss: Loss): Fate {
+    const retries = this.#parts.profiles.get(session.profile ?? '')?.retry ?? 0;
+    return fateOf(
+      {
+        isCulprit: loss.isCulprit,
+        wasInterrupted: run.interruptReason !== null,
+        retriesLeft: retries - run.retries,
+      },
+      loss.error,
+    );
+  }
+
+  async #leaveThread(session: Session, thread: AgentThread, run: Run, loss: Loss): Promise<void> {
+    const { message } = loss.error;
+    if (loss.isCulprit) session.crashes++;
+    if (!thread.alive) await this.#parts.lifecycle.failed(session, message);
+    else if (run.loss) this.#parts.lifecycle.abandon(session, message);
+    else this.#ranToItsEnd(session, false);
+  }
+
+  #retry(session: Session, run: Run): void {
+    run.retries++;
+    run.restart();
+    session.mailbox.unshift(run);
   }
 
   /** The session could not be brought up, or moved: the run fails, unless it was only its thread that died. */
@@ -280,7 +385,12 @@ export class Dispatcher {
     // The reason first: whoever sees the number must find its reason.
     table.set('main', place.slot, 'interruptReason', INTERRUPT_REASONS[run.interruptReason].number);
     table.set('main', place.slot, 'interruptRunNo', run.no);
-    if (session.state === 'running') session.moveTo('interrupting');
+    run.interruptedAt ??= Date.now();
+    if (session.state === 'running') {
+      session.interrupts++;
+      session.publishCounters();
+      session.moveTo('interrupting');
+    }
     this.track(
       place.thread.calls.interrupt(session.id, run.no, run.interruptReason).catch((error: unknown) => {
         // A dead thread needs no interrupt.
@@ -335,6 +445,12 @@ export class Dispatcher {
 }
 
 export const DELETED: Ending = endingOf('deleted');
+
+const FATE_DRAINED: Fate = { kind: 'end', ending: endingOf('draining') };
+
+function quarantined(why: string): Ending {
+  return { state: 'failed', error: `the session is quarantined: ${why}`, code: 'SESSION_QUARANTINED' };
+}
 
 function endingOf(reason: InterruptReason): Ending {
   const { message, code } = INTERRUPT_REASONS[reason];

@@ -8,6 +8,7 @@ import { encodeValue } from '../../protocol/codec.js';
 import type { StoreCalls, StoredRun } from '../../protocol/control.js';
 import { CabanaError } from '../../protocol/errors.js';
 import { assertRunId, assertSessionId, newRunId } from '../../protocol/ids.js';
+import { ACCEPT_MAX_BYTES, PRIORITY_MAX, RUNS_MAX_RUNS, RUN_TIMEOUT_MAX_MS } from '../../protocol/limits.js';
 import { inputEntry } from '../../protocol/outcome.js';
 import { isTerminal } from '../../protocol/session.js';
 import type { Clock } from '../clock.js';
@@ -30,6 +31,10 @@ export interface SendOptions {
   runId?: string;
   /** What to do while the session has a run. Default 'enqueue'. */
   whenBusy?: WhenBusy;
+  /** Milliseconds after which the run is interrupted. Default: its profile's runTimeoutMs. */
+  runTimeoutMs?: number;
+  /** -10 to 10, higher first: before the due runs of other sessions, never before earlier ones of its own. Default 0. */
+  priority?: number;
 }
 
 export class Intake {
@@ -49,8 +54,14 @@ export class Intake {
     const known = runs.get(sessionId, runId);
     if (known) return known;
     this.assertOpen();
+    if (runs.size >= RUNS_MAX_RUNS || runs.acceptingBytes > ACCEPT_MAX_BYTES) {
+      throw new CabanaError('HOST_OVERLOADED', 'too many runs wait in this host; try again later');
+    }
     const session = directory.obtain(sessionId);
     const run = runs.make(sessionId, runId, body);
+    run.timeoutMs = checkTimeout(options.runTimeoutMs);
+    run.priority = checkPriority(options.priority);
+    session.compaction?.interrupt();
     const refusal = this.#enqueue(session, run, options.whenBusy ?? 'enqueue');
     if (refusal) dispatcher.track(this.#refuse(session, run, refusal, options.runId !== undefined));
     else dispatcher.track(this.#accept(session, run, options.whenBusy === 'interrupt'));
@@ -96,6 +107,7 @@ export class Intake {
 
   async #accept(session: Session, run: Run, interrupts: boolean): Promise<void> {
     const { store, directory, dispatcher, runs, clock } = this.#parts;
+    const accepted = runs.accepting(run);
     try {
       const request = { sessionId: session.id, runId: run.id, input: run.input!, at: clock.now() };
       const { run: stored, isNew, agentProfile } = await store.accept(request);
@@ -114,6 +126,8 @@ export class Intake {
     } catch (error) {
       runs.forget(session, run);
       run.refuse(error as Error);
+    } finally {
+      accepted();
     }
     dispatcher.pump(session);
     directory.dropIfUnused(session);
@@ -142,4 +156,17 @@ function known(run: Run, stored: StoredRun): void {
   // Left open by an outcome that could not be written (a full disk); the next start settles it.
   run.accept(stored);
   run.leave(new CabanaError('STORE_FULL', `the outcome of run ${stored.runId} could not be stored`));
+}
+
+/** @throws CabanaError INVALID_ARGUMENT */
+function checkTimeout(ms: number | undefined): number | null {
+  if (ms === undefined) return null;
+  if (Number.isInteger(ms) && ms >= 1 && ms <= RUN_TIMEOUT_MAX_MS) return ms;
+  throw new CabanaError('INVALID_ARGUMENT', `runTimeoutMs is a whole number from 1 to ${RUN_TIMEOUT_MAX_MS}`);
+}
+
+/** @throws CabanaError INVALID_ARGUMENT */
+function checkPriority(priority = 0): number {
+  if (Number.isInteger(priority) && Math.abs(priority) <= PRIORITY_MAX) return priority;
+  throw new CabanaError('INVALID_ARGUMENT', `priority is a whole number from -${PRIORITY_MAX} to ${PRIORITY_MAX}`);
 }

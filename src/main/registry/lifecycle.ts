@@ -24,6 +24,8 @@ export interface LifecycleParts {
   store: Remote<StoreCalls>;
   /** The agent threads, dead ones included. */
   threads: () => readonly AgentThread[];
+  /** Resolves when a dead thread has been replaced; false: the host is closing, and none will be. */
+  threadReplaced: () => Promise<boolean>;
   subscriptions: Subscriptions;
   clock: Clock;
   log: Log;
@@ -61,7 +63,7 @@ export class Lifecycle {
     try {
       return await session.lock(async () => {
         if (session.deleted) return false;
-        return session.isLive || (await this.bringUp(session, this.#choose()));
+        return session.isLive || (await this.bringUp(session, await this.#choose()));
       });
     } finally {
       session.restoring = null;
@@ -76,7 +78,7 @@ export class Lifecycle {
       await session.lock(async () => {
         if (session.state !== 'cold') throw new CabanaError('SESSION_EXISTS', `session ${session.id} exists`);
         await store.create(record);
-        const thread = this.#choose();
+        const thread = await this.#choose();
         // With every thread busy the agent would be awaited for as long as somebody else's run takes. It is on disk: its
         // first use brings it up.
         if (thread.cpuBusy) return;
@@ -92,11 +94,13 @@ export class Lifecycle {
     }
   }
 
-  /** @throws CabanaError THREAD_DIED: all of them are being replaced */
-  #choose(): AgentThread {
-    const thread = leastBusy(this.#parts.threads());
-    if (!thread) throw new CabanaError('THREAD_DIED', 'no agent thread is alive; they are being replaced');
-    return thread;
+  /** The least busy thread; with all of them dead, the first that is replaced. @throws CabanaError HOST_CLOSED */
+  async #choose(): Promise<AgentThread> {
+    for (;;) {
+      const thread = leastBusy(this.#parts.threads());
+      if (thread) return thread;
+      if (!(await this.#parts.threadReplaced())) throw new CabanaError('HOST_CLOSED', 'the host was closed');
+    }
   }
 
   /**
@@ -135,6 +139,8 @@ export class Lifecycle {
     session.profile = profileOf(record);
     session.clean = true;
     session.live = {};
+    session.quarantine = record.quarantine;
+    session.publishCounters();
     session.watchers = this.#parts.subscriptions.watchers(session.id);
     session.updatedAt = Date.parse(record.updatedAt);
     session.lastRunFailed = record.stats.errorCode !== null;
@@ -180,7 +186,19 @@ export class Lifecycle {
     session.place = null;
     session.moveTo('cold');
     this.#retire(session.id, old);
+    session.migrations++;
     return this.bringUp(session, thread);
+  }
+
+  /**
+   * Under the lock: takes a session from a living thread whose run of it does not end. What that run still writes meets
+   * the epoch with which its end was stored; its row is free when it ends after all.
+   */
+  abandon(session: Session, reason: string): void {
+    const { place } = session;
+    session.moveTo('failed', reason);
+    session.place = null;
+    if (place) this.#retire(session.id, place);
   }
 
   /** Has a thread let go of an activation that is not the session's any more; its row is free only then. */
@@ -210,11 +228,22 @@ export class Lifecycle {
    * @throws CabanaError SAVE_FAILED, STORE_FULL: it stays in memory, and is tried again later
    */
   async passivate(session: Session): Promise<boolean> {
+    return this.#passivate(session, () => session.isUnused);
+  }
+
+  /** Saves an idle session and takes it from its thread, so that its due run can start on another. */
+  async evacuate(session: Session): Promise<boolean> {
+    const left = await this.#passivate(session, () => session.current === null);
+    if (left) session.migrations++;
+    return left;
+  }
+
+  async #passivate(session: Session, mayLeave: () => boolean): Promise<boolean> {
     const { directory, store } = this.#parts;
     try {
       return await session.lock(async () => {
         // What held when it was chosen may not hold any more.
-        if (session.state !== 'idle' || !session.isUnused || !session.place?.thread.alive) return false;
+        if (session.state !== 'idle' || !mayLeave() || !session.place?.thread.alive) return false;
         const place = session.place;
         directory.busy(session);
         session.moveTo('flushing');
@@ -294,7 +323,7 @@ export class Lifecycle {
     );
   }
 
-  /** Under the lock: the session's run took its thread down. It stays in the registry as failed, with the reason. */
+  /** Under the lock: the session was running on a thread that is gone. It stays as failed, with the reason, until used. */
   async failed(session: Session, reason: string): Promise<void> {
     const { place } = session;
     if (session.state !== 'failed') session.moveTo('failed', reason);

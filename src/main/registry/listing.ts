@@ -87,7 +87,7 @@ export class Listing {
 
 /** A row as the store alone would give it. */
 function storedRow(record: SessionRecord): SessionRow {
-  const { stats } = record;
+  const stats = record.quarantine === null ? record.stats : quarantinedStats(record);
   return {
     id: record.sessionId,
     name: record.name,
@@ -113,6 +113,10 @@ function storedRow(record: SessionRecord): SessionRow {
     subModel: stats.subModel,
     subModelOptions: stats.subModelOptions,
   };
+}
+
+function quarantinedStats({ stats, quarantine }: SessionRecord): SessionRecord['stats'] {
+  return { ...stats, error: quarantine, errorCode: 'SESSION_QUARANTINED' };
 }
 
 /** @throws CabanaError INVALID_ARGUMENT, naming the field */

@@ -25,6 +25,7 @@ export function newRecord(fields: NewSession, profiles: ReadonlyMap<string, unkn
     pinned: fields.pinned ?? false,
     createdAt: instant(fields.createdAt, now, 'createdAt'),
     updatedAt: instant(fields.updatedAt ?? fields.createdAt, now, 'updatedAt'),
+    quarantine: null,
     stats: { ...emptyStats(), ...fields.stats },
   };
   const profile = profileOf(record);

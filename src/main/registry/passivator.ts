@@ -1,8 +1,17 @@
-// Which idle agents leave memory, and when: beyond maxIdleAgents the least recently used, and whoever is stale.
+// Which idle agents leave memory, and when: beyond maxIdleAgents the least recently used,
+// likewise on a thread whose heap is nearly full, and whoever is stale.
 
 import { CabanaError } from '../../protocol/errors.js';
-import { PASSIVATE_IN_FLIGHT_AGENTS, STALE_AFTER_MS } from '../../protocol/limits.js';
+import {
+  HEAP_HIGH_FRACTION,
+  HEAP_LOW_FRACTION,
+  HEAP_SWEEP_FRACTION,
+  PASSIVATE_IN_FLIGHT_AGENTS,
+  STALE_AFTER_MS,
+} from '../../protocol/limits.js';
+import type { StatusTable } from '../../protocol/status-table.js';
 import type { Clock } from '../clock.js';
+import type { AgentThread } from '../pool/agent-thread.js';
 import type { Directory } from './directory.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Session } from './session.js';
@@ -11,6 +20,8 @@ export interface PassivatorParts {
   directory: Directory;
   lifecycle: Lifecycle;
   clock: Clock;
+  table: StatusTable;
+  threads: () => readonly AgentThread[];
   maxIdleAgents: number;
 }
 
@@ -18,6 +29,8 @@ export class Passivator {
   readonly #parts: PassivatorParts;
   /** Chosen, and not gone yet: two sweeps at a time do not choose the same ones. */
   readonly #leaving = new Set<Session>();
+  /** Numbers of threads whose heap passed the high mark and is not below the low one yet. */
+  readonly #pressed = new Set<number>();
 
   constructor(parts: PassivatorParts) {
     this.#parts = parts;
@@ -49,6 +62,33 @@ export class Passivator {
       if (this.#mayLeave(session)) victims.push(session);
     }
     return this.#passivateAll(victims);
+  }
+
+  /**
+   * Relieves threads whose heap is nearly full: a share of their idle agents leaves at each sweep, least recently used
+   * first, from HEAP_HIGH_FRACTION of the limit until it is below HEAP_LOW_FRACTION. In shares, because a heap shrinks
+   * only when it is collected.
+   */
+  async relieveHeaps(): Promise<string[]> {
+    const victims: Session[] = [];
+    for (const thread of this.#parts.threads()) {
+      const used = this.#parts.table.getThread(thread.no, 'heapUsedBytes');
+      const fraction = used / (this.#parts.table.getThread(thread.no, 'heapLimitBytes') || Infinity);
+      if (fraction >= HEAP_HIGH_FRACTION) this.#pressed.add(thread.no);
+      if (fraction < HEAP_LOW_FRACTION) this.#pressed.delete(thread.no);
+      if (this.#pressed.has(thread.no)) victims.push(...this.#oldestOn(thread));
+    }
+    return this.#passivateAll(victims);
+  }
+
+  #oldestOn(thread: AgentThread): Session[] {
+    const oldest: Session[] = [];
+    const share = Math.max(1, Math.ceil(thread.sessions * HEAP_SWEEP_FRACTION));
+    for (const session of this.#parts.directory.idle()) {
+      if (oldest.length >= share) break;
+      if (session.place?.thread === thread && this.#mayLeave(session)) oldest.push(session);
+    }
+    return oldest;
   }
 
   #mayLeave(session: Session): boolean {

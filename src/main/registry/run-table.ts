@@ -9,6 +9,20 @@ export class RunTable {
   #nextNo = 1;
   #inputBytes = 0;
 
+  #acceptingBytes = 0;
+
+  /** Bytes of inputs that are on their way to the disk. */
+  get acceptingBytes(): number {
+    return this.#acceptingBytes;
+  }
+
+  /** The run's input is on its way to the disk, until what this returns is called. */
+  accepting(run: Run): () => void {
+    const bytes = run.input?.byteLength ?? 0;
+    this.#acceptingBytes += bytes;
+    return () => (this.#acceptingBytes -= bytes);
+  }
+
   get size(): number {
     return this.#runs.size;
   }

@@ -2,6 +2,7 @@
 
 import { decodeValue } from '../../protocol/codec.js';
 import type { StoredRun } from '../../protocol/control.js';
+import type { CabanaError } from '../../protocol/errors.js';
 import type { InterruptReason } from '../../protocol/interrupt.js';
 import { isTerminal, type RunInfo, type RunState } from '../../protocol/session.js';
 
@@ -23,6 +24,13 @@ class Deferred<T> {
   }
 }
 
+/** The run's thread is gone, or was taken from it. */
+export interface Loss {
+  /** Whether this run was the cause; null: nobody is known to be. */
+  isCulprit: boolean | null;
+  error: CabanaError;
+}
+
 export class Run {
   readonly sessionId: string;
   readonly id: string;
@@ -36,14 +44,24 @@ export class Run {
   interruptReason: InterruptReason | null = null;
   /** On disk; it may start. */
   isAccepted = false;
+  /** When it was told to stop, in epoch milliseconds of the system's clock: the watchdog measures from there. */
+  interruptedAt: number | null = null;
   /** How often it was handed to a thread that died before it began. */
   startFailures = 0;
+  /** How often it was started again because a neighbour took its thread down. */
+  retries = 0;
+  /** Higher first, among the sessions in line. */
+  priority = 0;
+  /** Milliseconds; null: its profile's, if that has one. */
+  timeoutMs: number | null = null;
   /** The thread has reported its end; the store has told that its outcome is durable. It is over when both have. */
   #reported = false;
   #stored: StoredRun | null = null;
   #startedAt: number | null = null;
   readonly #accepted = new Deferred<RunInfo>();
   readonly #result = new Deferred<RunInfo>();
+  #lost = new Deferred<never>();
+  #loss: Loss | null = null;
 
   constructor(sessionId: string, id: string, no: number, input: Uint8Array | null, resumed = false) {
     this.sessionId = sessionId;
@@ -85,6 +103,29 @@ export class Run {
 
   start(at: number): void {
     this.#startedAt = at;
+  }
+
+  /** It is queued again. */
+  restart(): void {
+    this.#startedAt = null;
+    this.#lost = new Deferred();
+    this.#loss = null;
+  }
+
+  /** Rejects when the run is taken from its thread. */
+  get lost(): Promise<never> {
+    return this.#lost.promise;
+  }
+
+  get loss(): Loss | null {
+    return this.#loss;
+  }
+
+  /** Nobody waits for its thread any more. */
+  lose(loss: Loss): void {
+    if (this.#loss) return;
+    this.#loss = loss;
+    this.#lost.reject(loss.error);
   }
 
   /** It never came to be. */

@@ -27,6 +27,7 @@ import type { Lifecycle } from './lifecycle.js';
 import type { Listing, SessionPage } from './listing.js';
 import { checkName, newRecord } from './new-session.js';
 import type { Passivator } from './passivator.js';
+import type { Quarantine } from './quarantine.js';
 import type { LiveFields, Session } from './session.js';
 
 /** A copy of a session's runtime entry. */
@@ -43,6 +44,8 @@ export interface SessionEntry {
   /** Runs waiting in its mailbox. */
   queued: number;
   runId: string | null;
+  /** Why it takes no more runs; null: it does. */
+  quarantine: string | null;
   watchers: number;
   /** ISO 8601. */
   updatedAt: string;
@@ -69,6 +72,10 @@ export interface SessionSummary {
   progressLabel: string;
   /** CPU milliseconds since the activation. */
   cpuMs: number;
+  /** Runs that took their thread down, runs that were asked to stop, moves to another thread; since it is in memory. */
+  crashes: number;
+  interrupts: number;
+  migrations: number;
   /** Entries of the history, and how many of them are on disk. */
   historySeq: number;
   durableSeq: number;
@@ -91,6 +98,7 @@ export interface RegistryParts {
   admission: Admission;
   passivator: Passivator;
   listing: Listing;
+  quarantine: Quarantine;
   store: Remote<StoreCalls>;
   table: StatusTable;
   profiles: ReadonlyMap<string, AgentProfile>;
@@ -212,6 +220,9 @@ export class SessionRegistry {
       progress: stats.progress,
       progressLabel: stats.label,
       cpuMs: stats.cpuMs,
+      crashes: table.get(slot, 'crashes'),
+      interrupts: table.get(slot, 'interrupts'),
+      migrations: table.get(slot, 'migrations'),
       historySeq: table.get(slot, 'historySeq'),
       durableSeq: table.durable(slot).seq,
       updatedAt: new Date(Math.max(stats.updatedAtMs, session.updatedAt)).toISOString(),
@@ -240,6 +251,12 @@ export class SessionRegistry {
     // Before anything is awaited: whoever holds the session's lock for its run is to let go of it soon.
     dispatcher.interrupt(id, undefined, 'deleted');
     return lifecycle.remove(id, (session) => dispatcher.sessionDeleted(session));
+  }
+
+  /** Lets a quarantined session run again. False: there is no such session. */
+  async clearQuarantine(id: string): Promise<boolean> {
+    assertSessionId(id);
+    return this.#parts.quarantine.clear(id);
   }
 
   /** Whether the session is in the registry (in memory). */
@@ -341,6 +358,7 @@ function entryOf(session: Session): SessionEntry {
     agentProfile: session.record ? profileOf(session.record) : session.profile,
     queued: session.queued,
     runId: session.current?.id ?? null,
+    quarantine: session.quarantine,
     watchers: session.watchers,
     updatedAt: new Date(session.updatedAt).toISOString(),
     usedAt: new Date(session.usedAt).toISOString(),

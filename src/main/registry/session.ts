@@ -42,6 +42,15 @@ export class Session {
   profile: string | null = null;
   /** Whether everything since the last snapshot is in it: then another thread can take over without asking this one. */
   clean = true;
+  /** Why it takes no more runs; null: it does. */
+  quarantine: string | null = null;
+  /** The compaction in progress. */
+  compaction: { interrupt(): void } | null = null;
+  /** Compacted since its last run. */
+  compacted = false;
+  crashes = 0;
+  interrupts = 0;
+  migrations = 0;
   watchers = 0;
   /** Set once and for good: nothing may bring the session back. */
   deleted = false;
@@ -101,6 +110,14 @@ export class Session {
     change();
     this.#table.count(before, this.#counted());
     if (this.place) this.#table.set('main', this.place.slot, 'state', stateNumber(this.#state));
+  }
+
+  /** Shows the counters of its troubles in its row of the table. */
+  publishCounters(): void {
+    if (!this.place) return;
+    this.#table.set('main', this.place.slot, 'crashes', this.crashes);
+    this.#table.set('main', this.place.slot, 'interrupts', this.interrupts);
+    this.#table.set('main', this.place.slot, 'migrations', this.migrations);
   }
 
   #counted() {

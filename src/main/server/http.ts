@@ -10,7 +10,7 @@ import { delay } from '../clock.js';
 import type { Host } from '../host.js';
 import { answerError, send } from './errors.js';
 import { streamEvents } from './events.js';
-import { runJson, sessionJson } from './json.js';
+import { runJson, sessionJson, threadJson } from './json.js';
 import * as schemas from './schemas.js';
 
 interface SessionPath {
@@ -90,6 +90,13 @@ function sessions(server: FastifyInstance, host: Host): void {
     async ({ params: { id }, body }) => ({ session: sessionJson(await found(registry.edit(id, body), id)) }),
   );
 
+  server.delete<{ Params: SessionPath }>('/api/sessions/:id/quarantine', async ({ params: { id } }, reply) => {
+    if (!(await registry.clearQuarantine(id))) throw unknown(id);
+    return reply.code(204).send();
+  });
+
+  server.get('/api/threads', async () => ({ threads: host.threads().map(threadJson) }));
+
   server.delete<{ Params: SessionPath }>('/api/sessions/:id', async ({ params: { id } }, reply) => {
     if (!(await registry.delete(id))) throw unknown(id);
     return reply.code(204).send();
@@ -113,9 +120,9 @@ function runs(server: FastifyInstance, host: Host): void {
     '/api/sessions/:id/runs',
     { schema: schemas.CREATE_RUN },
     async ({ params: { id }, body }, reply) => {
-      const { input, when_busy: whenBusy, run_id: runId } = body;
+      const { input, when_busy: whenBusy, run_id: runId, run_timeout_ms: runTimeoutMs, priority } = body;
       // Answered only when the input is on disk.
-      const run = await host.send(id, input, defined({ whenBusy, runId })).accepted;
+      const run = await host.send(id, input, defined({ whenBusy, runId, runTimeoutMs, priority })).accepted;
       return reply.code(202).send({ run: { id: run.id, state: run.state } });
     },
   );

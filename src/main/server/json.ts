@@ -1,6 +1,7 @@
 // The JSON spelling of what the library returns: snake_case names, as existing clients of such a server know them.
 
 import type { RunInfo, SessionRow } from '../../protocol/session.js';
+import type { ThreadInfo } from '../registry/thread-info.js';
 import type { SessionEvent } from '../registry/subscriptions.js';
 
 export function sessionJson(row: SessionRow): Record<string, unknown> {
@@ -34,6 +35,22 @@ export function sessionJson(row: SessionRow): Record<string, unknown> {
 export function runJson(run: RunInfo): Record<string, unknown> {
   const { id, state, output, error, code, startedAt, endedAt } = run;
   return { id, state, output, error, code, started_at: startedAt, ended_at: endedAt };
+}
+
+export function threadJson(thread: ThreadInfo): Record<string, unknown> {
+  return {
+    no: thread.no,
+    state: thread.state,
+    session_id: thread.sessionId,
+    run_id: thread.runId,
+    since: thread.since,
+    sessions: thread.sessions,
+    event_loop_utilization: thread.eventLoopUtilization,
+    heap_used: thread.heapUsed,
+    heap_limit: thread.heapLimit,
+    runs: thread.runs,
+    cpu_ms: thread.cpuMs,
+  };
 }
 
 /** The data of a server-sent event. */

@@ -6,6 +6,8 @@ import {
   MESSAGES_LIMIT_MAX_ROWS,
   NAME_MAX_CHARS,
   PATH_MAX_CHARS,
+  PRIORITY_MAX,
+  RUN_TIMEOUT_MAX_MS,
   RUN_WAIT_MAX_MS,
 } from '../../protocol/limits.js';
 import { CabanaError } from '../../protocol/errors.js';
@@ -45,6 +47,8 @@ export const CREATE_RUN = {
       input: {},
       when_busy: { type: 'string', enum: ['enqueue', 'reject', 'interrupt'] },
       run_id: { type: 'string' },
+      run_timeout_ms: { type: 'integer', minimum: 1, maximum: RUN_TIMEOUT_MAX_MS },
+      priority: { type: 'integer', minimum: -PRIORITY_MAX, maximum: PRIORITY_MAX },
     },
     ['input'],
   ),
@@ -82,6 +86,8 @@ export interface CreateRunBody {
   input: unknown;
   when_busy?: 'enqueue' | 'reject' | 'interrupt';
   run_id?: string;
+  run_timeout_ms?: number;
+  priority?: number;
 }
 
 /** A count from a query string. @throws CabanaError INVALID_ARGUMENT */

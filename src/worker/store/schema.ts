@@ -25,6 +25,7 @@ const MIGRATIONS: readonly string[] = [
     folded TEXT NOT NULL,        -- name and id, folded for search
     stats TEXT NOT NULL,         -- JSON
     epoch INTEGER NOT NULL,
+    quarantine TEXT,             -- why it takes no more runs
     deleted_at INTEGER,          -- a tombstone: the id is never given again
     purged INTEGER NOT NULL DEFAULT 0
   ) STRICT;

@@ -86,6 +86,11 @@ class StoreServer {
       const { ended } = await this.#write({ t: 'endRun', ...request }, false);
       return ended!;
     },
+    requeue: async (sessionId, runId) => {
+      this.#links.drainFor(sessionId);
+      const { requeued } = await this.#write({ t: 'requeue', sessionId, runId }, false);
+      return requeued ?? false;
+    },
     release: async (sessionId, epoch) => {
       // Its thread may have died with something on its way.
       this.#links.drainFor(sessionId);

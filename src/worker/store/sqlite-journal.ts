@@ -167,6 +167,9 @@ export class SqliteJournal {
     const agentProfile = row.agent_profile ?? 'general';
     const known = this.run(row.key, row.id, op.runId);
     if (known) return { accepted: { run: known, isNew: false, agentProfile } };
+    if (row.quarantine !== null) {
+      throw new CabanaError('SESSION_QUARANTINED', `session ${op.sessionId} is quarantined: ${row.quarantine}`);
+    }
     const written = this.#addFor(row, ENTRY_KIND.input, op.at, op.input);
     this.#sql.insertRun.run(row.key, op.runId, written.entry!.seq);
     return { ...written, accepted: { run: this.run(row.key, row.id, op.runId)!, isNew: true, agentProfile } };
@@ -181,6 +184,15 @@ export class SqliteJournal {
     const written = this.#addFor(row, ENTRY_KIND.outcome, op.at, op.entry);
     this.#sql.endRun.run(op.state, op.at, null, op.error, op.code, row.key, op.runId);
     return { ...written, ended: this.run(row.key, row.id, op.runId)! };
+  }
+
+  requeue(op: Op<'requeue'>): Written {
+    const row = this.#sessions.find(op.sessionId);
+    const run = row && this.run(row.key, row.id, op.runId);
+    if (!row || !run || isTerminal(run.state)) return { requeued: false };
+    this.#fenceOff(row);
+    this.putBack(row.key, op.runId);
+    return { requeued: true };
   }
 
   remove(op: Op<'remove'>): Written {
@@ -201,10 +213,8 @@ export class SqliteJournal {
     return epoch;
   }
 
-  /**
-   * Puts the run back in line, to be started again. It keeps its input and what it journaled.
-   */
-  requeue(key: number, runId: string): void {
+  /** Puts the run back in line, to be started again. It keeps its input and what it journaled. */
+  putBack(key: number, runId: string): void {
     this.#sql.requeueRun.run(key, runId);
   }
 

@@ -29,11 +29,12 @@ export interface SessionRowSql {
   updated_at: string;
   stats: string;
   epoch: number;
+  quarantine: string | null;
   deleted_at: number | null;
 }
 
 const COLUMNS =
-  'key, id, name, source, agent_profile, working_dir, params, pinned, created_at, updated_at, stats, epoch, deleted_at';
+  'key, id, name, source, agent_profile, working_dir, params, pinned, created_at, updated_at, stats, epoch, quarantine, deleted_at';
 
 /** Between name and id in `folded`, so that no match spans the two. */
 const SEPARATOR = '\u0001';
@@ -115,6 +116,9 @@ export class SqliteSessions {
         new Date(at).toISOString(),
         row.key,
       );
+    }
+    if (fields.quarantine !== undefined) {
+      this.#prepare('UPDATE sessions SET quarantine = ? WHERE key = ?').run(fields.quarantine, row.key);
     }
     return toRecord(this.find(id)!);
   }
@@ -297,6 +301,7 @@ export function toRecord(row: SessionRowSql): SessionRecord {
     pinned: row.pinned === 1,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
+    quarantine: row.quarantine,
     stats: { ...emptyStats(), ...(JSON.parse(row.stats) as Partial<SessionStats>) },
   };
 }

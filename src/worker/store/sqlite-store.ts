@@ -97,6 +97,8 @@ export class SqliteStore implements Store {
         return this.#journal.accept(op);
       case 'endRun':
         return this.#journal.endRun(op);
+      case 'requeue':
+        return this.#journal.requeue(op);
       case 'remove':
         return this.#journal.remove(op);
       case 'create':
@@ -109,13 +111,13 @@ export class SqliteStore implements Store {
     }
   }
 
-  async recover(options: { resumeProfiles: readonly string[]; maxAttempts: number; at: number }): Promise<Recovery> {
+  async recover(options: { resumeProfiles: readonly string[]; maxResumes: number; at: number }): Promise<Recovery> {
     return this.#transaction(() => {
       const recovery: Recovery = { pending: [], interrupted: 0 };
       for (const { key, run, agentProfile } of this.#journal.openRuns()) {
-        const resumes = options.resumeProfiles.includes(agentProfile) && run.attempts < options.maxAttempts;
+        const resumes = options.resumeProfiles.includes(agentProfile) && run.attempts <= options.maxResumes;
         if (run.state === 'queued' || resumes) {
-          if (run.state === 'running') this.#journal.requeue(key, run.runId);
+          if (run.state === 'running') this.#journal.putBack(key, run.runId);
           recovery.pending.push({ ...run, state: 'queued' });
           continue;
         }

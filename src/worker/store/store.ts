@@ -21,6 +21,8 @@ export type WriteOp =
   | ({ t: 'accept' } & AcceptRequest)
   /** Ends a run without its thread. If it was running, its activation is fenced off by a new epoch. */
   | ({ t: 'endRun' } & EndRunRequest)
+  /** A running run is queued again, its activation fenced off; an ended one stays ended. */
+  | { t: 'requeue'; sessionId: string; runId: string }
   | { t: 'update'; sessionId: string; fields: SessionUpdate; at: number }
   | { t: 'remove'; sessionId: string; at: number }
   /** The activation is over: what is kept for it in memory may go. */
@@ -50,6 +52,8 @@ export interface Written {
   record?: SessionRecord | null;
   /** Of `remove`: whether there was such a session. */
   removed?: boolean;
+  /** Of `requeue`: whether the run is queued now. */
+  requeued?: boolean;
 }
 
 export type OpResult = { ok: Written } | { error: CabanaError };
@@ -66,7 +70,7 @@ export interface Store {
    */
   commit(ops: readonly WriteOp[]): Promise<OpResult[]>;
   /** Ends or requeues the runs that an earlier process left open. */
-  recover(options: { resumeProfiles: readonly string[]; maxAttempts: number; at: number }): Promise<Recovery>;
+  recover(options: { resumeProfiles: readonly string[]; maxResumes: number; at: number }): Promise<Recovery>;
   record(sessionId: string): Promise<SessionRecord | null>;
   page(query: ListQuery): Promise<RecordPage>;
   newest(n: number): Promise<string[]>;

@@ -1,0 +1,54 @@
+// The benchmarks' agent: burns CPU, emits, appends, or just answers, as its input says.
+
+import { createHash } from 'node:crypto';
+import { defineAgent, type AgentContext } from '../../src/worker/agent.js';
+
+export interface WorkInput {
+  /** Rounds of hashing: CPU work whose result can be checked. */
+  hash?: number;
+  /** Events to emit, as fast as can be. */
+  events?: number;
+  /** Entries to append, of so many bytes each, made durable before the run ends. */
+  append?: number;
+  bytes?: number;
+  /** Loop until interrupted: with a checkpoint every millisecond of work, or without any. */
+  spin?: 'checkpoint' | 'never';
+  /** Replace the state by so many bytes. */
+  stateBytes?: number;
+}
+
+/** CPU work with a result that shows that it was done. */
+export function hashRounds(rounds: number): string {
+  let digest = 'cabana';
+  for (let i = 0; i < rounds; i++) digest = createHash('sha256').update(digest).digest('hex');
+  return digest;
+}
+
+export interface WorkState {
+  filler?: Uint8Array;
+}
+
+export async function work(ctx: AgentContext<WorkState>, input: WorkInput): Promise<unknown> {
+  if (input.stateBytes !== undefined) ctx.state = { filler: Buffer.alloc(input.stateBytes, 7) };
+  for (let i = 0; i < (input.events ?? 0); i++) ctx.emit(i);
+  if (input.append !== undefined) {
+    const text = 'x'.repeat(input.bytes ?? 1024);
+    for (let i = 0; i < input.append; i++) await ctx.history.append({ role: 'assistant', content: text, i });
+    await ctx.history.durable();
+  }
+  if (input.spin) {
+    ctx.emit('spinning');
+    for (;;) {
+      const until = performance.now() + 1;
+      while (performance.now() < until);
+      if (input.spin === 'checkpoint') ctx.checkpoint();
+    }
+  }
+  return input.hash === undefined ? { ok: true } : { digest: hashRounds(input.hash) };
+}
+
+export default defineAgent<WorkState, WorkInput>({
+  profile: 'worker',
+  start: () => ({}),
+  run: (ctx, input) => work(ctx, input),
+});

@@ -1,0 +1,203 @@
+// What every benchmark is written with: alternating rounds of A and B, medians with their spread, checks of the work that
+// was timed, and the curve of cost against N.
+
+import { performance } from 'node:perf_hooks';
+
+/** One figure. `ratio` is value / baseline of the medians, and every round is kept so that it can be recomputed. */
+export interface Result {
+  bench: string;
+  metric: string;
+  unit: string;
+  /** Median over the rounds. */
+  value: number;
+  /** Name and median of what ran side by side; null: an absolute figure. */
+  baselineName: string | null;
+  baseline: number | null;
+  /** Median of the rounds' ratios; null without a baseline. */
+  ratio: number | null;
+  /** What was aimed at, in words. */
+  target: string | null;
+  met: boolean | null;
+  /** Least and greatest: of the ratio, or of the value where there is no baseline. */
+  spread: [number, number];
+  rounds: { value: number; baseline: number | null }[];
+}
+
+/** Cost against size: one growth curve. */
+export interface Curve {
+  bench: string;
+  metric: string;
+  xUnit: string;
+  unit: string;
+  series: { name: string; points: { x: number; y: number }[] }[];
+}
+
+export interface Bench {
+  name: string;
+  /** The one question that it answers. */
+  question: string;
+  run(b: BenchRun): Promise<void>;
+}
+
+export interface Target {
+  /** 'ratio' or 'value' is compared. */
+  of: 'ratio' | 'value';
+  is: 'at most' | 'at least';
+  limit: number;
+}
+
+/** The wrong answer, however fast. */
+export class CheckFailed extends Error {
+  override readonly name = 'CheckFailed';
+}
+
+const FULL_ROUNDS = 5;
+
+export class BenchRun {
+  readonly #bench: Bench;
+  readonly smoke: boolean;
+  readonly results: Result[] = [];
+  readonly curves: Curve[] = [];
+  readonly #say: (text: string) => void;
+  readonly #cleanups: (() => Promise<unknown> | unknown)[] = [];
+
+  constructor(bench: Bench, smoke: boolean, say: (text: string) => void) {
+    this.#bench = bench;
+    this.smoke = smoke;
+    this.#say = say;
+  }
+
+  /** The size of a piece of work: small enough for a second in a smoke run. */
+  size(full: number, smoke: number): number {
+    return this.smoke ? smoke : full;
+  }
+
+  get rounds(): number {
+    return this.smoke ? 1 : FULL_ROUNDS;
+  }
+
+  progress(text: string): void {
+    this.#say(`${this.#bench.name}: ${text}`);
+  }
+
+  /** Fails the benchmark: what was timed did not do its work. */
+  check(holds: boolean, what: string): asserts holds {
+    if (!holds) throw new CheckFailed(`${this.#bench.name}: ${what}`);
+  }
+
+  /** Runs when the benchmark has ended, the last one first. */
+  after(cleanup: () => Promise<unknown> | unknown): void {
+    this.#cleanups.push(cleanup);
+  }
+
+  async cleanUp(): Promise<void> {
+    for (const cleanup of this.#cleanups.splice(0).reverse()) await cleanup();
+  }
+
+  /**
+   * Measures A (ours) and B (the baseline) in alternating rounds, A B, B A, A B, ...: a drift of the machine hits both.
+   * Each function returns its figure in `unit`; one round of each is run first and not counted.
+   */
+  async compare(
+    what: { metric: string; unit: string; baseline: string; target?: Target; rounds?: number },
+    ours: () => Promise<number> | number,
+    theirs: () => Promise<number> | number,
+  ): Promise<Result> {
+    const count = this.smoke ? 1 : (what.rounds ?? FULL_ROUNDS);
+    if (!this.smoke) {
+      await ours();
+      await theirs();
+    }
+    const rounds: { value: number; baseline: number }[] = [];
+    for (let i = 0; i < count; i++) {
+      this.progress(`${what.metric} against ${what.baseline}, round ${i + 1} of ${count}`);
+      let value: number;
+      let baseline: number;
+      if (i % 2 === 0) {
+        value = await ours();
+        baseline = await theirs();
+      } else {
+        baseline = await theirs();
+        value = await ours();
+      }
+      rounds.push({ value, baseline });
+    }
+    const ratios = rounds.map((round) => round.value / round.baseline);
+    return this.#add(what, rounds, {
+      value: median(rounds.map((round) => round.value)),
+      baselineName: what.baseline,
+      baseline: median(rounds.map((round) => round.baseline)),
+      ratio: median(ratios),
+      spread: [Math.min(...ratios), Math.max(...ratios)],
+    });
+  }
+
+  /** Measures one thing by itself, against a limit of its own. */
+  async measure(
+    what: { metric: string; unit: string; target?: Target; rounds?: number },
+    ours: () => Promise<number> | number,
+  ): Promise<Result> {
+    const count = this.smoke ? 1 : (what.rounds ?? FULL_ROUNDS);
+    const rounds: { value: number; baseline: null }[] = [];
+    for (let i = 0; i < count; i++) {
+      this.progress(`${what.metric}, round ${i + 1} of ${count}`);
+      rounds.push({ value: await ours(), baseline: null });
+    }
+    const values = rounds.map((round) => round.value);
+    return this.#add(what, rounds, {
+      value: median(values),
+      baselineName: null,
+      baseline: null,
+      ratio: null,
+      spread: [Math.min(...values), Math.max(...values)],
+    });
+  }
+
+  #add(
+    what: { metric: string; unit: string; target?: Target },
+    rounds: Result['rounds'],
+    figures: Pick<Result, 'value' | 'baselineName' | 'baseline' | 'ratio' | 'spread'>,
+  ): Result {
+    const { metric, unit, target } = what;
+    const aimed = target ? `${target.of === 'ratio' ? 'ratio ' : ''}${target.is} ${target.limit}` : null;
+    const result: Result = {
+      bench: this.#bench.name,
+      metric,
+      unit,
+      ...figures,
+      target: aimed === null ? null : target!.of === 'value' ? `${aimed} ${unit}` : aimed,
+      met: target ? meets(target, target.of === 'ratio' ? figures.ratio! : figures.value) : null,
+      rounds,
+    };
+    this.results.push(result);
+    return result;
+  }
+
+  curve(curve: Omit<Curve, 'bench'>): void {
+    this.curves.push({ bench: this.#bench.name, ...curve });
+  }
+}
+
+function meets(target: Target, figure: number): boolean {
+  return target.is === 'at most' ? figure <= target.limit : figure >= target.limit;
+}
+
+export function median(values: readonly number[]): number {
+  return quantile(values, 0.5);
+}
+
+/** By linear interpolation between the two nearest. */
+export function quantile(values: readonly number[], q: number): number {
+  if (values.length === 0) throw new RangeError('no values');
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (sorted.length - 1) * q;
+  const low = sorted[Math.floor(at)]!;
+  return low + (sorted[Math.ceil(at)]! - low) * (at - Math.floor(at));
+}
+
+/** Milliseconds that the work took. */
+export async function timed(work: () => Promise<unknown> | unknown): Promise<number> {
+  const start = performance.now();
+  await work();
+  return performance.now() - start;
+}

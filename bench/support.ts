@@ -1,0 +1,50 @@
+// What benchmarks share: hosts on temporary folders, and the agents that they host.
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { createHost, type Host, type HostOptions } from '../src/main/index.js';
+import type { BenchRun } from './harness.js';
+
+/** A folder that is gone after the benchmark. */
+export function tempDir(b: BenchRun): string {
+  const dir = mkdtempSync(join(tmpdir(), 'cabana-bench-'));
+  b.after(() => rmSync(dir, { recursive: true, force: true, maxRetries: 3 }));
+  return dir;
+}
+
+/** The compiled agent module of this name in bench/agents. */
+export function benchAgent(name: string): string {
+  return fileURLToPath(new URL(`./agents/${name}.js`, import.meta.url));
+}
+
+/** A host that is closed after the benchmark. */
+export async function startHost(b: BenchRun, options: Partial<HostOptions> & { agents: string[] }): Promise<Host> {
+  const host = await createHost({
+    dataDir: tempDir(b),
+    threads: 2,
+    maxIdleAgents: 1_000_000,
+    maxRunningAgents: 10_000,
+    restoreSessions: 0,
+    drainMs: 100,
+    flushDeadlineMs: 30_000,
+    logLevel: 'error',
+    ...options,
+  });
+  b.after(() => host.close());
+  return host;
+}
+
+/** Many calls, so many at a time. */
+export async function each<T>(
+  items: Iterable<T>,
+  inFlight: number,
+  work: (item: T) => Promise<unknown>,
+): Promise<void> {
+  const queue = items[Symbol.iterator]();
+  const worker = async (): Promise<void> => {
+    for (let next = queue.next(); !next.done; next = queue.next()) await work(next.value);
+  };
+  await Promise.all(Array.from({ length: inFlight }, worker));
+}

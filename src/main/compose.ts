@@ -1,0 +1,94 @@
+// The composition root: makes the parts that have to do with sessions and runs, and wires them to each other.
+
+import type { Remote } from '../protocol/calls.js';
+import type { StoreCalls } from '../protocol/control.js';
+import type { AgentProfile } from '../protocol/session.js';
+import type { StatusTable } from '../protocol/status-table.js';
+import type { HostConfig } from './config.js';
+import type { AgentThread } from './pool/agent-thread.js';
+import type { ThreadGroup } from './pool/thread-group.js';
+import { Watchdog } from './pool/watchdog.js';
+import { Admission } from './registry/admission.js';
+import { Compactor } from './registry/compactor.js';
+import type { Directory } from './registry/directory.js';
+import { Dispatcher } from './registry/dispatcher.js';
+import type { Execution } from './registry/execution.js';
+import { Intake } from './registry/intake.js';
+import { Lifecycle } from './registry/lifecycle.js';
+import { Listing } from './registry/listing.js';
+import { Passivator } from './registry/passivator.js';
+import { Quarantine } from './registry/quarantine.js';
+import { Rescue } from './registry/rescue.js';
+import { RunTable } from './registry/run-table.js';
+import { SessionRegistry } from './registry/session-registry.js';
+import type { Subscriptions } from './registry/subscriptions.js';
+import { systemClock } from './clock.js';
+
+export interface Foundations {
+  config: HostConfig;
+  table: StatusTable;
+  store: Remote<StoreCalls>;
+  /** The threads are started after the parts are made: asked for when they are needed. */
+  threads: () => ThreadGroup;
+  directory: Directory;
+  subscriptions: Subscriptions;
+  profiles: ReadonlyMap<string, AgentProfile>;
+  /** Takes charge of work that nobody awaits. */
+  track: (task: Promise<unknown>) => void;
+}
+
+export interface Parts {
+  lifecycle: Lifecycle;
+  dispatcher: Dispatcher;
+  intake: Intake;
+  passivator: Passivator;
+  compactor: Compactor;
+  rescue: Rescue;
+  watchdog: Watchdog<Execution>;
+  registry: SessionRegistry;
+}
+
+export function compose(foundations: Foundations): Parts {
+  const { config, store, table, directory, subscriptions, profiles, track } = foundations;
+  const { clock, log, maxIdleAgents, interruptGraceMs: graceMs, compactAfterMs } = config;
+  const threads = (): readonly AgentThread[] => foundations.threads().threads;
+  const threadReplaced = async (): Promise<boolean> => {
+    await foundations.threads().replaced();
+    return !foundations.threads().closing;
+  };
+  const shared = { directory, subscriptions, store, table, profiles, clock, log };
+
+  const runs = new RunTable();
+  const lifecycle = new Lifecycle({ ...shared, threads, threadReplaced });
+  const admission = new Admission(config.maxRunningAgents, threads);
+  const quarantine = new Quarantine(shared);
+  const dispatcher = new Dispatcher({ ...shared, lifecycle, runs, admission, quarantine });
+  const intake = new Intake({ ...shared, dispatcher, runs });
+  const passivator = new Passivator({ ...shared, lifecycle, threads, maxIdleAgents });
+  const compactor = new Compactor({ ...shared, dispatcher, runs, compactAfterMs });
+  const rescue = new Rescue({ ...shared, dispatcher, lifecycle, quarantine, graceMs });
+  const watchdog = new Watchdog<Execution>({
+    threads,
+    table,
+    // Threads live in real time, whatever clock the host was given.
+    clock: systemClock,
+    graceMs,
+    inProgress: () => dispatcher.inProgress(),
+    onTimeout: ({ session }) => dispatcher.interruptCurrent(session, 'timeout'),
+    onAbandon: (execution) => rescue.abandon(execution),
+    onGiveUp: (thread, culprit) => track(rescue.giveUp(thread, culprit)),
+  });
+  const listing = new Listing(store, directory, table);
+  const registry = new SessionRegistry({
+    ...shared,
+    lifecycle,
+    intake,
+    dispatcher,
+    admission,
+    passivator,
+    listing,
+    quarantine,
+    maxIdleAgents,
+  });
+  return { lifecycle, dispatcher, intake, passivator, compactor, rescue, watchdog, registry };
+}

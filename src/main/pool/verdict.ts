@@ -1,0 +1,80 @@
+// What to do about runs and threads that misbehave: pure decisions. The watchdog looks, this judges, the rescue acts.
+
+import type { ErrorCode } from '../../protocol/errors.js';
+import type { RunState } from '../../protocol/session.js';
+
+/** A run in progress (or a compaction), as the watchdog sees it. Instants in epoch milliseconds. */
+export interface WatchedRun {
+  startedAt: number;
+  /** It is to be over by then; null: no limit. */
+  deadlineAt: number | null;
+  /** When it was asked to stop; null: it was not. */
+  interruptedAt: number | null;
+  load: 'cpu' | 'io';
+}
+
+/**
+ * - fine: nothing to do
+ * - timeout: its time is up; it is asked to stop
+ * - abandon: it ignores that, but its thread is well and others run there: it is ended without its thread
+ * - giveUp: it ignores that and holds its thread: the thread is given up
+ */
+export type RunVerdict = 'fine' | 'timeout' | 'abandon' | 'giveUp';
+
+export function judgeRun(run: WatchedRun, threadTurns: boolean, now: number, graceMs: number): RunVerdict {
+  if (run.interruptedAt === null) return run.deadlineAt !== null && now >= run.deadlineAt ? 'timeout' : 'fine';
+  if (now - run.interruptedAt < graceMs) return 'fine';
+  return run.load === 'io' && threadTurns ? 'abandon' : 'giveUp';
+}
+
+/** Whether a thread hangs in code that is no cpu run: a timer of an idle agent, a hook, an io run. */
+export function hangs(thread: { beatAgeMs: number; cpuBusy: boolean }, hangMaxMs: number): boolean {
+  return !thread.cpuBusy && thread.beatAgeMs >= hangMaxMs;
+}
+
+export interface Ending {
+  state: Extract<RunState, 'failed' | 'interrupted'>;
+  error: string;
+  code: ErrorCode;
+}
+
+/** What becomes of a run whose thread is gone. */
+export type Fate = { kind: 'end'; ending: Ending } | { kind: 'retry' };
+
+export interface LostRun {
+  /** It took the thread down, as far as is known; null: nobody is known to have. */
+  isCulprit: boolean | null;
+  /** It was asked to stop before. */
+  wasInterrupted: boolean;
+  /** How often its profile lets it start again. */
+  retriesLeft: number;
+}
+
+/**
+ * The culprit ends with the reason of the death; a neighbour ends failed and may be sent again, or starts again by itself
+ * if its profile says so. With no culprit known, everyone is told the truth: the thread died.
+ */
+export function fateOf(run: LostRun, death: { code: ErrorCode; message: string }): Fate {
+  if (run.isCulprit !== false) {
+    const state = death.code === 'AGENT_UNRESPONSIVE' ? 'interrupted' : 'failed';
+    return { kind: 'end', ending: { state, error: death.message, code: death.code } };
+  }
+  if (run.retriesLeft > 0 && !run.wasInterrupted) return { kind: 'retry' };
+  const error = `its thread was taken down by another session: ${death.message}`;
+  return { kind: 'end', ending: { state: 'failed', error, code: 'THREAD_DIED' } };
+}
+
+/** Strikes within the window, the new one included, and whether they are too many. */
+export function strike(
+  strikes: readonly number[],
+  now: number,
+  limits: { count: number; windowMs: number },
+): { strikes: number[]; quarantined: boolean } {
+  const recent = [...strikes.filter((at) => now - at < limits.windowMs), now];
+  return { strikes: recent, quarantined: recent.length >= limits.count };
+}
+
+/** Wait before the next incarnation of a thread: none after a long life, doubling after short ones. */
+export function replaceDelayMs(shortLives: number, firstMs: number, maxMs: number): number {
+  return shortLives === 0 ? 0 : Math.min(firstMs * 2 ** (shortLives - 1), maxMs);
+}

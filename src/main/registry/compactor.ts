@@ -1,0 +1,91 @@
+// Compaction: a definition's compact() is called once after a while of idleness, steps back for anything else, and is
+// undone if it does not come to its end.
+
+import type { CabanaError } from '../../protocol/errors.js';
+import { INTERRUPT_REASONS } from '../../protocol/interrupt.js';
+import type { AgentProfile } from '../../protocol/session.js';
+import type { StatusTable } from '../../protocol/status-table.js';
+import type { Clock } from '../clock.js';
+import type { Log } from '../log.js';
+import type { Directory } from './directory.js';
+import type { Dispatcher } from './dispatcher.js';
+import type { Run } from './run.js';
+import type { RunTable } from './run-table.js';
+import type { ActivationPlace, Session } from './session.js';
+
+export interface CompactorParts {
+  directory: Directory;
+  dispatcher: Dispatcher;
+  runs: RunTable;
+  table: StatusTable;
+  profiles: ReadonlyMap<string, AgentProfile>;
+  clock: Clock;
+  log: Log;
+  /** Milliseconds of idleness. */
+  compactAfterMs: number;
+}
+
+export class Compactor {
+  readonly #parts: CompactorParts;
+
+  constructor(parts: CompactorParts) {
+    this.#parts = parts;
+  }
+
+  /** Compacts whoever is due; at most one agent on a thread at a time. Resolves when they have ended. */
+  async sweep(): Promise<void> {
+    const { directory, clock, compactAfterMs, dispatcher } = this.#parts;
+    if (dispatcher.draining) return;
+    const before = clock.now() - compactAfterMs;
+    const compactions: Promise<void>[] = [];
+    for (const session of directory.idle()) {
+      // Least recently used first: the rest is younger.
+      if (session.usedAt > before) break;
+      if (this.#isDue(session)) compactions.push(this.#compact(session, session.place!));
+    }
+    await Promise.all(compactions);
+  }
+
+  #isDue(session: Session): boolean {
+    if (session.compacted || session.compaction || session.current || session.queued > 0) return false;
+    const { place, profile } = session;
+    if (!this.#parts.profiles.get(profile ?? '')?.compacts) return false;
+    return place !== null && place.thread.alive && !place.thread.cpuBusy && !session.isLocked;
+  }
+
+  /** Holds the session's lock: whoever needs the session interrupts the compaction and then waits for its rollback. */
+  async #compact(session: Session, place: ActivationPlace): Promise<void> {
+    const { dispatcher, runs, log } = this.#parts;
+    const run = runs.make(session.id, 'compaction', null);
+    // In the turn of the choice, so that the thread is not chosen twice.
+    session.compaction = { interrupt: () => this.#interrupt(session, place, run) };
+    const end = dispatcher.compacting(session, run, place.thread);
+    try {
+      await session.lock(async () => {
+        if (session.state !== 'idle' || session.place !== place || run.interruptReason) return;
+        const completed = await Promise.race([place.thread.calls.compact(session.id, run.no), run.lost]);
+        session.compacted = completed;
+        if (completed) session.clean = true;
+      });
+    } catch (error) {
+      // Its thread died or was given up: the state on disk is that before the compaction.
+      session.compacted = true;
+      log.warn({ err: error as CabanaError, sessionId: session.id }, 'a compaction failed');
+    } finally {
+      session.compaction = null;
+      end();
+    }
+  }
+
+  #interrupt(session: Session, place: ActivationPlace, run: Run): void {
+    if (run.interruptReason) return;
+    run.interruptReason = 'superseded';
+    run.interruptedAt = Date.now();
+    const { table, dispatcher } = this.#parts;
+    table.set('main', place.slot, 'interruptReason', INTERRUPT_REASONS.superseded.number);
+    table.set('main', place.slot, 'interruptRunNo', run.no);
+    const told = place.thread.calls.interrupt(session.id, run.no, 'superseded');
+    // A dead thread needs no interrupt.
+    dispatcher.track(told.catch(() => undefined));
+  }
+}

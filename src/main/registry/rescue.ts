@@ -1,0 +1,98 @@
+// A thread is given up: its neighbours are brought up elsewhere under new epochs first, so that they answer at once; then
+// it is terminated. (thread-group.ts replaces it.)
+
+import { CabanaError } from '../../protocol/errors.js';
+import { RESCUE_FIRST_MS, RESCUE_IN_FLIGHT_AGENTS } from '../../protocol/limits.js';
+import { delay, systemClock } from '../clock.js';
+import type { Log } from '../log.js';
+import type { AgentThread } from '../pool/agent-thread.js';
+import type { Directory } from './directory.js';
+import type { Dispatcher } from './dispatcher.js';
+import type { Execution } from './execution.js';
+import type { Lifecycle } from './lifecycle.js';
+import type { Quarantine } from './quarantine.js';
+import type { Session } from './session.js';
+
+export interface RescueParts {
+  directory: Directory;
+  dispatcher: Dispatcher;
+  lifecycle: Lifecycle;
+  quarantine: Quarantine;
+  log: Log;
+  graceMs: number;
+}
+
+export class Rescue {
+  readonly #parts: RescueParts;
+
+  constructor(parts: RescueParts) {
+    this.#parts = parts;
+  }
+
+  /** A thread has died by itself. An idle session whose timer or promise did it is held to account like a run. */
+  async threadDied(thread: AgentThread, reason: CabanaError): Promise<void> {
+    const { directory, lifecycle, quarantine } = this.#parts;
+    const slot = thread.culpritSlot;
+    const culprit = slot === null ? undefined : idleAt(directory, thread, slot);
+    await lifecycle.threadDied(thread);
+    if (culprit) await quarantine.strike(culprit, reason.message);
+  }
+
+  /** Ends a run that ignores its interrupt, on a thread that is well and has others to serve. */
+  abandon(execution: Execution): void {
+    execution.run.lose({ isCulprit: true, error: this.#unresponsive(execution) });
+  }
+
+  /** @param culprit null: the thread hangs outside of any run */
+  async giveUp(thread: AgentThread, culprit: Execution | null): Promise<void> {
+    const { directory, dispatcher, log } = this.#parts;
+    // From here on nothing is put there, and its sessions count as not live: in the same turn as the verdict.
+    thread.condemn();
+    const error = culprit ? this.#unresponsive(culprit) : new CabanaError('THREAD_DIED', `thread ${thread.no} hangs`);
+    log.error({ err: error, thread: thread.no, sessionId: culprit?.session.id }, 'an agent thread is given up');
+    for (const execution of [...dispatcher.inProgress()]) {
+      if (execution.thread !== thread) continue;
+      execution.run.lose({ isCulprit: culprit ? execution === culprit : null, error });
+    }
+    const neighbours = [...directory.all()].filter((s) => s.place?.thread === thread && s.state === 'idle');
+    const first = delay(systemClock, RESCUE_FIRST_MS);
+    const rescued = this.#bringUp(neighbours);
+    await Promise.race([rescued, first.elapsed]);
+    first.stop();
+    await thread.terminate();
+    await rescued;
+  }
+
+  /** Each under a new epoch: what the condemned thread still sends for it is refused. */
+  async #bringUp(neighbours: readonly Session[]): Promise<void> {
+    const queue = neighbours.values();
+    const worker = async (): Promise<void> => {
+      for (const session of queue) {
+        try {
+          await this.#parts.lifecycle.ensure(session.id);
+        } catch (error) {
+          // It is on disk and comes back when it is used.
+          this.#parts.log.warn(
+            { err: error, sessionId: session.id },
+            'a neighbour could not be brought up elsewhere yet',
+          );
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: RESCUE_IN_FLIGHT_AGENTS }, worker));
+  }
+
+  #unresponsive({ run }: Execution): CabanaError {
+    const ms = this.#parts.graceMs;
+    return new CabanaError('AGENT_UNRESPONSIVE', `the run did not stop within ${ms} ms of its interrupt`, {
+      cause: run.interruptReason,
+    });
+  }
+}
+
+function idleAt(directory: Directory, thread: AgentThread, slot: number): Session | undefined {
+  for (const session of directory.all()) {
+    if (session.state === 'idle' && session.place?.thread === thread && session.place.slot === slot) return session;
+  }
+  return undefined;
+}
