@@ -1,11 +1,26 @@
 // The HTTP API: every route, what it answers when all is well, and what it refuses.
 
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { Server, type Answer } from '../support/server.js';
 import { tempDir } from '../support/temp.js';
-import { accept, create, ended, flags, history, inParallel, readRun, run, runOf, sessionOf, spin } from './client.js';
+import {
+  accept,
+  create,
+  ended,
+  eventually,
+  flags,
+  history,
+  inParallel,
+  readRun,
+  run,
+  runOf,
+  sessionOf,
+  spin,
+} from './client.js';
 
 const ROW_FIELDS = [
   'id',
@@ -290,6 +305,21 @@ describe('sessions', { timeout: 120_000 }, () => {
     assert.equal((await server.request('GET', `/api/sessions/${id}/runs/${waiting[0]}`)).status, 404);
     // The thread is free again.
     assert.deepEqual(await run(server, await create(server, 'counter'), { by: 1 }), { n: 1 });
+  });
+
+  it('starts what waited for the thread when the run of a deleted session has let go of it', async (t) => {
+    const dir = tempDir(t);
+    const gate = join(dir, 'gate');
+    const server = await Server.start(t, flags(join(dir, 'data'), ['counter', 'process-deaf'], '--threads', '1'));
+    const deaf = await create(server, 'process-deaf');
+    const held = await accept(server, deaf, { gate });
+    await eventually('it runs', async () => (await readRun(server, deaf, held)).state === 'running');
+    const other = await create(server, 'counter');
+    const waiting = await accept(server, other, { by: 1 });
+    assert.equal((await server.request('DELETE', `/api/sessions/${deaf}`)).status, 204);
+    assert.equal((await readRun(server, other, waiting)).state, 'queued');
+    writeFileSync(gate, '');
+    assert.equal((await readRun(server, other, waiting, 10_000)).state, 'completed');
   });
 
   it('answers 400 for an ill-formed id on every route, and 404 for a well-formed one that is nobody’s', async (t) => {
