@@ -59,7 +59,7 @@ export class BenchRun {
   readonly results: Result[] = [];
   readonly curves: Curve[] = [];
   readonly #say: (text: string) => void;
-  readonly #cleanups: (() => Promise<unknown> | unknown)[] = [];
+  readonly #cleanups: (() => unknown)[] = [];
 
   constructor(bench: Bench, smoke: boolean, say: (text: string) => void) {
     this.#bench = bench;
@@ -86,7 +86,7 @@ export class BenchRun {
   }
 
   /** Runs when the benchmark has ended, the last one first. */
-  after(cleanup: () => Promise<unknown> | unknown): void {
+  after(cleanup: () => unknown): void {
     this.#cleanups.push(cleanup);
   }
 
@@ -196,7 +196,7 @@ export function quantile(values: readonly number[], q: number): number {
 }
 
 /** Milliseconds that the work took. */
-export async function timed(work: () => Promise<unknown> | unknown): Promise<number> {
+export async function timed(work: () => unknown): Promise<number> {
   const start = performance.now();
   await work();
   return performance.now() - start;

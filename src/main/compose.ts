@@ -12,6 +12,7 @@ import { Admission } from './registry/admission.js';
 import { Compactor } from './registry/compactor.js';
 import type { Directory } from './registry/directory.js';
 import { Dispatcher } from './registry/dispatcher.js';
+import { Endings } from './registry/endings.js';
 import type { Execution } from './registry/execution.js';
 import { Intake } from './registry/intake.js';
 import { Lifecycle } from './registry/lifecycle.js';
@@ -40,6 +41,7 @@ export interface Foundations {
 export interface Parts {
   lifecycle: Lifecycle;
   dispatcher: Dispatcher;
+  endings: Endings;
   intake: Intake;
   passivator: Passivator;
   compactor: Compactor;
@@ -62,8 +64,9 @@ export function compose(foundations: Foundations): Parts {
   const lifecycle = new Lifecycle({ ...shared, threads, threadReplaced });
   const admission = new Admission(config.maxRunningAgents, threads);
   const quarantine = new Quarantine(shared);
-  const dispatcher = new Dispatcher({ ...shared, lifecycle, runs, admission, quarantine });
-  const intake = new Intake({ ...shared, dispatcher, runs });
+  const endings = new Endings({ ...shared, runs });
+  const dispatcher = new Dispatcher({ ...shared, lifecycle, runs, endings, admission, quarantine });
+  const intake = new Intake({ ...shared, dispatcher, endings, runs });
   const passivator = new Passivator({ ...shared, lifecycle, threads, maxIdleAgents });
   const compactor = new Compactor({ ...shared, dispatcher, runs, compactAfterMs });
   const rescue = new Rescue({ ...shared, dispatcher, lifecycle, quarantine, graceMs });
@@ -84,11 +87,12 @@ export function compose(foundations: Foundations): Parts {
     lifecycle,
     intake,
     dispatcher,
+    endings,
     admission,
     passivator,
     listing,
     quarantine,
     maxIdleAgents,
   });
-  return { lifecycle, dispatcher, intake, passivator, compactor, rescue, watchdog, registry };
+  return { lifecycle, dispatcher, endings, intake, passivator, compactor, rescue, watchdog, registry };
 }

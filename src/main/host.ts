@@ -82,7 +82,7 @@ export class Host {
   async start(): Promise<void> {
     const { config, table } = this;
     this.#store = await StoreThread.open(config.dataDir, table.buffer, {
-      onEnded: (note) => this.#parts.dispatcher.ended(note.runs),
+      onEnded: (note) => this.#parts.endings.ended(note.runs),
       onEntries: (note) => this.#subscriptions.publishEntries(note.sessionId, note.rows),
       onFatal: (error) => this.#storeFailed(error),
     });

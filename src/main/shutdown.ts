@@ -70,7 +70,7 @@ function refuseWork({ dispatcher, stopTimers }: ShutdownParts): void {
   stopTimers();
 }
 
-/** (2) Runs may finish for drainMs, then they are interrupted and have the first half of the flush deadline to stop. */
+/** (2) Runs may finish for drainMs; then they are interrupted, and have a moment to stop (stopGrace). */
 async function letRunsFinish(parts: ShutdownParts, progress: DrainProgress): Promise<number> {
   const { dispatcher, config } = parts;
   progress.draining?.(dispatcher.running().length);

@@ -91,8 +91,8 @@ export interface StoreCalls {
   requeue(sessionId: string, runId: string): Promise<boolean>;
   /** The activation has left memory; null: whichever it was (it failed before its epoch was known). */
   release(sessionId: string, epoch: number | null): Promise<void>;
-  /** Tombstones the session and ends its runs. False: there is none. */
-  remove(sessionId: string, at: number): Promise<boolean>;
+  /** Tombstones the session and ends its runs (`erase`: as if it had never been). False: there is none. */
+  remove(sessionId: string, at: number, erase?: boolean): Promise<boolean>;
   /** @returns the new record; null: there is no such session */
   update(sessionId: string, fields: SessionUpdate, at: number): Promise<SessionRecord | null>;
   record(sessionId: string): Promise<SessionRecord | null>;
@@ -191,7 +191,7 @@ export interface RecoverRequest {
 
 export interface Recovered {
   /** Runs that were accepted and never started, or that are resumed; in the order of their acceptance. */
-  pending: StoredRun[];
+  pending: { run: StoredRun; agentProfile: string }[];
   /** Runs that now read `interrupted`. */
   interrupted: number;
 }

@@ -151,8 +151,12 @@ function sizeAtLeast(value: unknown, bytes: number): boolean {
     if (typeof v === 'string') left -= v.length;
     else if (typeof v !== 'object' || v === null) left -= 8;
     else if (ArrayBuffer.isView(v) || v instanceof ArrayBuffer || v instanceof SharedArrayBuffer) left -= 32;
-    else if (Array.isArray(v)) for (const item of v) visit(item);
-    else {
+    else if (Array.isArray(v)) {
+      // Counted itself as well, so that a cycle comes to an end.
+      left -= 8;
+      for (const item of v) visit(item);
+    } else {
+      left -= 8;
       for (const key in v) {
         left -= key.length + 8;
         visit((v as Record<string, unknown>)[key]);

@@ -154,7 +154,7 @@ export function isErrorCode(code: unknown): code is ErrorCode {
 
 export function toWire(error: unknown, depth = CAUSE_DEPTH): WireError {
   if (!(error instanceof Error)) {
-    return { code: null, name: 'Error', message: String(error), stack: null, cause: null };
+    return { code: null, name: 'Error', message: messageOf(error), stack: null, cause: null };
   }
   const code = (error as { code?: unknown }).code;
   return {
@@ -176,5 +176,11 @@ export function fromWire(wire: WireError): Error {
 
 /** The message of anything that was thrown. */
 export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  if (error instanceof Error) return error.message;
+  try {
+    return String(error);
+  } catch {
+    // An object without a prototype, or with a toString() of its own that throws.
+    return 'something was thrown that has no text';
+  }
 }

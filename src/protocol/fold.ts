@@ -1,14 +1,14 @@
 // Caseless text for search, in Unicode's sense: two texts that differ in case alone fold to the same string.
 
 /**
- * Upper, then lower: that takes the characters apart whose upper case is several letters (ß: SS: ss). Two exceptions to
+ * Lower, upper, lower: that takes the characters apart whose upper case is several letters (ẞ: ß: SS: ss). Two exceptions to
  * plain lower-casing: the final sigma, which JavaScript chooses by its neighbours, and the dotless ı, which is no i.
  * Composed (NFC), so that e does not match half of é.
  */
 export function fold(text: string): string {
   let folded = '';
   for (const character of text.normalize('NFC')) {
-    folded += character === 'ı' ? character : character.toUpperCase().toLowerCase();
+    folded += character === 'ı' ? character : character.toLowerCase().toUpperCase().toLowerCase();
   }
   return folded.replaceAll('ς', 'σ').normalize('NFC');
 }

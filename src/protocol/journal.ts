@@ -72,7 +72,7 @@ export type JournalReply =
   | { t: 'saved'; request: number }
   | { t: 'entries'; request: number; rows: EntryRow[] }
   | { t: 'failed'; request: number; error: WireError }
-  /** Pairs of key and n: entries up to n are on disk. */
+  /** Triples of key, epoch and n: that activation's entries up to n are on disk. */
   | { t: 'durable'; acks: number[] }
   /** What this activation wrote is refused: for good (STALE_EPOCH), or until there is room (STORE_FULL). */
   | { t: 'refused'; key: number; epoch: number; error: WireError };

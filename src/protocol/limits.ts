@@ -65,8 +65,9 @@ export const RUN_WAIT_MAX_MS = 60_000;
 export const TIME_SLICE_MS = 10;
 /** Events gathered in a thread before they are posted. */
 export const EVENT_BATCH_MAX_EVENTS = 64;
-/** How long a thread may hold gathered events back. */
+/** The window in which a flood of events is told from a few, and how many of them are posted one by one. */
 export const EVENT_BATCH_MAX_MS = 5;
+export const EVENT_WINDOW_FREE_POSTS = 8;
 
 /** Defaults of the shutdown. */
 export const DRAIN_DEFAULT_MS = 5_000;
@@ -136,3 +137,5 @@ export const HEAP_SWEEP_FRACTION = 0.1;
 export const EVACUATE_IN_FLIGHT_AGENTS = 8;
 /** Short lives of a thread number in a row that are followed by a new thread at once. */
 export const REPLACE_FREE_LIVES = 2;
+/** How often an asynchronous save() is taken again because the history grew meanwhile. */
+export const SAVE_MAX_ATTEMPTS = 8;

@@ -116,7 +116,7 @@ export function statusOf(state: SessionState, lastRunFailed: boolean): SessionSt
   }
 }
 
-/** One row of a session list, in TypeScript's spelling; server/rows.ts gives the JSON one. */
+/** One row of a session list, in TypeScript's spelling; server/json.ts gives the JSON one. */
 export interface SessionRow {
   id: string;
   name: string | null;
@@ -161,7 +161,7 @@ export interface ListQuery {
   includePinned?: boolean;
 }
 
-/** A page of records, newest first. `nextBefore` continues it without losing sessions created in the same instant. */
+/** A page of records, newest first, their params left out ({}). `nextBefore` continues it without losing sessions created in the same instant. */
 export interface RecordPage {
   records: SessionRecord[];
   hasMore: boolean;

@@ -136,8 +136,14 @@ const ROWS_AT = HEADER_BYTES + THREADS_MAX_THREADS * THREAD_BYTES;
 const STATUS_COUNT_WORD = 0;
 const STATE_COUNT_WORD = 8;
 
-/** A reader gives a writer that is descheduled mid-write this many looks, then takes what is there. */
-const LOCK_SPINS = 1000;
+/**
+ * How long a reader spins on a row that is being written, and how often it then steps aside for a millisecond, so that a
+ * writer that was descheduled in the midst of it can go on. A thread that died there leaves the row locked for ever.
+ */
+const LOCK_SPINS = 1_000;
+const LOCK_WAITS = 10;
+const LOCK_WAIT_MS = 1;
+const NO_LABEL = new Uint8Array(0);
 
 /** What a thread reports of a session, read as one. */
 export interface RowStats {
@@ -224,6 +230,10 @@ export class StatusTable {
   writeStats(slot: number, stats: RowStats): void {
     const base = rowWord(slot);
     const lock = base + ROW_COLUMNS.lock.word;
+    // Before the lock is taken: while it is odd, readers spin. encodeInto() refuses shared memory, and never splits a
+    // character.
+    const label = stats.label === '' ? NO_LABEL : new Uint8Array(LABEL_MAX_BYTES);
+    const { written } = label === NO_LABEL ? { written: 0 } : StatusTable.#encoder.encodeInto(stats.label, label);
     Atomics.add(this.#i32, lock, 1);
     this.#i32[base + ROW_COLUMNS.totalTasks.word] = stats.totalTasks;
     this.#i32[base + ROW_COLUMNS.progress.word] = stats.progress === null ? -1 : Math.round(stats.progress * 1e6);
@@ -231,23 +241,21 @@ export class StatusTable {
     this.#f64[(base + ROW_COLUMNS.latestLatencyMs.word) >> 1] = stats.latestLatencyMs ?? NaN;
     this.#f64[(base + ROW_COLUMNS.cpuMs.word) >> 1] = stats.cpuMs;
     this.#f64[(base + ROW_COLUMNS.updatedAtMs.word) >> 1] = stats.updatedAtMs;
-    const at = (base + LABEL_WORD) * 4;
-    // encodeInto() refuses shared memory, and never splits a character.
-    const label = new Uint8Array(LABEL_MAX_BYTES);
-    const { written } = StatusTable.#encoder.encodeInto(stats.label, label);
-    this.#u8.set(label.subarray(0, written), at);
+    if (written > 0) this.#u8.set(label.subarray(0, written), (base + LABEL_WORD) * 4);
     this.#i32[base + ROW_COLUMNS.labelBytes.word] = written;
     Atomics.add(this.#i32, lock, 1);
   }
 
   readStats(slot: number): RowStats {
     const lock = rowWord(slot) + ROW_COLUMNS.lock.word;
-    for (let spin = 0; ; spin++) {
+    for (let look = 0; ; look++) {
       const before = Atomics.load(this.#i32, lock);
-      const stats = this.#readStatsOnce(slot);
-      const steady = (before & 1) === 0 && Atomics.load(this.#i32, lock) === before;
-      // A thread that died while writing leaves the lock odd for ever; the bound keeps main from spinning on it.
-      if (steady || spin >= LOCK_SPINS) return stats;
+      const last = look >= LOCK_SPINS + LOCK_WAITS;
+      if ((before & 1) === 0 || last) {
+        const stats = this.#readStatsOnce(slot);
+        if (Atomics.load(this.#i32, lock) === before || last) return stats;
+      }
+      if (look >= LOCK_SPINS) Atomics.wait(this.#i32, lock, before, LOCK_WAIT_MS);
     }
   }
 

@@ -15,6 +15,7 @@ import type { EventSender } from './event-sender.js';
 import { execute, failed, type Outcome } from './execution.js';
 import { History, storedEntry } from './history.js';
 import { RunInterrupt } from './interrupt.js';
+import { SAVE_MAX_ATTEMPTS } from '../protocol/limits.js';
 import type { JournalLink } from './journal-link.js';
 import { StatusWriter } from './status-writer.js';
 
@@ -90,11 +91,15 @@ export class Activation {
       ctx.state = await initial();
       // Kept from the beginning, so that restore never has to do without what start made. Nobody waits for it: it is in
       // the store's queue before anything that the first run does.
-      const body = await this.#snapshot();
-      this.#post('save', body);
+      await this.#captured((body) => this.#postSave(body));
       return;
     }
-    const saved = loaded.snapshot === null ? await initial() : decodeState(loaded.snapshot);
+    if (loaded.snapshot === null) {
+      // The process ended before the first snapshot was on disk: what start makes, as save would have kept it.
+      ctx.state = await initial();
+      if (!restore) return;
+    }
+    const saved = decodeState(loaded.snapshot ?? (await this.#captured((body) => body)));
     ctx.state = saved;
     if (restore) ctx.state = await restore(ctx, saved, loaded.tail.map(storedEntry));
   }
@@ -140,17 +145,32 @@ export class Activation {
       error: outcome.state === 'failed' ? outcome.error : null,
       code: outcome.state === 'failed' ? outcome.code : null,
     });
-    const snapshot = this.#definition.saveWhen === 'flush' ? null : await this.#snapshotOrLog();
-    const entry = encodeEntry(outcomeEntry(runId, outcome));
-    const bytes = entry.byteLength + (outcome.output?.byteLength ?? 0) + (snapshot?.byteLength ?? 0);
-    const stats = this.#status.stats;
-    link.post(
-      { t: 'end', at: Date.now(), runId, ...outcome, entry, snapshot, stats, ...this.#history.nextFence() },
-      bytes,
-    );
+    const saved = await this.#end(runId, outcome);
     // Events go before the report on the same port, so that a subscriber sees them before the end.
     this.#services.events.flush();
-    return { saved: snapshot !== null };
+    return { saved };
+  }
+
+  /** Posts the outcome, with the state if the profile says so. @returns whether the state is with it */
+  async #end(runId: string, outcome: Outcome): Promise<boolean> {
+    const entry = encodeEntry(outcomeEntry(runId, outcome));
+    const post = (snapshot: Uint8Array | null): void => {
+      const bytes = entry.byteLength + (outcome.output?.byteLength ?? 0) + (snapshot?.byteLength ?? 0);
+      const { stats } = this.#status;
+      const end = { t: 'end', at: Date.now(), runId, ...outcome, entry, snapshot, stats } as const;
+      this.#services.link.post({ ...end, ...this.#history.nextFence() }, bytes);
+    };
+    if (this.#definition.saveWhen !== 'flush') {
+      try {
+        await this.#captured(post);
+        return true;
+      } catch (error) {
+        // The outcome must not fail for its snapshot: the state stays in memory, and the next save may succeed.
+        this.#ctx.log.error(`the state was not saved: ${messageOf(error)}`);
+      }
+    }
+    post(null);
+    return false;
   }
 
   async #readInput(seq: number): Promise<Uint8Array> {
@@ -193,7 +213,7 @@ export class Activation {
 
   async #compact(runNo: number, interrupt: RunInterrupt): Promise<boolean> {
     const { compact, restore } = this.#definition;
-    const before = await this.#snapshot();
+    const before = await this.#captured((body) => body);
     this.#hold(runNo);
     this.#ctx.scope({ runId: null, interrupt, resumed: false });
     let outcome: Outcome = { state: 'completed', output: null, error: null, code: null };
@@ -215,7 +235,7 @@ export class Activation {
       ...(outcome.error ? { error: outcome.error } : {}),
     });
     await this.#history.appendOwn(body);
-    if (outcome.state === 'completed') this.#post('save', await this.#snapshot());
+    if (outcome.state === 'completed') await this.#captured((body) => this.#postSave(body));
     return outcome.state === 'completed';
   }
 
@@ -228,9 +248,11 @@ export class Activation {
   async flush(): Promise<void> {
     await this.#services.link.room();
     this.#history.assertWritable();
-    const body = await this.#snapshot();
     const { stats } = this.#status;
-    await this.#services.link.save({ at: Date.now(), body, stats, ...this.#history.fence() });
+    const saved = await this.#captured((body) => ({
+      onDisk: this.#services.link.save({ at: Date.now(), body, stats, ...this.#history.fence() }),
+    }));
+    await saved.onDisk;
   }
 
   /** Ends the activation; waits for its run. What is not saved is in the journal or lost on purpose (deleted). */
@@ -244,31 +266,31 @@ export class Activation {
     this.#history.close();
   }
 
-  async #snapshot(): Promise<Uint8Array> {
+  /**
+   * Takes the state as save() gives it, and posts it in the same turn: an entry appended in between would count as part of
+   * a snapshot that lacks it. A save that is asynchronous is taken again if the history grew while it ran.
+   * @throws CabanaError SAVE_FAILED, STATE_TOO_LARGE, VALUE_NOT_ENCODABLE
+   */
+  async #captured<T>(post: (body: Uint8Array) => T): Promise<T> {
     const { save } = this.#definition;
-    try {
-      return encodeState(save ? await save(this.#ctx) : this.#ctx.state);
-    } catch (error) {
-      if (error instanceof CabanaError) throw error;
-      throw new CabanaError('SAVE_FAILED', `save of session ${this.sessionId} threw: ${messageOf(error)}`, {
-        cause: error,
-      });
+    for (let attempt = 0; attempt < SAVE_MAX_ATTEMPTS; attempt++) {
+      const { n } = this.#history;
+      let state: unknown;
+      try {
+        state = save ? save(this.#ctx) : this.#ctx.state;
+        if (state instanceof Promise) state = await state;
+      } catch (error) {
+        const what = `save of session ${this.sessionId} threw: ${messageOf(error)}`;
+        throw new CabanaError('SAVE_FAILED', what, { cause: error });
+      }
+      if (this.#history.n === n) return post(encodeState(state));
     }
+    throw new CabanaError('SAVE_FAILED', `the history of session ${this.sessionId} kept growing while it was saved`);
   }
 
-  /** The outcome of a run must not fail for its snapshot: the state stays in memory, and the next save may succeed. */
-  async #snapshotOrLog(): Promise<Uint8Array | null> {
-    try {
-      return await this.#snapshot();
-    } catch (error) {
-      this.#ctx.log.error(`the state was not saved: ${messageOf(error)}`);
-      return null;
-    }
-  }
-
-  #post(t: 'save', body: Uint8Array): void {
+  #postSave(body: Uint8Array): void {
     // Request 0: nobody waits for the answer.
-    const request = { t, request: 0, at: Date.now(), body, stats: null, ...this.#history.fence() };
+    const request = { t: 'save', request: 0, at: Date.now(), body, stats: null, ...this.#history.fence() } as const;
     this.#services.link.post(request, body.byteLength);
   }
 

@@ -11,6 +11,8 @@ export class AgentHost implements AgentThreadCalls {
   readonly #services: ThreadServices;
   readonly #onShutdown: () => void;
   readonly #agents = new Map<string, Activation>();
+  /** Activations whose session has come back under a later epoch, until main has them discarded. */
+  readonly #superseded = new Set<Activation>();
   #modules: ReadonlyMap<string, AgentModule> = new Map();
 
   constructor(files: readonly string[], services: ThreadServices, onShutdown: () => void) {
@@ -36,7 +38,8 @@ export class AgentHost implements AgentThreadCalls {
     const module = this.#modules.get(profile);
     if (!module) throw new CabanaError('UNKNOWN_PROFILE', `no agent of this host has the profile "${profile}"`);
     const activation = await Activation.begin(module.definition, loaded, request.slot, this.#services);
-    // An older activation may still be here, superseded and about to be discarded by its epoch.
+    const older = this.#agents.get(request.sessionId);
+    if (older) this.#superseded.add(older);
     this.#agents.set(request.sessionId, activation);
     return { epoch: loaded.epoch, record: loaded.record };
   }
@@ -65,8 +68,9 @@ export class AgentHost implements AgentThreadCalls {
   }
 
   async discard(sessionId: string, epoch: number): Promise<void> {
-    const agent = this.#agents.get(sessionId);
-    if (agent?.epoch === epoch) await this.#end(agent);
+    const here = [this.#agents.get(sessionId), ...this.#superseded];
+    const agent = here.find((candidate) => candidate?.sessionId === sessionId && candidate.epoch === epoch);
+    if (agent) await this.#end(agent);
   }
 
   async shutdown(): Promise<void> {
@@ -77,6 +81,7 @@ export class AgentHost implements AgentThreadCalls {
 
   async #end(agent: Activation): Promise<void> {
     await agent.end();
+    this.#superseded.delete(agent);
     if (this.#agents.get(agent.sessionId) === agent) this.#agents.delete(agent.sessionId);
   }
 

@@ -105,9 +105,9 @@ export interface AgentDefinition<State = unknown, Input = unknown, Output = unkn
   start?: (ctx: AgentContext<State>) => State | Promise<State>;
   /**
    * The state after passivation or a crash.
-   * @param saved what `save` last gave, or undefined if nothing was saved yet
+   * @param saved what `save` last gave; what it would give of start()'s state if nothing was saved yet
    * @param tail the entries journaled after `saved` was (their stored form), so that no entry is ahead of the state
-   * Default: `saved ?? start(ctx)`.
+   * Default: `saved`.
    */
   restore?: (ctx: AgentContext<State>, saved: State | undefined, tail: StoredEntry[]) => State | Promise<State>;
   run: AgentRun<State, Input, Output>;

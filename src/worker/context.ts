@@ -2,7 +2,8 @@
 
 import { encodeValue } from '../protocol/codec.js';
 import type { LogLevel } from '../protocol/control.js';
-import { CabanaError } from '../protocol/errors.js';
+import { CabanaError, messageOf } from '../protocol/errors.js';
+import { jsonSafe } from '../protocol/json.js';
 import { LABEL_MAX_CHARS, NAME_MAX_CHARS, TIME_SLICE_MS } from '../protocol/limits.js';
 import type { AgentContext, AgentLog, AgentReport } from './agent.js';
 import type { EventSender } from './event-sender.js';
@@ -142,8 +143,17 @@ class ContextLog implements AgentLog {
 
   #line(level: LogLevel, message: string, fields: Record<string, unknown> | undefined): void {
     // As JSON: a function or a proxy among the fields must not spoil the batch that carries the line.
-    const safe = fields ? (JSON.parse(JSON.stringify(fields)) as Record<string, unknown>) : null;
+    const safe = fields ? plain(fields) : null;
     this.#events.note({ kind: 'log', sessionId: this.#sessionId, level, message: String(message), fields: safe });
+  }
+}
+
+function plain(fields: Record<string, unknown>): Record<string, unknown> {
+  try {
+    return JSON.parse(JSON.stringify(fields, jsonSafe)) as Record<string, unknown>;
+  } catch (error) {
+    // Logging must not throw into the agent's code.
+    return { unloggable: messageOf(error) };
   }
 }
 

@@ -1,15 +1,17 @@
-// Events on their way from agents to main. The first after a pause leaves at once, for the code behind it may not yield
-// again; those that follow closely are gathered for a turn, or for a few milliseconds of a loop.
+// Events on their way from agents to main. The first few of every few milliseconds leave at once, for the code behind them
+// may not yield again; a flood is gathered.
 
 import type { AgentThreadNote } from '../protocol/control.js';
 import type { BatchEndpoint } from '../protocol/endpoint.js';
-import { EVENT_BATCH_MAX_EVENTS, EVENT_BATCH_MAX_MS } from '../protocol/limits.js';
+import { EVENT_BATCH_MAX_EVENTS, EVENT_BATCH_MAX_MS, EVENT_WINDOW_FREE_POSTS } from '../protocol/limits.js';
 
 export class EventSender {
   readonly #endpoint: BatchEndpoint;
   #gathered: AgentThreadNote[] = [];
   #events = 0;
-  #flushedAt = -Infinity;
+  /** When the current window began, and how many posts it has had. */
+  #windowAt = -Infinity;
+  #posts = 0;
   #scheduled = false;
 
   constructor(endpoint: BatchEndpoint) {
@@ -35,14 +37,18 @@ export class EventSender {
     for (const note of this.#gathered) this.#endpoint.note(note);
     this.#gathered = [];
     this.#events = 0;
-    this.#flushedAt = performance.now();
+    this.#posts++;
     this.#endpoint.flush();
   }
 
   #added(): void {
     this.#events++;
-    const waited = performance.now() - this.#flushedAt;
-    if (this.#events >= EVENT_BATCH_MAX_EVENTS || waited >= EVENT_BATCH_MAX_MS) return this.flush();
+    const now = performance.now();
+    if (now - this.#windowAt >= EVENT_BATCH_MAX_MS) {
+      this.#windowAt = now;
+      this.#posts = 0;
+    }
+    if (this.#posts < EVENT_WINDOW_FREE_POSTS || this.#events >= EVENT_BATCH_MAX_EVENTS) return this.flush();
     if (this.#scheduled) return;
     this.#scheduled = true;
     setImmediate(() => {

@@ -95,7 +95,8 @@ export class History implements AgentHistory, JournalListener {
     let from = options.from ?? 1;
     let left = options.limit ?? Infinity;
     if (!Number.isInteger(from) || from < 1) throw new CabanaError('INVALID_ARGUMENT', 'from is a seq: 1 or more');
-    if (!(left >= 0)) throw new CabanaError('INVALID_ARGUMENT', 'limit is a count');
+    if (left !== Infinity && !(Number.isInteger(left) && left >= 0))
+      throw new CabanaError('INVALID_ARGUMENT', 'limit is a count');
     while (left > 0) {
       const ask = Math.min(left, ENTRIES_PAGE_ROWS);
       const rows = await this.#link.read(this.key, from, ask);

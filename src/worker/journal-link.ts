@@ -99,8 +99,9 @@ export class JournalLink {
   #receive(reply: JournalReply): void {
     switch (reply.t) {
       case 'durable':
-        for (let i = 0; i < reply.acks.length; i += 2) {
-          this.#listeners.get(reply.acks[i]!)?.onDurable(reply.acks[i + 1]!);
+        for (let i = 0; i < reply.acks.length; i += 3) {
+          const listener = this.#listeners.get(reply.acks[i]!);
+          if (listener?.epoch === reply.acks[i + 1]) listener?.onDurable(reply.acks[i + 2]!);
         }
         break;
       case 'refused':

@@ -40,7 +40,8 @@ async function importDefault(file: string): Promise<unknown> {
 }
 
 function hint(error: unknown): string {
-  const missing = (error as { code?: unknown }).code === 'ERR_MODULE_NOT_FOUND' && /'cabana'/.test(messageOf(error));
+  const missing =
+    (error as { code?: unknown } | null)?.code === 'ERR_MODULE_NOT_FOUND' && /'cabana'/.test(messageOf(error));
   return missing ? ' (a plain object works as a definition: defineAgent() only adds types)' : '';
 }
 

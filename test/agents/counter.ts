@@ -33,6 +33,7 @@ export default defineAgent<{ n: number }, CounterInput, { n: number }>({
     if (input.throws !== undefined) throw new Error(input.throws);
     if (input.spin) for (;;) if (input.spin === 'check') ctx.checkpoint();
     if (input.sleepMs !== undefined) {
+      ctx.signal.throwIfAborted();
       await new Promise((resolve, reject) => {
         const timer = setTimeout(resolve, input.sleepMs);
         ctx.signal.addEventListener('abort', () => {

@@ -83,7 +83,7 @@ test('when_busy reject refuses a busy session, and takes an idle one', async (t)
 test('when_busy interrupt stops the current run and takes its place', async (t) => {
   const host = await counterHost(t);
   const first = host.send('a', { by: 1, spin: 'check' });
-  await running(host);
+  await until('it has counted', () => (host.registry.sessionSummary('a')?.historySeq ?? 0) >= 2);
   const second = host.send('a', { by: 1 }, { whenBusy: 'interrupt' });
   const { state, error } = await first.result;
   assert.deepEqual([state, error], ['interrupted', 'Superseded by newer input']);

@@ -58,7 +58,8 @@ test("a neighbour's run that shared the thread ends failed too, and its history 
   await until('it has appended', () => host.registry.sessionSummary('ledger')?.durableSeq === 4);
   await host.send('crasher', { how: 'exit' }).result;
   const ended = await neighbour.result;
-  assert.deepEqual([ended.state, ended.code], ['failed', 'AGENT_CRASHED']);
+  // Not its fault: it may be sent again.
+  assert.deepEqual([ended.state, ended.code], ['failed', 'THREAD_DIED']);
   const { sum, entries } = await complete<{ sum: number; entries: number }>(host, 'ledger');
   assert.deepEqual([sum, entries], [6, 3]);
 });

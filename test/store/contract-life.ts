@@ -9,7 +9,7 @@ import type { StoreFactory } from './contract.js';
 import { Activation, accept, AT, create, endRun, load, record, seqs, write } from './records.js';
 
 const LATER = { t: 'update', at: AT + 5000 } as const;
-const RESTART = { resumeProfiles: [] as string[], maxAttempts: 3, at: AT + 9000 };
+const RESTART = { resumeProfiles: [] as string[], maxResumes: 3, at: AT + 9000 };
 
 const idsFor = async (store: Store, q?: string): Promise<string[]> =>
   (await store.page(q === undefined ? {} : { q })).records.map((r) => r.sessionId);
@@ -33,7 +33,8 @@ export function lifeContract(open: StoreFactory): void {
     assert.deepEqual(await store.record('a'), { ...given, source: 'setup' });
     assert.equal(await store.record('b'), null);
     assert.equal(await store.keyOf('b'), null);
-    assert.deepEqual((await store.page({})).records, [await store.record('a')]);
+    // Lists leave params out: they may be large.
+    assert.deepEqual((await store.page({})).records, [{ ...given, source: 'setup', params: {} }]);
   });
 
   test('an update changes only what it names, and a search follows the name', async (t) => {
@@ -123,7 +124,7 @@ export function lifeContract(open: StoreFactory): void {
     const { pending, interrupted } = await store.recover(RESTART);
     assert.equal(interrupted, 1);
     assert.deepEqual(
-      pending.map((run) => [run.sessionId, run.runId, run.state]),
+      pending.map(({ run }) => [run.sessionId, run.runId, run.state]),
       [
         ['b', 'r2', 'queued'],
         ['a', 'r3', 'queued'],
@@ -150,21 +151,21 @@ export function lifeContract(open: StoreFactory): void {
     await create(store, record('a', { agentProfile: 'indexer' }), record('b'));
     await accept(store, 'a', 'r1');
     await accept(store, 'b', 'r2');
-    const options = { ...RESTART, resumeProfiles: ['indexer', 'general'], maxAttempts: 2 };
+    const options = { ...RESTART, resumeProfiles: ['indexer', 'general'], maxResumes: 1 };
     for (const attempt of [1, 2]) {
       const a = await Activation.of(store, 'a');
       await a.commit(a.start('r1'));
       assert.equal((await store.run('a', 'r1'))!.attempts, attempt);
       const { pending, interrupted } = await store.recover(options);
       const resumed = attempt === 1 ? ['r1', 'r2'] : ['r2'];
-      assert.deepEqual([pending.map((run) => run.runId), interrupted], [resumed, 2 - resumed.length]);
+      assert.deepEqual([pending.map(({ run }) => run.runId), interrupted], [resumed, 2 - resumed.length]);
       assert.equal((await store.run('a', 'r1'))!.state, attempt === 1 ? 'queued' : 'interrupted');
     }
     // A profile that is missing is general.
     const b = await Activation.of(store, 'b');
     await b.commit(b.start('r2'));
     assert.deepEqual(
-      (await store.recover(options)).pending.map((run) => run.runId),
+      (await store.recover(options)).pending.map(({ run }) => run.runId),
       ['r2'],
     );
   });

@@ -21,6 +21,7 @@ export function record(sessionId: string, fields: Partial<SessionRecord> = {}): 
     pinned: false,
     createdAt,
     updatedAt: createdAt,
+    quarantine: null,
     stats: emptyStats(),
     ...fields,
   };

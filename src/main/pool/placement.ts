@@ -33,11 +33,17 @@ export function leastBusy<T extends ThreadLoad>(threads: readonly T[]): T | null
  */
 export function placeRun<T extends ThreadLoad>(due: Due<T>, threads: readonly T[]): T | null {
   const home = due.home?.alive ? due.home : null;
-  if (due.load === 'io') return home ?? leastBusy(threads);
   if (home && !home.cpuBusy) return home;
+  if (due.load === 'io') return placeIo(due, home, threads);
   if (home && !due.movable) return null;
   const best = leastBusy(threads);
   return best && !best.cpuBusy ? best : null;
+}
+
+/** It shares a thread with others, but not with a cpu run that holds it, if it can help it. */
+function placeIo<T extends ThreadLoad>(due: Due<T>, home: T | null, threads: readonly T[]): T | null {
+  const best = leastBusy(threads);
+  return home && (!due.movable || best?.cpuBusy) ? home : best;
 }
 
 /** How far past the head of the line a session is looked for that need not move. */

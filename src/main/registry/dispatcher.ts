@@ -7,23 +7,22 @@
 // run enter one terminal state, once.
 
 import type { Remote } from '../../protocol/calls.js';
-import { encodeEntry } from '../../protocol/codec.js';
-import type { StoreCalls, StoredRun } from '../../protocol/control.js';
-import { CabanaError, isErrorCode, messageOf, type ErrorCode } from '../../protocol/errors.js';
+import type { StoreCalls } from '../../protocol/control.js';
+import { CabanaError, messageOf } from '../../protocol/errors.js';
 import { INTERRUPT_REASONS, type InterruptReason } from '../../protocol/interrupt.js';
 import { EVACUATE_IN_FLIGHT_AGENTS, RUN_START_MAX_ATTEMPTS } from '../../protocol/limits.js';
-import { outcomeEntry } from '../../protocol/outcome.js';
 import type { AgentProfile } from '../../protocol/session.js';
 import type { StatusTable } from '../../protocol/status-table.js';
 import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { AgentThread } from '../pool/agent-thread.js';
-import { fateOf, type Ending, type Fate } from '../pool/verdict.js';
+import { fateOf, type Fate } from '../pool/verdict.js';
 import type { Admission, Admitted } from './admission.js';
 import type { Directory } from './directory.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Quarantine } from './quarantine.js';
 import type { Loss, Run } from './run.js';
+import { FATE_DRAINED, codeOf, endingOf, quarantined, type Endings } from './endings.js';
 import { Execution } from './execution.js';
 import type { RunTable } from './run-table.js';
 import type { Session } from './session.js';
@@ -33,6 +32,7 @@ export interface DispatcherParts {
   directory: Directory;
   lifecycle: Lifecycle;
   runs: RunTable;
+  endings: Endings;
   admission: Admission;
   subscriptions: Subscriptions;
   store: Remote<StoreCalls>;
@@ -46,6 +46,7 @@ export interface DispatcherParts {
 export class Dispatcher {
   readonly #parts: DispatcherParts;
   readonly #runs: RunTable;
+  readonly #endings: Endings;
   /** Work that quiet() waits for. */
   readonly #tasks = new Set<Promise<void>>();
   readonly #executing = new Set<Execution>();
@@ -53,10 +54,12 @@ export class Dispatcher {
   /** Sessions that were asked to leave a busy thread. */
   readonly #evacuating = new Set<Session>();
   #draining = false;
+  #closed = false;
 
   constructor(parts: DispatcherParts) {
     this.#parts = parts;
     this.#runs = parts.runs;
+    this.#endings = parts.endings;
   }
 
   /** Once this is true nothing new comes in, and nothing that waits is started. */
@@ -64,12 +67,17 @@ export class Dispatcher {
     return this.#draining;
   }
 
+  /** Once this is true the host has let go of everything. */
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   // --- starting
 
   /** Puts the session in line if its next run is due, and starts whatever may start. */
   pump(session: Session): void {
-    if (this.#draining || session.deleted) return;
-    if (!session.current && session.queued > 0 && session.mailbox.head!.isAccepted) {
+    if (this.#draining) return;
+    if (!session.deleted && !session.current && session.queued > 0 && session.mailbox.head!.isAccepted) {
       const profile = this.#parts.profiles.get(session.profile ?? '');
       this.#parts.admission.enqueue(session, profile?.load ?? 'cpu');
     }
@@ -127,12 +135,6 @@ export class Dispatcher {
     return this.#executing;
   }
 
-  /** Ends all that waits in a session that takes no more runs. */
-  async failQueued(session: Session): Promise<void> {
-    const ending = quarantined(session.quarantine ?? 'quarantined');
-    for (const run of session.mailbox.drain()) await this.endUnstarted(session, run, ending);
-  }
-
   /** Takes one run of an admitted session from its start to its end. */
   async #serve(admitted: Admitted): Promise<void> {
     const { session } = admitted;
@@ -169,17 +171,17 @@ export class Dispatcher {
     const { lifecycle, admission, table, directory, clock } = this.#parts;
     if (session.deleted || this.#draining) return false;
     if (session.quarantine) {
-      await this.endUnstarted(session, run, quarantined(session.quarantine));
+      await this.#endings.endUnstarted(session, run, quarantined(session.quarantine));
       return false;
     }
     if (run.interruptReason) {
       // Asked to stop before it began: it never does.
-      await this.endUnstarted(session, run, endingOf(run.interruptReason));
+      await this.#endings.endUnstarted(session, run, endingOf(run.interruptReason));
       return false;
     }
     if (session.isLive && session.place!.thread !== admitted.thread) {
       const home = session.place!.thread;
-      if (admitted.load === 'io' || !home.cpuBusy) admission.moveTo(admitted, home);
+      if (!home.cpuBusy || (admitted.load === 'io' && !session.clean)) admission.moveTo(admitted, home);
       else if (!session.clean) return false;
       else await lifecycle.relocate(session, admitted.thread);
     }
@@ -192,6 +194,7 @@ export class Dispatcher {
     session.lastRunFailed = false;
     session.live.error = null;
     session.live.errorCode = null;
+    session.startedNo = run.no;
     session.moveTo('running');
     const { slot } = session.place!;
     table.set('main', slot, 'runNo', run.no);
@@ -217,7 +220,7 @@ export class Dispatcher {
       });
       const { saved } = await Promise.race([report, run.lost]);
       this.#ranToItsEnd(session, saved);
-      if (run.reported()) this.#conclude(session, run);
+      if (run.reported()) this.#endings.conclude(session, run);
     } catch (error) {
       await this.#lost(admitted, run, error);
     } finally {
@@ -245,12 +248,12 @@ export class Dispatcher {
     await session.lock(async () => {
       if (session.deleted) return;
       const retried = fate.kind === 'retry' && (await this.#parts.store.requeue(session.id, run.id));
-      if (fate.kind === 'end') await this.endUnstarted(session, run, fate.ending);
+      if (fate.kind === 'end') await this.#endings.endUnstarted(session, run, fate.ending);
       await this.#leaveThread(session, thread, run, loss);
       if (retried) this.#retry(session, run);
     });
     if (loss.isCulprit && !this.#draining) await this.#parts.quarantine.strike(session, loss.error.message);
-    if (session.quarantine) await this.failQueued(session);
+    if (session.quarantine) await this.#endings.failQueued(session);
   }
 
   async #lossOf(session: Session, thread: AgentThread, error: unknown): Promise<Loss> {
@@ -298,57 +301,7 @@ export class Dispatcher {
       return;
     }
     this.#parts.log.error({ err: error, sessionId: session.id, runId: run.id }, 'a run could not start');
-    await this.endUnstarted(session, run, { state: 'failed', error: messageOf(error), code: codeOf(error) });
-  }
-
-  // --- ending
-
-  /** Ends a run that no thread will end. */
-  async endUnstarted(session: Session, run: Run, ending: Ending): Promise<void> {
-    try {
-      this.over(session, run, await this.#endInStore(run, ending));
-    } catch (error) {
-      // A full disk: the run stays open there and is settled at the next start. Here it is over all the same.
-      this.#parts.log.error({ err: error, sessionId: session.id, runId: run.id }, 'an outcome could not be stored');
-      this.#runs.forget(session, run);
-      run.leave(error as Error);
-    }
-  }
-
-  async #endInStore(run: Run, ending: Ending): Promise<StoredRun> {
-    const entry = encodeEntry(outcomeEntry(run.id, ending));
-    const at = this.#parts.clock.now();
-    return this.#parts.store.endRun({ sessionId: run.sessionId, runId: run.id, ...ending, entry, at });
-  }
-
-  /** The store has told that these outcomes are on disk. */
-  ended(runs: readonly StoredRun[]): void {
-    for (const stored of runs) {
-      const run = this.#runs.get(stored.sessionId, stored.runId);
-      if (!run) continue;
-      if (run.stored(stored)) this.#conclude(this.#parts.directory.get(stored.sessionId), run);
-    }
-  }
-
-  /** Ends a run of which nothing more will be heard. */
-  over(session: Session, run: Run, stored: StoredRun): void {
-    run.end(stored);
-    this.#conclude(session, run);
-  }
-
-  /** The run is over, on disk and told to whoever waited for it. */
-  #conclude(session: Session | undefined, run: Run): void {
-    this.#runs.forget(session, run);
-    const { info } = run;
-    // It may have left memory while its outcome was on the way to the disk.
-    if (session) session.updatedAt = this.#parts.clock.now();
-    // A later run of the session may be running already; then this one's failure is not its status any more.
-    if (session && !session.isRunning && info.state === 'failed') {
-      session.lastRunFailed = true;
-      session.live.error = info.error;
-      session.live.errorCode = info.code;
-    }
-    this.#parts.subscriptions.publish(run.sessionId, { type: 'run', run: info });
+    await this.#endings.endUnstarted(session, run, { state: 'failed', error: messageOf(error), code: codeOf(error) });
   }
 
   // --- interrupting
@@ -365,7 +318,7 @@ export class Dispatcher {
     }
     const waiting = runId === undefined ? undefined : session.mailbox.find(runId);
     if (!waiting?.isAccepted || !session.mailbox.remove(waiting)) return null;
-    this.track(this.endUnstarted(session, waiting, endingOf(reason)));
+    this.track(this.#endings.endUnstarted(session, waiting, endingOf(reason)));
     return waiting.id;
   }
 
@@ -399,15 +352,6 @@ export class Dispatcher {
     );
   }
 
-  /** In the turn in which a deleted session leaves the registry: all its runs are over. */
-  sessionDeleted(session: Session): void {
-    this.#parts.admission.withdraw(session);
-    const runs = [...(session.current ? [session.current] : []), ...session.mailbox.drain()];
-    for (const run of runs) {
-      if (run.isAccepted) this.over(session, run, endedAs(storedOf(run), DELETED));
-    }
-  }
-
   // --- draining
 
   /** No new work from now on, and nothing that waits is started. */
@@ -427,6 +371,7 @@ export class Dispatcher {
 
   /** What still waits is on disk and starts with the next host. */
   leaveAll(): void {
+    this.#closed = true;
     const left = new CabanaError('HOST_CLOSED', 'the host was closed; the run is on disk and starts with the next one');
     for (const run of this.#runs.clear()) run.leave(left);
   }
@@ -442,34 +387,4 @@ export class Dispatcher {
       .finally(() => this.#tasks.delete(tracked));
     this.#tasks.add(tracked);
   }
-}
-
-export const DELETED: Ending = endingOf('deleted');
-
-const FATE_DRAINED: Fate = { kind: 'end', ending: endingOf('draining') };
-
-function quarantined(why: string): Ending {
-  return { state: 'failed', error: `the session is quarantined: ${why}`, code: 'SESSION_QUARANTINED' };
-}
-
-function endingOf(reason: InterruptReason): Ending {
-  const { message, code } = INTERRUPT_REASONS[reason];
-  return { state: 'interrupted', error: message, code };
-}
-
-export function endedAs(run: StoredRun, ending: Ending): StoredRun {
-  return { ...run, ...ending, output: null, endedAt: Date.now() };
-}
-
-/** A run of a deleted session as the store had it; the store has nothing of it any more. */
-function storedOf(run: Run): StoredRun {
-  const { sessionId, id, inputSeq } = run;
-  const startedAt = run.info.startedAt === null ? null : Date.parse(run.info.startedAt);
-  const blank = { output: null, error: null, code: null, endedAt: null, attempts: 0 };
-  return { sessionId, runId: id, inputSeq, state: 'interrupted', startedAt, ...blank };
-}
-
-export function codeOf(error: unknown): ErrorCode {
-  const code = (error as { code?: unknown } | null)?.code;
-  return isErrorCode(code) ? code : 'INTERNAL';
 }

@@ -13,14 +13,16 @@ import { inputEntry } from '../../protocol/outcome.js';
 import { isTerminal } from '../../protocol/session.js';
 import type { Clock } from '../clock.js';
 import type { Directory } from './directory.js';
-import { DELETED, endedAs, type Dispatcher } from './dispatcher.js';
-import type { Run, WhenBusy } from './run.js';
+import type { Dispatcher } from './dispatcher.js';
+import { DELETED, endedAs, type Endings } from './endings.js';
+import { WHEN_BUSY, type Run, type WhenBusy } from './run.js';
 import type { RunTable } from './run-table.js';
 import type { Session } from './session.js';
 
 export interface IntakeParts {
   directory: Directory;
   dispatcher: Dispatcher;
+  endings: Endings;
   runs: RunTable;
   store: Remote<StoreCalls>;
   clock: Clock;
@@ -62,7 +64,7 @@ export class Intake {
     run.timeoutMs = checkTimeout(options.runTimeoutMs);
     run.priority = checkPriority(options.priority);
     session.compaction?.interrupt();
-    const refusal = this.#enqueue(session, run, options.whenBusy ?? 'enqueue');
+    const refusal = this.#enqueue(session, run, checkWhenBusy(options.whenBusy));
     if (refusal) dispatcher.track(this.#refuse(session, run, refusal, options.runId !== undefined));
     else dispatcher.track(this.#accept(session, run, options.whenBusy === 'interrupt'));
     return run;
@@ -75,12 +77,15 @@ export class Intake {
 
   /** @throws CabanaError HOST_DRAINING */
   assertOpen(): void {
-    if (!this.#parts.dispatcher.draining) return;
+    const { draining, closed } = this.#parts.dispatcher;
+    if (closed) throw new CabanaError('HOST_CLOSED', 'the host was closed');
+    if (!draining) return;
     throw new CabanaError('HOST_DRAINING', 'the host is shutting down and takes no new work');
   }
 
   #enqueue(session: Session, run: Run, whenBusy: WhenBusy): CabanaError | null {
-    if (whenBusy === 'reject' && (session.current || session.queued > 0)) {
+    const busy = session.queued > 0 || (session.current !== null && !session.current.isOver);
+    if (whenBusy === 'reject' && busy) {
       return new CabanaError('SESSION_BUSY', `session ${session.id} has a run`);
     }
     try {
@@ -117,7 +122,7 @@ export class Intake {
         known(run, stored);
       } else if (session.deleted) {
         // The store took it just before its tombstone: it is over with the session.
-        dispatcher.over(session, run, endedAs(stored, DELETED));
+        this.#parts.endings.over(session, run, endedAs(stored, DELETED));
       } else {
         run.accept(stored);
         runs.shedInput(run);
@@ -134,11 +139,12 @@ export class Intake {
   }
 
   /** Runs that an earlier process accepted and that have yet to start. */
-  adopt(pending: readonly StoredRun[]): void {
+  adopt(pending: readonly { run: StoredRun; agentProfile: string }[]): void {
     const { directory, dispatcher, runs } = this.#parts;
     const sessions = new Set<Session>();
-    for (const stored of pending) {
+    for (const { run: stored, agentProfile } of pending) {
       const session = directory.obtain(stored.sessionId);
+      session.profile ??= agentProfile;
       const run = runs.make(stored.sessionId, stored.runId, null, stored.attempts > 0);
       run.accept(stored);
       // There were never more of them than a mailbox holds.
@@ -156,6 +162,12 @@ function known(run: Run, stored: StoredRun): void {
   // Left open by an outcome that could not be written (a full disk); the next start settles it.
   run.accept(stored);
   run.leave(new CabanaError('STORE_FULL', `the outcome of run ${stored.runId} could not be stored`));
+}
+
+/** @throws CabanaError INVALID_ARGUMENT */
+function checkWhenBusy(whenBusy: WhenBusy = 'enqueue'): WhenBusy {
+  if (WHEN_BUSY.includes(whenBusy)) return whenBusy;
+  throw new CabanaError('INVALID_ARGUMENT', `whenBusy is one of ${WHEN_BUSY.join(', ')}`);
 }
 
 /** @throws CabanaError INVALID_ARGUMENT */

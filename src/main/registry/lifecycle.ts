@@ -85,7 +85,8 @@ export class Lifecycle {
         try {
           await this.bringUp(session, thread);
         } catch (error) {
-          await store.remove(session.id, this.#parts.clock.now());
+          // As if it had never been: the caller may try again under the same id.
+          await store.remove(session.id, this.#parts.clock.now(), true);
           throw error;
         }
       });
@@ -247,6 +248,15 @@ export class Lifecycle {
         const place = session.place;
         directory.busy(session);
         session.moveTo('flushing');
+        if (session.clean && place.thread.cpuBusy) {
+          // Everything is on disk, and the thread may be deaf for long: it is not asked.
+          session.place = null;
+          session.moveTo('cold');
+          session.record = null;
+          await store.release(session.id, place.epoch);
+          this.#retire(session.id, place);
+          return true;
+        }
         try {
           await place.thread.calls.passivate(session.id);
         } catch (error) {
@@ -333,6 +343,14 @@ export class Lifecycle {
     // Whichever epoch: ending the run in the store has fenced the activation off with a new one.
     await this.#parts.store.release(session.id, null);
     this.#vacate(place);
+  }
+
+  /** A failed session that nobody has used for long leaves the registry, and its reason with it. */
+  async forgetFailed(session: Session): Promise<void> {
+    await session.lock(async () => {
+      if (session.state === 'failed' && session.isUnused) await this.#bury(session);
+    });
+    this.#parts.directory.dropIfUnused(session);
   }
 
   /** Resolves when every superseded activation is gone. */

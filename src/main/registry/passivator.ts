@@ -61,6 +61,10 @@ export class Passivator {
       if (session.usedAt > before) break;
       if (this.#mayLeave(session)) victims.push(session);
     }
+    for (const session of directory.all()) {
+      // Failed ones have no agent; what is kept of them is the reason.
+      if (session.state === 'failed' && session.usedAt <= before) await this.#parts.lifecycle.forgetFailed(session);
+    }
     return this.#passivateAll(victims);
   }
 
@@ -93,11 +97,14 @@ export class Passivator {
 
   #mayLeave(session: Session): boolean {
     if (this.#leaving.has(session) || !session.isUnused) return false;
+    // Its thread could not save it now, and would keep it locked until it can.
+    if (session.place?.thread.cpuBusy && !session.clean) return false;
     return session.saveRetryAt <= this.#parts.clock.now();
   }
 
   /** Every victim is made durable before it is released; the ids of those that left. One that fails stays, and is marked. */
   async #passivateAll(victims: readonly Session[]): Promise<string[]> {
+    if (victims.length === 0) return [];
     for (const session of victims) this.#leaving.add(session);
     const left: string[] = [];
     const queue = victims.values();
@@ -113,7 +120,7 @@ export class Passivator {
         }
       }
     };
-    await Promise.all(Array.from({ length: PASSIVATE_IN_FLIGHT_AGENTS }, worker));
+    await Promise.all(Array.from({ length: Math.min(PASSIVATE_IN_FLIGHT_AGENTS, victims.length) }, worker));
     return left;
   }
 }

@@ -79,7 +79,7 @@ export class Rescue {
         }
       }
     };
-    await Promise.all(Array.from({ length: RESCUE_IN_FLIGHT_AGENTS }, worker));
+    await Promise.all(Array.from({ length: Math.min(RESCUE_IN_FLIGHT_AGENTS, neighbours.length) }, worker));
   }
 
   #unresponsive({ run }: Execution): CabanaError {

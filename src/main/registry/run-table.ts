@@ -5,11 +5,43 @@ import { Run } from './run.js';
 import type { Session } from './session.js';
 
 export class RunTable {
-  readonly #runs = new Map<string, Run>();
+  readonly #sessions = new Map<string, Map<string, Run>>();
+  #size = 0;
   #nextNo = 1;
   #inputBytes = 0;
-
   #acceptingBytes = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** A new run with the next number. Not yet in the table. */
+  make(sessionId: string, runId: string, input: Uint8Array | null, resumed = false): Run {
+    const no = this.#nextNo;
+    this.#nextNo = no === 0x7fffffff ? 1 : no + 1;
+    return new Run(sessionId, runId, no, input, resumed);
+  }
+
+  get(sessionId: string, runId: string): Run | undefined {
+    return this.#sessions.get(sessionId)?.get(runId);
+  }
+
+  /** Those of one session, in the order in which they came. */
+  of(sessionId: string): Run[] {
+    return [...(this.#sessions.get(sessionId)?.values() ?? [])];
+  }
+
+  has(run: Run): boolean {
+    return this.get(run.sessionId, run.id) === run;
+  }
+
+  add(run: Run): void {
+    const runs = this.#sessions.get(run.sessionId) ?? new Map<string, Run>();
+    runs.set(run.id, run);
+    this.#sessions.set(run.sessionId, runs);
+    this.#size++;
+    this.#inputBytes += run.input?.byteLength ?? 0;
+  }
 
   /** Bytes of inputs that are on their way to the disk. */
   get acceptingBytes(): number {
@@ -21,30 +53,6 @@ export class RunTable {
     const bytes = run.input?.byteLength ?? 0;
     this.#acceptingBytes += bytes;
     return () => (this.#acceptingBytes -= bytes);
-  }
-
-  get size(): number {
-    return this.#runs.size;
-  }
-
-  /** A new run with the next number. Not yet in the table. */
-  make(sessionId: string, runId: string, input: Uint8Array | null, resumed = false): Run {
-    const no = this.#nextNo;
-    this.#nextNo = no === 0x7fffffff ? 1 : no + 1;
-    return new Run(sessionId, runId, no, input, resumed);
-  }
-
-  get(sessionId: string, runId: string): Run | undefined {
-    return this.#runs.get(keyOf(sessionId, runId));
-  }
-
-  has(run: Run): boolean {
-    return this.get(run.sessionId, run.id) === run;
-  }
-
-  add(run: Run): void {
-    this.#runs.set(keyOf(run.sessionId, run.id), run);
-    this.#inputBytes += run.input?.byteLength ?? 0;
   }
 
   /** Inputs of accepted runs are on disk: beyond a bound memory lets go of them, and the thread reads them there. */
@@ -62,19 +70,21 @@ export class RunTable {
 
   /** The run is over, or was refused. */
   forget(session: Session | undefined, run: Run): void {
-    if (this.has(run)) this.#runs.delete(keyOf(run.sessionId, run.id));
+    if (this.has(run)) {
+      const runs = this.#sessions.get(run.sessionId)!;
+      runs.delete(run.id);
+      this.#size--;
+      if (runs.size === 0) this.#sessions.delete(run.sessionId);
+    }
     if (session && session.queued > 0) session.mailbox.remove(run);
     this.takeInput(run);
   }
 
   /** Takes out all of them. */
   clear(): Run[] {
-    const runs = [...this.#runs.values()];
-    this.#runs.clear();
+    const runs = [...this.#sessions.values()].flatMap((of) => [...of.values()]);
+    this.#sessions.clear();
+    this.#size = 0;
     return runs;
   }
-}
-
-function keyOf(sessionId: string, runId: string): string {
-  return `${sessionId}\n${runId}`;
 }

@@ -6,7 +6,9 @@ import type { CabanaError } from '../../protocol/errors.js';
 import type { InterruptReason } from '../../protocol/interrupt.js';
 import { isTerminal, type RunInfo, type RunState } from '../../protocol/session.js';
 
-export type WhenBusy = 'enqueue' | 'reject' | 'interrupt';
+export const WHEN_BUSY = ['enqueue', 'reject', 'interrupt'] as const;
+/** What to do while the session has a run: wait in line, refuse, or wait in line and have the current run stop. */
+export type WhenBusy = (typeof WHEN_BUSY)[number];
 
 /** A promise with its ends outside. A rejection that nobody awaits is not an unhandled one. */
 class Deferred<T> {
@@ -115,6 +117,11 @@ export class Run {
   /** Rejects when the run is taken from its thread. */
   get lost(): Promise<never> {
     return this.#lost.promise;
+  }
+
+  /** Its outcome is told, or about to be in this turn. */
+  get isOver(): boolean {
+    return this.#reported && this.#stored !== null && isTerminal(this.#stored.state);
   }
 
   get loss(): Loss | null {

@@ -22,6 +22,7 @@ import type { Log } from '../log.js';
 import type { Admission } from './admission.js';
 import type { Directory } from './directory.js';
 import type { Dispatcher } from './dispatcher.js';
+import type { Endings } from './endings.js';
 import type { Intake } from './intake.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Listing, SessionPage } from './listing.js';
@@ -95,6 +96,7 @@ export interface RegistryParts {
   lifecycle: Lifecycle;
   intake: Intake;
   dispatcher: Dispatcher;
+  endings: Endings;
   admission: Admission;
   passivator: Passivator;
   listing: Listing;
@@ -207,6 +209,7 @@ export class SessionRegistry {
     const { table } = this.#parts;
     const { slot } = session.place!;
     const stats = table.readStats(slot);
+    const durableSeq = table.durable(slot).seq;
     return {
       sessionId: id,
       status: session.status,
@@ -223,8 +226,9 @@ export class SessionRegistry {
       crashes: table.get(slot, 'crashes'),
       interrupts: table.get(slot, 'interrupts'),
       migrations: table.get(slot, 'migrations'),
-      historySeq: table.get(slot, 'historySeq'),
-      durableSeq: table.durable(slot).seq,
+      // The store may be ahead of what the thread knows: it numbers main's entries as well.
+      historySeq: Math.max(table.get(slot, 'historySeq'), durableSeq),
+      durableSeq,
       updatedAt: new Date(Math.max(stats.updatedAtMs, session.updatedAt)).toISOString(),
     };
   }
@@ -247,10 +251,13 @@ export class SessionRegistry {
    */
   async delete(id: string): Promise<boolean> {
     assertSessionId(id);
-    const { dispatcher, lifecycle } = this.#parts;
+    const { dispatcher, endings, lifecycle, admission } = this.#parts;
     // Before anything is awaited: whoever holds the session's lock for its run is to let go of it soon.
     dispatcher.interrupt(id, undefined, 'deleted');
-    return lifecycle.remove(id, (session) => dispatcher.sessionDeleted(session));
+    return lifecycle.remove(id, (session) => {
+      admission.withdraw(session);
+      endings.sessionDeleted(session);
+    });
   }
 
   /** Lets a quarantined session run again. False: there is no such session. */

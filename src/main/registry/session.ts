@@ -46,6 +46,8 @@ export class Session {
   quarantine: string | null = null;
   /** The compaction in progress. */
   compaction: { interrupt(): void } | null = null;
+  /** The number of its last run that started. */
+  startedNo = 0;
   /** Compacted since its last run. */
   compacted = false;
   crashes = 0;

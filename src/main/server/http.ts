@@ -22,12 +22,16 @@ interface RunPath extends SessionPath {
 }
 
 export function createServer(host: Host): FastifyInstance {
+  const answer = answerError(host.config.log);
   const server = Fastify({
     bodyLimit: HTTP_BODY_MAX_BYTES,
     logger: false,
     routerOptions: { maxParamLength: 4 * ID_MAX_CHARS },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allowUnionTypes: true } },
     forceCloseConnections: true,
+    frameworkErrors: (error, request, reply) => {
+      answer(error, request, reply);
+    },
   });
   // A body is optional where its schema says so, also for clients that always send the content type.
   const parse = server.getDefaultJsonParser('error', 'error');
@@ -35,7 +39,8 @@ export function createServer(host: Host): FastifyInstance {
     if (body === '') done(null, null);
     else Promise.resolve(parse(request, body as string, done)).catch(done);
   });
-  server.setErrorHandler(answerError(host.config.log));
+  server.removeContentTypeParser('text/plain');
+  server.setErrorHandler(answer);
   server.setNotFoundHandler((request, reply) =>
     send(reply, 'NOT_FOUND', `nothing at ${request.method} ${request.url}`),
   );
@@ -135,7 +140,10 @@ function runs(server: FastifyInstance, host: Host): void {
       const { min, max } = schemas.BOUNDS.waitMs;
       const waitMs = schemas.countOf(query.wait_ms, 'wait_ms', min, max) ?? 0;
       const run = await runAfter(host, id, runId, waitMs);
-      if (!run) throw new CabanaError('RUN_NOT_FOUND', `session ${id} has no run ${runId}`);
+      if (!run) {
+        await found(host.registry.snapshot(id), id);
+        throw new CabanaError('RUN_NOT_FOUND', `session ${id} has no run ${runId}`);
+      }
       return { run: runJson(run) };
     },
   );

@@ -9,6 +9,7 @@
 
 import { CabanaError } from '../../protocol/errors.js';
 import { COMMIT_MAX_OPS, STALLED_MAX_OPS, STORE_FULL_RETRY_MS } from '../../protocol/limits.js';
+import { isPassing } from './sqlite-errors.js';
 import type { OpResult, Store, WriteOp } from './store.js';
 
 export interface Item {
@@ -111,14 +112,14 @@ export class GroupCommitter {
     const items = this.#stalled.length > 0 ? batch.filter((item) => !this.#stall(item)) : batch;
     const error = await this.#tryCommit(items);
     if (!error) return;
-    if (error.code === 'STORE_IO') return this.#fail(error);
+    if (error.code === 'STORE_IO') return this.#fail(error, items);
     // One by one: a small operation may find room, and one that is wrong must not take the others along.
-    for (const item of items) {
+    for (const [i, item] of items.entries()) {
       if (this.#stalled.length > 0 && this.#stall(item)) continue;
       const alone = await this.#tryCommit([item]);
       if (!alone) continue;
-      if (alone.code === 'STORE_IO') return this.#fail(alone);
-      if (alone.code === 'STORE_FULL' && !item.refusable) this.#stall(item, alone);
+      if (alone.code === 'STORE_IO') return this.#fail(alone, items.slice(i));
+      if (isPassing(alone) && !item.refusable) this.#stall(item, alone);
       else item.done({ error: alone });
     }
   }
@@ -162,12 +163,13 @@ export class GroupCommitter {
       const batch = this.#stalled.slice(0, COMMIT_MAX_OPS);
       let error = await this.#tryCommit(batch);
       let written = error ? 0 : batch.length;
-      if (error?.code === 'STORE_FULL') {
+      if (error && error.code !== 'STORE_IO') {
+        // The oldest alone: it may find room, or be the one that is wrong.
         error = await this.#tryCommit(batch.slice(0, 1));
         written = error ? 0 : 1;
       }
       if (error?.code === 'STORE_IO') return this.#fail(error);
-      if (error && error.code !== 'STORE_FULL') {
+      if (error && !isPassing(error)) {
         batch[0]!.done({ error });
         written = 1;
         error = null;
@@ -180,10 +182,11 @@ export class GroupCommitter {
     }
   }
 
-  #fail(error: CabanaError): void {
+  /** @param unanswered items that were taken out of the queues */
+  #fail(error: CabanaError, unanswered: readonly Item[] = []): void {
     if (this.#fatal) return;
     this.#fatal = error;
-    const waiting = [...this.#stalled, ...this.#queue];
+    const waiting = [...unanswered, ...this.#stalled, ...this.#queue];
     this.#stalled = [];
     this.#queue = [];
     for (const item of waiting) item.done({ error });

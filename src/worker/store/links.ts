@@ -19,7 +19,7 @@ interface Link {
   port: MessagePort;
   /** Bytes dealt with; read by the thread without a message. */
   credit: Int32Array;
-  /** Pairs of key and n that the thread has yet to be told. */
+  /** Triples of key, epoch and n that the thread has yet to be told. */
   acks: number[];
 }
 
@@ -181,7 +181,7 @@ export class Links {
 
   #written(link: Link, op: Fence, written: Written): void {
     this.publish(written);
-    link.acks.push(op.key, op.n);
+    link.acks.push(op.key, op.epoch, op.n);
     this.#toTell.add(link);
     this.#onWritten(written);
   }

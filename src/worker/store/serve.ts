@@ -97,9 +97,9 @@ class StoreServer {
       await this.#write({ t: 'release', sessionId, epoch }, false);
       this.#links.forget(sessionId, epoch ?? undefined);
     },
-    remove: async (sessionId, at) => {
+    remove: async (sessionId, at, erase) => {
       this.#links.drainFor(sessionId);
-      const { removed } = await this.#write({ t: 'remove', sessionId, at });
+      const { removed } = await this.#write({ t: 'remove', sessionId, at, ...(erase ? { erase } : {}) });
       this.#links.forget(sessionId);
       this.#watched.delete(sessionId);
       this.#purge();
@@ -143,8 +143,9 @@ class StoreServer {
 
   #tell(): void {
     this.#links.tellAll();
-    if (this.#ended.length > 0) this.#note({ kind: 'ended', runs: this.#ended });
+    // Entries first: whoever is told that a run is over has been told what it appended.
     for (const [sessionId, rows] of this.#entries) this.#note({ kind: 'entries', sessionId, rows });
+    if (this.#ended.length > 0) this.#note({ kind: 'ended', runs: this.#ended });
     this.#ended = [];
     this.#entries.clear();
   }

@@ -5,13 +5,25 @@ import { CabanaError, messageOf } from '../../protocol/errors.js';
 /** ENOSPC reaches SQLite as FULL or, where a file could not be extended at all, as one of these I/O errors. */
 const FULL = new Set(['SQLITE_FULL', 'SQLITE_IOERR_SHMSIZE']);
 
+/** After these nothing that is written or read can be trusted. */
+const FINAL = /^SQLITE_(IOERR|CORRUPT|NOTADB|READONLY|CANTOPEN)/;
+
+/** Whether the same write may succeed later: what agents have done waits for that. */
+export function isPassing(error: CabanaError): boolean {
+  return error.code === 'STORE_FULL' || error.code === 'STORE_UNAVAILABLE';
+}
+
 export function storeError(error: unknown): CabanaError {
   if (error instanceof CabanaError) return error;
   const code = (error as { code?: unknown }).code;
-  if (typeof code !== 'string' || !code.startsWith('SQLITE_') || code.startsWith('SQLITE_CONSTRAINT')) {
-    // Not the storage's fault: one operation was wrong, and it alone is to be refused.
-    return new CabanaError('INTERNAL', `a store operation failed: ${messageOf(error)}`, { cause: error });
+  const cause = { cause: error };
+  if (typeof code === 'string') {
+    if (FULL.has(code)) return new CabanaError('STORE_FULL', 'the disk is full; the write was refused', cause);
+    if (FINAL.test(code)) return new CabanaError('STORE_IO', `the storage failed: ${messageOf(error)}`, cause);
+    if (code.startsWith('SQLITE_BUSY')) {
+      return new CabanaError('STORE_UNAVAILABLE', 'another process holds the database; try again', cause);
+    }
   }
-  if (FULL.has(code)) return new CabanaError('STORE_FULL', 'the disk is full; the write was refused', { cause: error });
-  return new CabanaError('STORE_IO', `the storage failed: ${messageOf(error)}`, { cause: error });
+  // Not the storage's fault: one operation was wrong, and it alone is to be refused.
+  return new CabanaError('INTERNAL', `a store operation failed: ${messageOf(error)}`, cause);
 }

@@ -8,9 +8,9 @@ import { crc32 } from 'node:zlib';
 import type { Database, Statement } from 'better-sqlite3';
 import { CabanaError } from '../../protocol/errors.js';
 import { ENTRY_KIND, type EntryRow, type Fence, type Loaded } from '../../protocol/journal.js';
-import { isTerminal, type RunState } from '../../protocol/session.js';
+import { isTerminal, profileOf, type RunState } from '../../protocol/session.js';
 import type { StoredRun } from '../../protocol/control.js';
-import { toRecord, type SessionRowSql, type SqliteSessions } from './sqlite-sessions.js';
+import { toRecord, toStats, type SessionRowSql, type SqliteSessions } from './sqlite-sessions.js';
 import type { Head, WriteOp, Written } from './store.js';
 
 interface EntrySql {
@@ -128,6 +128,12 @@ export class SqliteJournal {
 
   end(op: Op<'end'>): Written {
     const head = this.#fenced(op, 1);
+    const known = this.run(head.key, head.sessionId, op.runId);
+    if (known && isTerminal(known.state)) {
+      // Main has ended it: it has its outcome, and gets no second one. The thread has counted an entry all the same.
+      head.n += 1;
+      return { head };
+    }
     const written = this.#add(head, ENTRY_KIND.outcome, op.at, op.entry);
     this.#sql.endRun.run(op.state, op.at, op.output, op.error, op.code, head.key, op.runId);
     this.#sessions.setStats(head.key, op.stats, op.at);
@@ -139,7 +145,7 @@ export class SqliteJournal {
   save(op: Op<'save'>): Written {
     const head = this.#fenced(op, 0);
     this.#snapshot(head, op.at, op.body);
-    if (op.stats) this.#sessions.setStats(head.key, op.stats, op.at);
+    if (op.stats) this.#sessions.setStats(head.key, op.stats, null);
     return { head };
   }
 
@@ -151,12 +157,17 @@ export class SqliteJournal {
 
   release({ sessionId, epoch }: Op<'release'>): Written {
     const head = this.#byId.get(sessionId);
-    if (head && (epoch === null || head.epoch === epoch)) {
-      if (!this.#undo.has(sessionId)) this.#undo.set(sessionId, head);
-      this.#byId.delete(sessionId);
-      this.#byKey.delete(head.key);
-    }
+    if (head && (epoch === null || head.epoch === epoch)) this.#drop(sessionId);
     return {};
+  }
+
+  /** Forgets a head: whatever still comes for it is stale. */
+  #drop(sessionId: string): void {
+    const head = this.#byId.get(sessionId);
+    if (!head) return;
+    if (!this.#undo.has(sessionId)) this.#undo.set(sessionId, head);
+    this.#byId.delete(sessionId);
+    this.#byKey.delete(head.key);
   }
 
   // --- main's operations
@@ -164,7 +175,7 @@ export class SqliteJournal {
   accept(op: Op<'accept'>): Written {
     const row = this.#sessions.find(op.sessionId);
     if (!row) throw new CabanaError('SESSION_NOT_FOUND', `there is no session ${op.sessionId}`);
-    const agentProfile = row.agent_profile ?? 'general';
+    const agentProfile = profileOf({ agentProfile: row.agent_profile });
     const known = this.run(row.key, row.id, op.runId);
     if (known) return { accepted: { run: known, isNew: false, agentProfile } };
     if (row.quarantine !== null) {
@@ -183,6 +194,9 @@ export class SqliteJournal {
     if (run.state === 'running') this.#fenceOff(row);
     const written = this.#addFor(row, ENTRY_KIND.outcome, op.at, op.entry);
     this.#sql.endRun.run(op.state, op.at, null, op.error, op.code, row.key, op.runId);
+    if (op.state === 'failed') {
+      this.#sessions.setStats(row.key, { ...toStats(row.stats), error: op.error, errorCode: op.code }, op.at);
+    }
     return { ...written, ended: this.run(row.key, row.id, op.runId)! };
   }
 
@@ -199,8 +213,10 @@ export class SqliteJournal {
     const row = this.#sessions.find(op.sessionId);
     if (!row) return { removed: false };
     const epoch = this.#fenceOff(row);
-    this.#sessions.bury(row, epoch, op.at);
+    if (op.erase) this.#sessions.erase(row);
+    else this.#sessions.bury(row, epoch, op.at);
     this.#sql.deleteSnapshot.run(row.key);
+    this.#drop(row.id);
     return { removed: true };
   }
 
@@ -222,7 +238,7 @@ export class SqliteJournal {
     return this.#sql.openRuns.all().map((row) => ({
       key: row.session,
       run: toRun(row.id, row),
-      agentProfile: row.agent_profile ?? 'general',
+      agentProfile: profileOf({ agentProfile: row.agent_profile }),
     }));
   }
 
@@ -317,7 +333,8 @@ function prepare(db: Database) {
         WHERE session = ? AND run_id = ? AND state = 'queued'`,
     ),
     endRun: sql<[RunState, number, Uint8Array | null, string | null, string | null, number, string]>(
-      `UPDATE runs SET state = ?, ended_at = ?, output = ?, error = ?, code = ? WHERE session = ? AND run_id = ?`,
+      `UPDATE runs SET state = ?, ended_at = ?, output = ?, error = ?, code = ?
+        WHERE session = ? AND run_id = ? AND state IN ('queued', 'running')`,
     ),
     requeueRun: sql<[number, string]>(`UPDATE runs SET state = 'queued' WHERE session = ? AND run_id = ?`),
     run: sql<[number, string], RunSql>(`SELECT ${RUN_COLUMNS} FROM runs WHERE session = ? AND run_id = ?`),

@@ -38,6 +38,7 @@ const COLUMNS =
 
 /** Between name and id in `folded`, so that no match spans the two. */
 const SEPARATOR = '\u0001';
+const UNSEARCHABLE = /[\0\u0001]/;
 /** A search looks this many of the newest rows over before it asks the trigram index. */
 const SCAN_ROWS = 2000;
 /** Trigrams are three characters: a shorter `q` has none. */
@@ -97,9 +98,10 @@ export class SqliteSessions {
     this.#prepare('UPDATE sessions SET epoch = ? WHERE key = ?').run(epoch, key);
   }
 
-  setStats(key: number, stats: SessionStats, at: number): void {
-    const updatedAt = new Date(at).toISOString();
-    this.#prepare('UPDATE sessions SET stats = ?, updated_at = ? WHERE key = ?').run(
+  /** @param at when the session did something; null: it was only saved */
+  setStats(key: number, stats: SessionStats, at: number | null): void {
+    const updatedAt = at === null ? null : new Date(at).toISOString();
+    this.#prepare('UPDATE sessions SET stats = ?, updated_at = coalesce(?, updated_at) WHERE key = ?').run(
       JSON.stringify(stats),
       updatedAt,
       key,
@@ -141,6 +143,12 @@ export class SqliteSessions {
       `UPDATE sessions SET deleted_at = ?, epoch = ?, name = NULL, folded = '', params = x'', stats = '{}',
         working_dir = NULL WHERE key = ?`,
     ).run(at, epoch, row.key);
+    this.#prepare('DELETE FROM sessions_fts WHERE rowid = ?').run(row.key);
+  }
+
+  /** As if it had never been: a session that could not be brought up when it was created. */
+  erase(row: SessionRowSql): void {
+    this.#prepare('DELETE FROM sessions WHERE key = ?').run(row.key);
     this.#prepare('DELETE FROM sessions_fts WHERE rowid = ?').run(row.key);
   }
 
@@ -188,7 +196,7 @@ export class SqliteSessions {
     if (hasMore) others.pop();
     const last = others.at(-1);
     return {
-      records: [...pinned, ...others].map(toRecord),
+      records: [...pinned, ...others].map(toListed),
       hasMore,
       nextBefore: hasMore && last ? `${last.created_at},${last.id}` : null,
     };
@@ -202,6 +210,8 @@ export class SqliteSessions {
       return this.#prepare<SessionRowSql>(sql).all(...filter.values, bound);
     }
     const needle = fold(q);
+    // No name or id holds these (foldedText leaves them out), and SQLite's texts end at a NUL.
+    if (UNSEARCHABLE.test(needle)) return [];
     const grams = trigramsOf(needle);
     // A common text fills the page from the newest rows; a rare one has few matches in the trigram index, which then
     // need sorting. Neither reads the whole table.
@@ -216,7 +226,7 @@ export class SqliteSessions {
       const sql = `SELECT ${COLUMNS} FROM sessions WHERE ${filter.sql} AND instr(folded, ?) > 0 ${order} LIMIT ?`;
       return this.#prepare<SessionRowSql>(sql).all(...filter.values, needle, bound);
     }
-    const sql = `SELECT ${COLUMNS} FROM sessions WHERE key IN (SELECT rowid FROM sessions_fts WHERE folded MATCH ?)
+    const sql = `SELECT ${COLUMNS} FROM sessions WHERE key IN (SELECT rowid FROM sessions_fts WHERE sessions_fts MATCH ?)
       AND ${filter.sql} AND instr(folded, ?) > 0 ${order} LIMIT ?`;
     return this.#prepare<SessionRowSql>(sql).all(grams.join(' AND '), ...filter.values, needle, bound);
   }
@@ -272,7 +282,7 @@ function kindOf(record: SessionRecord): string {
 }
 
 function foldedText(name: string | null, id: string): string {
-  return `${fold(name ?? '')}${SEPARATOR}${fold(id)}`;
+  return `${fold(name ?? '').replaceAll(new RegExp(UNSEARCHABLE, 'g'), '')}${SEPARATOR}${fold(id)}`;
 }
 
 /** The trigrams of a text as terms of an FTS query; none if it is too short. */
@@ -291,17 +301,30 @@ function trigramsOf(text: string): string[] {
 }
 
 export function toRecord(row: SessionRowSql): SessionRecord {
+  return { ...toListed(row), params: decodeValue(row.params) as Record<string, unknown> };
+}
+
+/** A record as lists need it: without params, which may be large. A damaged stats cell costs its own figures alone. */
+function toListed(row: SessionRowSql): SessionRecord {
   return {
     sessionId: row.id,
     name: row.name,
     source: row.source,
     agentProfile: row.agent_profile,
     workingDir: row.working_dir,
-    params: decodeValue(row.params) as Record<string, unknown>,
+    params: {},
     pinned: row.pinned === 1,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
     quarantine: row.quarantine,
-    stats: { ...emptyStats(), ...(JSON.parse(row.stats) as Partial<SessionStats>) },
+    stats: toStats(row.stats),
   };
+}
+
+export function toStats(json: string): SessionStats {
+  try {
+    return { ...emptyStats(), ...(JSON.parse(json) as Partial<SessionStats>) };
+  } catch {
+    return { ...emptyStats(), error: 'the stored figures of this session are damaged', errorCode: 'STORE_CORRUPT' };
+  }
 }

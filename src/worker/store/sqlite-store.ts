@@ -118,7 +118,7 @@ export class SqliteStore implements Store {
         const resumes = options.resumeProfiles.includes(agentProfile) && run.attempts <= options.maxResumes;
         if (run.state === 'queued' || resumes) {
           if (run.state === 'running') this.#journal.putBack(key, run.runId);
-          recovery.pending.push({ ...run, state: 'queued' });
+          recovery.pending.push({ run: { ...run, state: 'queued' }, agentProfile });
           continue;
         }
         const end = {
@@ -142,8 +142,10 @@ export class SqliteStore implements Store {
   }
 
   async record(sessionId: string): Promise<SessionRecord | null> {
-    const row = this.#read(() => this.#sessions.find(sessionId));
-    return row ? toRecord(row) : null;
+    return this.#read(() => {
+      const row = this.#sessions.find(sessionId);
+      return row ? toRecord(row) : null;
+    });
   }
 
   async keyOf(sessionId: string): Promise<number | null> {

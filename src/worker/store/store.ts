@@ -24,7 +24,8 @@ export type WriteOp =
   /** A running run is queued again, its activation fenced off; an ended one stays ended. */
   | { t: 'requeue'; sessionId: string; runId: string }
   | { t: 'update'; sessionId: string; fields: SessionUpdate; at: number }
-  | { t: 'remove'; sessionId: string; at: number }
+  /** `erase`: without a tombstone, as if it had never been. */
+  | { t: 'remove'; sessionId: string; at: number; erase?: boolean }
   /** The activation is over: what is kept for it in memory may go. */
   | { t: 'release'; sessionId: string; epoch: number | null };
 
@@ -59,7 +60,7 @@ export interface Written {
 export type OpResult = { ok: Written } | { error: CabanaError };
 
 export interface Recovery {
-  pending: StoredRun[];
+  pending: { run: StoredRun; agentProfile: string }[];
   interrupted: number;
 }
 
