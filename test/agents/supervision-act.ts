@@ -1,0 +1,92 @@
+// What the agents of the supervision tests do when they are told: count, hold their thread, wait, and misbehave.
+// Every count is an entry of the history and is in the state, so that the two can be compared. No act lasts longer than
+// DEAF_MAX_MS: a test that fails leaves nothing behind that spins.
+
+import { existsSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+import { threadId } from 'node:worker_threads';
+import type { AgentContext, StoredEntry } from '../../src/worker/agent.js';
+
+export interface Act {
+  /** Counts so far: one entry each. */
+  count?: number;
+  /** Then: hold the thread, hold it in slices (ctx.yield), or wait. */
+  how?: 'spin' | 'slices' | 'wait';
+  /** For so long. */
+  ms?: number;
+  /** And until this file is there. */
+  until?: string;
+  /** Without minding an interrupt. */
+  deaf?: boolean;
+  /** Then: take the thread down. */
+  crash?: Crash;
+  /** So many milliseconds after this run has ended, instead of now. */
+  laterMs?: number;
+  /** Then count once more. */
+  after?: boolean;
+}
+
+export type Crash = 'exit' | 'timer' | 'rejection' | 'heap';
+
+export interface ActState {
+  n: number;
+}
+
+export interface ActAnswer {
+  n: number;
+  /** Of the incarnation of the thread. */
+  threadId: number;
+  resumed: boolean;
+}
+
+const DEAF_MAX_MS = 20_000;
+/** Kept, so that nothing of it is collected. */
+const hoard: unknown[] = [];
+
+export function start(): ActState {
+  return { n: 0 };
+}
+
+export function restore(_ctx: unknown, saved: ActState | undefined, tail: StoredEntry[]): ActState {
+  const state = { ...(saved ?? start()) };
+  for (const entry of tail) if (entry.role === 'assistant') state.n = entry['n'] as number;
+  return state;
+}
+
+export async function act(ctx: AgentContext<ActState>, input: Act): Promise<ActAnswer> {
+  for (let i = 0; i < (input.count ?? 0); i++) countOne(ctx);
+  if (input.how) await hold(ctx, input);
+  if (input.crash) await crash(input.crash, input.laterMs);
+  if (input.after) countOne(ctx);
+  return { n: ctx.state.n, threadId, resumed: ctx.resumed };
+}
+
+function countOne(ctx: AgentContext<ActState>): void {
+  ctx.state.n++;
+  ctx.history.append({ role: 'assistant', n: ctx.state.n });
+}
+
+async function hold(ctx: AgentContext<ActState>, { how, ms = 0, until, deaf = false }: Act): Promise<void> {
+  const startedAt = performance.now();
+  const over = (): boolean => {
+    const heldMs = performance.now() - startedAt;
+    return heldMs > DEAF_MAX_MS || (heldMs >= ms && (until === undefined || existsSync(until)));
+  };
+  while (!over()) {
+    if (how === 'wait') await pause(3, undefined, deaf ? {} : { signal: ctx.signal });
+    else if (how === 'slices') await ctx.yield();
+    else if (!deaf) ctx.checkpoint();
+  }
+}
+
+async function crash(how: Crash, laterMs?: number): Promise<void> {
+  const now = (): void => {
+    if (how === 'exit') process.exit(7);
+    if (how === 'timer') throw new Error('thrown in a timer');
+    if (how === 'rejection') hoard.push(Promise.reject(new Error('rejected by nobody')));
+    if (how === 'heap') for (;;) hoard.push(new Array(10_000).fill({ hoarded: hoard.length }).map((one) => ({ one })));
+  };
+  setTimeout(now, laterMs ?? 0);
+  // The run does not go on beyond the crash.
+  if (laterMs === undefined) await pause(DEAF_MAX_MS);
+}

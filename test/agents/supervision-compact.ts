@@ -1,0 +1,46 @@
+// Compacts: its state shrinks to one number. How long that takes, and whether it waits or holds the thread, its input
+// has said.
+
+import { existsSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+import { defineAgent } from '../../src/worker/agent.js';
+
+export interface CompactState {
+  log: number[];
+  compactions: number;
+  /** Compaction begins by tearing its state apart, and goes on when this file is there. */
+  until: string | null;
+  how: 'spin' | 'wait';
+}
+
+export interface CompactInput {
+  add?: number;
+  until?: string | null;
+  how?: 'spin' | 'wait';
+}
+
+const MAX_MS = 20_000;
+
+export default defineAgent<CompactState, CompactInput, CompactState>({
+  profile: 'supervision-compact',
+  start: () => ({ log: [], compactions: 0, until: null, how: 'wait' }),
+  run(ctx, input) {
+    if (input.add !== undefined) ctx.state.log.push(input.add);
+    if (input.until !== undefined) ctx.state.until = input.until;
+    if (input.how !== undefined) ctx.state.how = input.how;
+    return ctx.state;
+  },
+  async compact(ctx) {
+    const { state } = ctx;
+    const sum = state.log.reduce((a, b) => a + b, 0);
+    state.log = [];
+    ctx.progress(0.5, 'compacting');
+    const end = performance.now() + MAX_MS;
+    while (state.until !== null && !existsSync(state.until) && performance.now() < end) {
+      if (state.how === 'spin') ctx.checkpoint();
+      else await pause(3, undefined, { signal: ctx.signal });
+    }
+    state.log = [sum];
+    state.compactions++;
+  },
+});

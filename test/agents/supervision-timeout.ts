@@ -1,0 +1,12 @@
+// Like supervision-cpu; its runs have 150 ms.
+
+import { defineAgent } from '../../src/worker/agent.js';
+import { act, restore, start, type Act, type ActAnswer, type ActState } from './supervision-act.js';
+
+export default defineAgent<ActState, Act, ActAnswer>({
+  profile: 'supervision-timeout',
+  runTimeoutMs: 150,
+  start,
+  restore,
+  run: act,
+});

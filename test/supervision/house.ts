@@ -1,0 +1,98 @@
+// Hosts with the agents of these tests, and what the tests say about runs and histories.
+
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { existsSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { TestContext } from 'node:test';
+import type { Host, HostOptions, RunInfo } from '../../src/main/index.js';
+import type { Act, ActAnswer } from '../agents/supervision-act.js';
+import { launch, launchWithClock, type SleepyClock } from '../main/launch.js';
+import { testAgent } from '../support/host.js';
+import { tempDir } from '../support/temp.js';
+
+export type Kind = 'cpu' | 'io' | 'retry' | 'flush' | 'timeout' | 'resume' | 'restorer' | 'compact' | 'ballast' | 'writer';
+
+const KINDS: Kind[] = ['cpu', 'io', 'retry', 'flush', 'timeout', 'resume', 'restorer', 'compact', 'ballast', 'writer'];
+const agents = KINDS.map((kind) => testAgent(`supervision-${kind}`));
+
+/** Runs may ignore their interrupt for so long. */
+export const GRACE_MS = 250;
+/** By then whoever had to do with a stuck agent has its answer. */
+export const ANSWER_MAX_MS = GRACE_MS + 1_000;
+
+export function house(t: TestContext, options: Partial<HostOptions> = {}): Promise<Host> {
+  return launch(t, { agents: [...agents, testAgent('unsaveable')], interruptGraceMs: GRACE_MS, ...options });
+}
+
+export function houseWithClock(
+  t: TestContext,
+  options: Partial<HostOptions> = {},
+): Promise<{ host: Host; clock: SleepyClock }> {
+  return launchWithClock(t, { agents: [...agents, testAgent('unsaveable')], interruptGraceMs: GRACE_MS, ...options });
+}
+
+/** Sessions named after their kinds, or by a number behind it: 'cpu', 'io2'. */
+export async function inhabit(host: Host, ...ids: string[]): Promise<void> {
+  for (const sessionId of ids) {
+    const kind = sessionId.replace(/[0-9]+$/, '');
+    await host.create({ sessionId, agentProfile: `supervision-${kind}` });
+  }
+}
+
+/** A file that a test makes when an agent may go on. */
+export function gate(t: TestContext): { path: string; open: () => void } {
+  const path = join(tempDir(t), randomUUID());
+  const open = (): void => writeFileSync(path, '');
+  // Whatever the test comes to, nothing is left spinning.
+  t.after(() => existsSync(dirname(path)) && open());
+  return { path, open };
+}
+
+export async function ended(host: Host, id: string, input: Act): Promise<[string, string | null]> {
+  return outcome(await host.send(id, input).result);
+}
+
+export function outcome(info: RunInfo): [string, string | null] {
+  return [info.state, info.code];
+}
+
+/** Runs to its end, which must be a good one. */
+export async function complete<T = ActAnswer>(host: Host, id: string, input: unknown = {}): Promise<T> {
+  const info = await host.send(id, input).result;
+  assert.deepEqual([info.state, info.code, info.error], ['completed', null, null], id);
+  return info.output as T;
+}
+
+/** The counts in a session's history, whose numbers must be 1, 2, 3 and so on. */
+export async function counts(host: Host, id: string): Promise<number[]> {
+  const entries: Record<string, unknown>[] = [];
+  for (let before: number | undefined; ;) {
+    const page = await host.messages(id, { limit: 1_000, ...(before === undefined ? {} : { before }) });
+    entries.unshift(...page!.messages);
+    if (!page!.hasMore) break;
+    before = page!.messages[0]!['seq'] as number;
+  }
+  assert.deepEqual(
+    entries.map((entry) => entry['seq']),
+    entries.map((_, i) => i + 1),
+    `the numbers of ${id}'s history`,
+  );
+  return entries.filter((entry) => entry['role'] === 'assistant').map((entry) => entry['n'] as number);
+}
+
+/** Resolves to what the promise does, and in how many milliseconds. */
+export async function timed<T>(promise: Promise<T>): Promise<{ value: T; ms: number }> {
+  const startedAt = performance.now();
+  const value = await promise;
+  return { value, ms: performance.now() - startedAt };
+}
+
+export function isRunning(host: Host, id: string): boolean {
+  return host.registry.get(id)?.state === 'running';
+}
+
+/** Whether the run has got as far as n counts. */
+export function hasCounted(host: Host, id: string, entries: number): boolean {
+  return (host.registry.sessionSummary(id)?.durableSeq ?? 0) >= entries;
+}

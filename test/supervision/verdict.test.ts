@@ -1,0 +1,124 @@
+// The decisions of supervision, as tables: what is done about a run, a hanging thread, a run whose thread is gone, a
+// session that keeps crashing, and a thread that keeps dying.
+
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import {
+  fateOf,
+  hangs,
+  judgeRun,
+  replaceDelayMs,
+  strike,
+  type LostRun,
+  type WatchedRun,
+} from '../../src/main/pool/verdict.js';
+
+const GRACE = 100;
+const watched = (fields: Partial<WatchedRun>): WatchedRun => ({
+  startedAt: 1_000,
+  deadlineAt: null,
+  interruptedAt: null,
+  load: 'cpu',
+  ...fields,
+});
+
+describe('the verdict about a run', () => {
+  const cases: [string, Partial<WatchedRun>, boolean, number, ReturnType<typeof judgeRun>][] = [
+    ['a run without a limit may go on for ever', {}, true, 1e12, 'fine'],
+    ['so may one on a thread that does not turn', {}, false, 1e12, 'fine'],
+    ['before its deadline a run is fine', { deadlineAt: 1_500 }, true, 1_499, 'fine'],
+    ['at its deadline it is asked to stop', { deadlineAt: 1_500 }, true, 1_500, 'timeout'],
+    ['also when its thread does not turn', { deadlineAt: 1_500 }, false, 1_500, 'timeout'],
+    ['an interrupted run has its grace', { interruptedAt: 1_500 }, false, 1_599, 'fine'],
+    ['a cpu run that used it up costs its thread', { interruptedAt: 1_500 }, false, 1_600, 'giveUp'],
+    ['even one whose thread turns', { interruptedAt: 1_500 }, true, 1_600, 'giveUp'],
+    ['a deadline passed in the grace is no second timeout', { interruptedAt: 1_500, deadlineAt: 1_550 }, true, 1_560, 'fine'],
+    ['an io run on a thread that is well is abandoned', { interruptedAt: 1_500, load: 'io' }, true, 1_600, 'abandon'],
+    ['an io run has its grace too', { interruptedAt: 1_500, load: 'io' }, true, 1_599, 'fine'],
+    ['an io run that blocks its thread costs it', { interruptedAt: 1_500, load: 'io' }, false, 5_000, 'giveUp'],
+    ['without a grace the verdict comes at once', { interruptedAt: 1_500 }, true, 1_500 + GRACE, 'giveUp'],
+  ];
+  for (const [title, run, turns, now, verdict] of cases) {
+    it(title, () => assert.equal(judgeRun(watched(run), turns, now, GRACE), verdict));
+  }
+});
+
+it('a thread hangs when it stands still for the whole bound while no cpu run has it', () => {
+  const table: [number, boolean, boolean][] = [
+    [999, false, false],
+    [1_000, false, true],
+    [1e9, true, false],
+    [0, true, false],
+  ];
+  for (const [beatAgeMs, cpuBusy, verdict] of table) {
+    assert.equal(hangs({ beatAgeMs, cpuBusy }, 1_000), verdict, `${beatAgeMs} ${cpuBusy}`);
+  }
+});
+
+describe('the fate of a run whose thread is gone', () => {
+  const lost = (fields: Partial<LostRun>): LostRun => ({
+    isCulprit: false,
+    wasInterrupted: false,
+    retriesLeft: 0,
+    ...fields,
+  });
+  const end = (state: string, code: string) => ({ state, code });
+  const unresponsive = { code: 'AGENT_UNRESPONSIVE', message: 'deaf' } as const;
+  const crashed = { code: 'AGENT_CRASHED', message: 'boom' } as const;
+  const memory = { code: 'AGENT_OUT_OF_MEMORY', message: 'full' } as const;
+  const cases: [string, Partial<LostRun>, typeof unresponsive | typeof crashed | typeof memory, object | 'retry'][] = [
+    ['deaf culprits read interrupted', { isCulprit: true }, unresponsive, end('interrupted', 'AGENT_UNRESPONSIVE')],
+    ['crashed culprits read failed', { isCulprit: true }, crashed, end('failed', 'AGENT_CRASHED')],
+    ['culprits out of memory read failed', { isCulprit: true }, memory, end('failed', 'AGENT_OUT_OF_MEMORY')],
+    ['a culprit is never run again', { isCulprit: true, retriesLeft: 5 }, crashed, end('failed', 'AGENT_CRASHED')],
+    ['a neighbour reads failed', {}, crashed, end('failed', 'THREAD_DIED')],
+    ["a neighbour does not read its culprit's code", {}, memory, end('failed', 'THREAD_DIED')],
+    ["a neighbour's run is run again if it may be", { retriesLeft: 1 }, crashed, 'retry'],
+    ['but not one that was to stop', { retriesLeft: 1, wasInterrupted: true }, unresponsive, end('failed', 'THREAD_DIED')],
+  ];
+  for (const [title, run, death, fate] of cases) {
+    it(title, () => {
+      const verdict = fateOf(lost(run), death);
+      if (verdict.kind === 'retry') return assert.equal(fate, 'retry');
+      const { state, code, error } = verdict.ending;
+      assert.deepEqual({ state, code }, fate);
+      assert.match(error, new RegExp(death.message));
+    });
+  }
+});
+
+describe('strikes', () => {
+  const limits = { count: 3, windowMs: 600 };
+  const after = (...instants: number[]) => {
+    let verdict = { strikes: [] as number[], quarantined: false };
+    for (const at of instants) verdict = strike(verdict.strikes, at, limits);
+    return verdict;
+  };
+
+  it('the third within the window is one too many', () => {
+    assert.equal(after(0, 1).quarantined, false);
+    assert.deepEqual(after(0, 1, 599), { strikes: [0, 1, 599], quarantined: true });
+  });
+
+  it('those that are as old as the window are forgotten', () => {
+    assert.deepEqual(after(0, 1, 600), { strikes: [1, 600], quarantined: false });
+    assert.deepEqual(after(0, 1, 600, 600), { strikes: [1, 600, 600], quarantined: true });
+  });
+
+  it('once in a while, for ever, is not too often', () => {
+    const instants = Array.from({ length: 50 }, (_, i) => i * 300);
+    assert.equal(after(...instants).quarantined, false);
+  });
+
+  it('the strikes that were given are not changed', () => {
+    const strikes = Object.freeze([0, 1]);
+    strike(strikes, 2, limits);
+    assert.deepEqual(strikes, [0, 1]);
+  });
+});
+
+it('a thread that lived long is replaced at once, short lives are followed by waits that double up to a bound', () => {
+  const waits = Array.from({ length: 8 }, (_, shortLives) => replaceDelayMs(shortLives, 100, 1_000));
+  assert.deepEqual(waits, [0, 100, 200, 400, 800, 1_000, 1_000, 1_000]);
+  assert.equal(replaceDelayMs(10_000, 100, 30_000), 30_000);
+});
