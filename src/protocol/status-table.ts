@@ -140,8 +140,8 @@ const STATE_COUNT_WORD = 8;
  * How long a reader spins on a row that is being written, and how often it then steps aside for a millisecond, so that a
  * writer that was descheduled in the midst of it can go on. A thread that died there leaves the row locked for ever.
  */
-const LOCK_SPINS = 1_000;
-const LOCK_WAITS = 10;
+const LOCK_SPINS = 20_000;
+const LOCK_WAITS = 50;
 const LOCK_WAIT_MS = 1;
 const NO_LABEL = new Uint8Array(0);
 

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import {
+  STANDSTILL_MS,
   fateOf,
   hangs,
   judgeRun,
@@ -38,8 +39,16 @@ describe('the verdict about a run', () => {
     ['an io run that blocks its thread costs it', { interruptedAt: 1_500, load: 'io' }, false, 5_000, 'giveUp'],
     ['without a grace the verdict comes at once', { interruptedAt: 1_500 }, true, 1_500 + GRACE, 'giveUp'],
   ];
+  it('an io run is not judged while a cpu run holds its thread, nor before its thread has shown how it is', () => {
+    const run = watched({ interruptedAt: 1_500, load: 'io' });
+    assert.equal(judgeRun(run, { beatAgeMs: 60_000, cpuBusy: true }, 5_000, GRACE), 'fine');
+    assert.equal(judgeRun(run, { beatAgeMs: STANDSTILL_MS - 1, cpuBusy: false }, 1_700, GRACE), 'fine');
+    assert.equal(judgeRun(run, { beatAgeMs: STANDSTILL_MS, cpuBusy: false }, 1_700, GRACE), 'giveUp');
+  });
   for (const [title, run, turns, now, verdict] of cases) {
-    it(title, () => assert.equal(judgeRun(watched(run), turns, now, GRACE), verdict));
+    // A thread that turns has just shown it; one that does not has been silent for long.
+    const signs = { beatAgeMs: turns ? 0 : 60_000, cpuBusy: false };
+    it(title, () => assert.equal(judgeRun(watched(run), signs, now, GRACE), verdict));
   }
 });
 

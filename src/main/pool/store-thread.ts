@@ -21,6 +21,7 @@ export interface StoreHooks {
 export class StoreThread {
   readonly calls: Remote<StoreCalls>;
   readonly #thread: Thread;
+  #opened = false;
   #closing = false;
 
   private constructor(calls: Remote<StoreCalls>, thread: Thread) {
@@ -64,12 +65,13 @@ export class StoreThread {
       },
     );
     await Promise.race([ready, died.then((error) => Promise.reject(error))]);
+    store.#opened = true;
     return store;
   }
 
   #died(endpoint: BatchEndpoint, error: CabanaError, hooks: StoreHooks): CabanaError {
     endpoint.settle(error);
-    if (!this.#closing) hooks.onFatal(error);
+    if (this.#opened && !this.#closing) hooks.onFatal(error);
     return error;
   }
 

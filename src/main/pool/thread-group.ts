@@ -24,7 +24,7 @@ export interface ThreadGroupOptions extends Omit<AgentThreadOptions, 'no'> {
   attach: (thread: AgentThread) => Promise<void>;
   /** Takes in what the thread had posted, and closes its link. */
   detach: (no: number) => Promise<void>;
-  /** The thread is gone; its replacement comes after this has resolved. */
+  /** The thread is gone. */
   onDeath: (thread: AgentThread, reason: CabanaError) => Promise<void>;
   /** A replacement is ready for work. */
   onReplaced: (thread: AgentThread) => void;
@@ -101,7 +101,7 @@ export class ThreadGroup {
 
   /** One number's life: an incarnation until its death, then the next, until the group is closed. */
   async #live(first: AgentThread): Promise<void> {
-    const { log, clock, detach, onDeath, onReplaced } = this.#options;
+    const { log, clock, detach, onDeath } = this.#options;
     let thread: AgentThread | null = first;
     let shortLives = 0;
     while (thread) {
@@ -111,13 +111,21 @@ export class ThreadGroup {
       const why = reason ?? new CabanaError('THREAD_DIED', `thread ${thread.no} ended by itself`);
       log.error({ err: why, thread: thread.no }, 'an agent thread died');
       await detach(thread.no);
-      await onDeath(thread, why);
+      // Not awaited before the replacement is there: with no other thread alive, sessions wait for it under their locks,
+      // and what a death means for them waits for those locks.
+      const mourned = onDeath(thread, why).catch((error: unknown) => {
+        log.error({ err: error }, 'a death could not be dealt with to its end');
+      });
       shortLives = clock.now() - bornAt < REPLACE_STABLE_MS ? shortLives + 1 : 0;
       thread = await this.#replace(first.no, shortLives);
-      if (!thread) return;
-      for (const wake of this.#waitingForThread.splice(0)) wake();
-      onReplaced(thread);
+      if (thread) this.#announce(thread);
+      await mourned;
     }
+  }
+
+  #announce(thread: AgentThread): void {
+    for (const wake of this.#waitingForThread.splice(0)) wake();
+    this.#options.onReplaced(thread);
   }
 
   /**

@@ -21,10 +21,27 @@ export interface WatchedRun {
  */
 export type RunVerdict = 'fine' | 'timeout' | 'abandon' | 'giveUp';
 
-export function judgeRun(run: WatchedRun, threadTurns: boolean, now: number, graceMs: number): RunVerdict {
+/** What is known of a run's thread. */
+export interface ThreadSigns {
+  /** Milliseconds since its heartbeat last changed. */
+  beatAgeMs: number;
+  /** A cpu run has it to itself, and may hold it for as long as it likes. */
+  cpuBusy: boolean;
+}
+
+/** So many milliseconds without a heartbeat, several of them late, and the event loop does not turn. */
+export const STANDSTILL_MS = 1_500;
+
+export function judgeRun(run: WatchedRun, thread: ThreadSigns, now: number, graceMs: number): RunVerdict {
   if (run.interruptedAt === null) return run.deadlineAt !== null && now >= run.deadlineAt ? 'timeout' : 'fine';
-  if (now - run.interruptedAt < graceMs) return 'fine';
-  return run.load === 'io' && threadTurns ? 'abandon' : 'giveUp';
+  const graceEndsAt = run.interruptedAt + graceMs;
+  if (now < graceEndsAt) return 'fine';
+  if (run.load === 'cpu') return 'giveUp';
+  // It shares its thread, which may be held by another: by a cpu run, which is waited for, or by itself.
+  if (thread.cpuBusy) return 'fine';
+  const hasTurned = now - thread.beatAgeMs >= graceEndsAt;
+  if (hasTurned) return 'abandon';
+  return thread.beatAgeMs >= STANDSTILL_MS ? 'giveUp' : 'fine';
 }
 
 /** Whether a thread hangs in code that is no cpu run: a timer of an idle agent, a hook, an io run. */

@@ -27,9 +27,6 @@ export interface WatchdogParts<R extends InProgress> {
   onGiveUp: (thread: AgentThread, culprit: R | null) => void;
 }
 
-/** Several heartbeats late: then the event loop does not turn. */
-const TURNS_WITHIN_MS = 1_500;
-
 export class Watchdog<R extends InProgress> {
   readonly #parts: WatchdogParts<R>;
   /** The last heartbeat seen of each thread, and when it changed. */
@@ -48,7 +45,8 @@ export class Watchdog<R extends InProgress> {
     for (const run of inProgress()) {
       const { thread } = run;
       if (!thread.alive || givenUp.has(thread)) continue;
-      const verdict = judgeRun(run, (ages.get(thread) ?? 0) < TURNS_WITHIN_MS, now, graceMs);
+      const signs = { beatAgeMs: ages.get(thread) ?? 0, cpuBusy: thread.cpuBusy };
+      const verdict = judgeRun(run, signs, now, graceMs);
       switch (verdict) {
         case 'fine':
           break;

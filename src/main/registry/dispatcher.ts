@@ -118,7 +118,7 @@ export class Dispatcher {
 
   /** A compaction begins, as an execution that the watchdog sees. @returns what ends it */
   compacting(session: Session, run: Run, thread: AgentThread): () => void {
-    const execution = new Execution(session, run, thread, 'cpu', null);
+    const execution = new Execution(session, run, { thread, load: 'cpu' }, null);
     this.#executing.add(execution);
     this.#compacting.add(session);
     thread.cpuBusy = true;
@@ -145,7 +145,13 @@ export class Dispatcher {
       session.current = run;
       // A compaction holds the lock; it is undone, and waited for there.
       session.compaction?.interrupt();
-      if (await this.#tryToStart(admitted, run)) await this.#await(admitted, run);
+      const execution = new Execution(session, run, admitted, this.#timeoutOf(session, run));
+      this.#executing.add(execution);
+      if (await this.#tryToStart(admitted, run)) {
+        execution.executes = true;
+        await this.#await(admitted, run);
+      }
+      this.#executing.delete(execution);
       if (session.current === run) session.current = null;
     }
     this.#parts.admission.release(admitted);
@@ -205,10 +211,8 @@ export class Dispatcher {
   }
 
   async #await(admitted: Admitted, run: Run): Promise<void> {
-    const { session, thread, load } = admitted;
+    const { session, thread } = admitted;
     const input = this.#runs.takeInput(run);
-    const execution = new Execution(session, run, thread, load, this.#timeoutOf(session, run));
-    this.#executing.add(execution);
     try {
       const report = thread.calls.run({
         sessionId: session.id,
@@ -223,8 +227,6 @@ export class Dispatcher {
       if (run.reported()) this.#endings.conclude(session, run);
     } catch (error) {
       await this.#lost(admitted, run, error);
-    } finally {
-      this.#executing.delete(execution);
     }
   }
 
@@ -296,12 +298,21 @@ export class Dispatcher {
   /** The session could not be brought up, or moved: the run fails, unless it was only its thread that died. */
   async #failedToStart(session: Session, run: Run, error: unknown): Promise<void> {
     if (session.deleted) return;
+    // Bringing the session up held its thread until that was given up: elsewhere it would do the same.
+    if (run.loss) return this.#neverUp(session, run, run.loss);
     if (codeOf(error) === 'THREAD_DIED' && ++run.startFailures < RUN_START_MAX_ATTEMPTS) {
       session.mailbox.unshift(run);
       return;
     }
     this.#parts.log.error({ err: error, sessionId: session.id, runId: run.id }, 'a run could not start');
     await this.#endings.endUnstarted(session, run, { state: 'failed', error: messageOf(error), code: codeOf(error) });
+  }
+
+  async #neverUp(session: Session, run: Run, loss: Loss): Promise<void> {
+    const fate = this.#fateOf(session, run, loss);
+    if (fate.kind === 'retry') return this.#retry(session, run);
+    await this.#endings.endUnstarted(session, run, fate.ending);
+    if (loss.isCulprit) await this.#parts.quarantine.strike(session, loss.error.message);
   }
 
   // --- interrupting
@@ -326,6 +337,7 @@ export class Dispatcher {
     const run = session.current;
     if (!run) return null;
     run.interruptReason ??= reason;
+    run.interruptedAt ??= Date.now();
     if (session.isRunning) this.#signal(session, run);
     return run.id;
   }

@@ -1,4 +1,5 @@
-// A run (or a compaction) while a thread executes it: what the watchdog looks at.
+// A run (or a compaction) in the hands of a thread, from its session being brought up there to its end: what the watchdog
+// looks at.
 
 import type { AgentThread } from '../pool/agent-thread.js';
 import type { InProgress } from '../pool/watchdog.js';
@@ -9,15 +10,27 @@ export class Execution implements InProgress {
   /** Epoch milliseconds of the system's clock: threads live in real time, whatever clock the host was given. */
   readonly startedAt = Date.now();
   readonly deadlineAt: number | null;
+  readonly session: Session;
+  readonly run: Run;
+  readonly #at: { thread: AgentThread; load: 'cpu' | 'io' };
+  /** False while the session is being brought up for it. */
+  executes = false;
 
-  constructor(
-    readonly session: Session,
-    readonly run: Run,
-    readonly thread: AgentThread,
-    readonly load: 'cpu' | 'io',
-    timeoutMs: number | null,
-  ) {
+  constructor(session: Session, run: Run, at: { thread: AgentThread; load: 'cpu' | 'io' }, timeoutMs: number | null) {
+    this.session = session;
+    this.run = run;
+    this.#at = at;
     this.deadlineAt = timeoutMs === null ? null : this.startedAt + timeoutMs;
+  }
+
+  /** The thread may still change while the session is looked for. */
+  get thread(): AgentThread {
+    return this.#at.thread;
+  }
+
+  /** A session that is being brought up cannot be abandoned there: it has no end of its own to wait for. */
+  get load(): 'cpu' | 'io' {
+    return this.executes ? this.#at.load : 'cpu';
   }
 
   get interruptedAt(): number | null {

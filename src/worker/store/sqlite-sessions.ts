@@ -202,6 +202,14 @@ export class SqliteSessions {
     };
   }
 
+  /** Whether all pinned sessions are among those that a search looks over anyway. */
+  #fewPinned(): boolean {
+    const { n } = this.#prepare<{ n: number }>(
+      `SELECT count(*) AS n FROM (SELECT 1 FROM sessions WHERE deleted_at IS NULL AND pinned = 1 LIMIT ${SCAN_ROWS + 1})`,
+    ).get()!;
+    return n <= SCAN_ROWS;
+  }
+
   #select(filter: Filter, q: string | undefined, limit: number | null): SessionRowSql[] {
     const order = 'ORDER BY created_at DESC, id DESC';
     const bound = limit ?? -1;
@@ -215,19 +223,21 @@ export class SqliteSessions {
     const grams = trigramsOf(needle);
     // A common text fills the page from the newest rows; a rare one has few matches in the trigram index, which then
     // need sorting. Neither reads the whole table.
-    if (limit !== null) {
+    const few = limit === null && q !== undefined && this.#fewPinned();
+    if (limit !== null || few) {
       const recent = `SELECT * FROM (SELECT ${COLUMNS}, folded FROM sessions WHERE ${filter.sql} ${order} LIMIT ?)
         WHERE instr(folded, ?) > 0 LIMIT ?`;
       const scan = grams.length === 0 ? -1 : SCAN_ROWS;
-      const rows = this.#prepare<SessionRowSql>(recent).all(...filter.values, scan, needle, limit);
-      if (rows.length === limit || scan === -1) return rows;
+      const rows = this.#prepare<SessionRowSql>(recent).all(...filter.values, scan, needle, bound);
+      if (rows.length === limit || scan === -1 || few) return rows;
     }
     if (grams.length === 0) {
       const sql = `SELECT ${COLUMNS} FROM sessions WHERE ${filter.sql} AND instr(folded, ?) > 0 ${order} LIMIT ?`;
       return this.#prepare<SessionRowSql>(sql).all(...filter.values, needle, bound);
     }
+    // The plus signs keep SQLite from walking a whole index of sessions and testing each for a match: the matches lead.
     const sql = `SELECT ${COLUMNS} FROM sessions WHERE key IN (SELECT rowid FROM sessions_fts WHERE sessions_fts MATCH ?)
-      AND ${filter.sql} AND instr(folded, ?) > 0 ${order} LIMIT ?`;
+      AND ${filter.sqlUnindexed} AND instr(folded, ?) > 0 ${order} LIMIT ?`;
     return this.#prepare<SessionRowSql>(sql).all(grams.join(' AND '), ...filter.values, needle, bound);
   }
 }
@@ -251,7 +261,7 @@ class Filter {
     }
     if (query.date !== undefined) {
       // A range, which the index serves, instead of a LIKE.
-      parts.push('created_at >= ? AND created_at < ?');
+      parts.push('created_at >= ?', 'created_at < ?');
       values.push(query.date, `${query.date}~`);
     }
     this.#parts = parts;
@@ -260,6 +270,11 @@ class Filter {
 
   get sql(): string {
     return this.#parts.join(' AND ');
+  }
+
+  /** The same, served by no index. */
+  get sqlUnindexed(): string {
+    return this.#parts.map((part) => (part.startsWith('(') ? part : `+${part}`)).join(' AND ');
   }
 
   with(part: string, ...values: readonly unknown[]): Filter {
