@@ -19,7 +19,7 @@ export interface AgentThreadOptions {
   onNote: (note: AgentThreadNote) => void;
 }
 
-const ENTRY = new URL('../../worker/serve.js', import.meta.url);
+const ENTRY = new URL('../../worker/entry.cjs', import.meta.url);
 
 export class AgentThread {
   readonly no: number;

@@ -9,7 +9,7 @@ import { CabanaError, fromWire, messageOf } from '../../protocol/errors.js';
 import type { AgentThread } from './agent-thread.js';
 import { startThread, type Thread } from './worker-pool.js';
 
-const ENTRY = new URL('../../worker/store/serve.js', import.meta.url);
+const ENTRY = new URL('../../worker/store/entry.cjs', import.meta.url);
 
 export interface StoreHooks {
   onEnded: (note: Extract<StoreNote, { kind: 'ended' }>) => void;

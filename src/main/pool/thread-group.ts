@@ -52,7 +52,10 @@ export class ThreadGroup {
     const numbers = Array.from({ length: options.count }, (_, no) => no);
     const threads = numbers.map((no) => group.#make(no));
     try {
-      const answers = await Promise.all(threads.map((thread) => group.#greet(thread)));
+      // All of them first, also after a failure: a thread is not terminated in the midst of loading.
+      const greeted = threads.map((thread) => group.#greet(thread));
+      await Promise.allSettled(greeted);
+      const answers = await Promise.all(greeted);
       for (const thread of threads) group.#lives.push(group.#live(thread));
       return { group, profiles: answers[0] ?? [] };
     } catch (error) {

@@ -1,11 +1,16 @@
 // What a failed request is answered with: `{error, code}` and the status of the error table. No stack, no internals.
 
+import { finished } from 'node:stream/promises';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { CabanaError, ERROR_CODES, type ErrorCode } from '../../protocol/errors.js';
 import type { Log } from '../log.js';
 
 /** Seconds after which a client that was turned away should try again. */
 const RETRY_AFTER_SECONDS = '5';
+
+/** What is read of a body that is refused for its size, and for how long. */
+const DRAIN_MAX_BYTES = 64 * 1024 * 1024;
+const DRAIN_MAX_MS = 5_000;
 
 /** What fastify refuses by itself. */
 const FASTIFY_CODES: Readonly<Record<string, ErrorCode>> = {
@@ -20,11 +25,27 @@ const FASTIFY_CODES: Readonly<Record<string, ErrorCode>> = {
 };
 
 export function answerError(log: Log) {
-  return (error: FastifyError | CabanaError, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
+  return async (
+    error: FastifyError | CabanaError,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<FastifyReply> => {
     const answer = answerOf(error);
+    if (answer.code === 'PAYLOAD_TOO_LARGE') await drain(request);
     if (answer.code === 'INTERNAL') log.error({ err: error, url: request.url }, 'a request failed');
     return send(reply, answer.code, answer.message);
   };
+}
+
+/**
+ * Reads what the client is still sending, up to a bound: a connection that is closed on a client in the midst of its body
+ * is an error to it, and the answer is lost.
+ */
+async function drain({ raw }: FastifyRequest): Promise<void> {
+  if (raw.readableEnded || Number(raw.headers['content-length'] ?? Infinity) > DRAIN_MAX_BYTES) return;
+  const patience = AbortSignal.timeout(DRAIN_MAX_MS);
+  raw.resume();
+  await finished(raw, { signal: patience }).catch(() => undefined);
 }
 
 export function send(reply: FastifyReply, code: ErrorCode, message: string): FastifyReply {

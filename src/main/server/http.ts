@@ -30,7 +30,8 @@ export function createServer(host: Host): FastifyInstance {
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allowUnionTypes: true } },
     forceCloseConnections: true,
     frameworkErrors: (error, request, reply) => {
-      answer(error, request, reply);
+      // Fastify awaits nothing here; what could fail in answering has been logged by then.
+      answer(error, request, reply).catch(() => undefined);
     },
   });
   // A body is optional where its schema says so, also for clients that always send the content type.

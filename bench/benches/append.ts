@@ -1,0 +1,257 @@
+// append: how many durable entries a second the journal takes from 1 to 1,000 sessions, and how soon an agent knows.
+//
+// Whether the product really syncs cannot be asked from outside (synchronous is a setting of its own connection), so time
+// tells: one durable entry must not be known sooner than the disk syncs a file that the same bytes were appended to.
+
+import { join } from 'node:path';
+import Sqlite from 'better-sqlite3';
+import { decodeEntry, encodeEntry } from '../../src/protocol/codec.js';
+import { ENTRY_KIND } from '../../src/protocol/journal.js';
+import type { Host } from '../../src/main/index.js';
+import { epochNow, type AppendInput, type Appended } from '../agents/appender.js';
+import { RawJournal, journalLayout, writeAndSync } from '../baselines/raw-journal.js';
+import { median, quantile, type Bench, type BenchRun } from '../harness.js';
+import { benchAgent, each, startHost, tempDir } from '../support.js';
+
+const ENTRY_BYTES = 1024;
+/** How long the runs have to begin, before the first entry. */
+const LEAD_MS = 50;
+const LEAD_MS_PER_SESSION = 0.5;
+/** Of a bare sync's time, which wobbles. */
+const SYNC_SHARE = 0.8;
+
+const SIZES = [
+  { sessions: 1, entries: 500 },
+  { sessions: 10, entries: 2_000 },
+  { sessions: 100, entries: 10_000 },
+  { sessions: 1_000, entries: 20_000 },
+];
+
+type Point = { x: number; y: number };
+
+export const append: Bench = {
+  name: 'append',
+  question:
+    'How many durable entries a second does the journal take, and how soon does an agent know that one is durable?',
+  async run(b) {
+    const rates: Record<'ours' | 'same' | 'all' | 'file', Point[]> = { ours: [], same: [], all: [], file: [] };
+    const acks: Record<'p50' | 'p99', Point[]> = { p50: [], p99: [] };
+    const sizes = b.smoke
+      ? [
+          { sessions: 1, entries: 20 },
+          { sessions: 10, entries: 40 },
+        ]
+      : SIZES;
+    for (const size of sizes) {
+      const bench = await Appending.start(b, size.sessions, size.entries / size.sessions);
+      const figures = await bench.compare();
+      const x = size.sessions;
+      for (const name of ['ours', 'same', 'all', 'file'] as const) rates[name].push({ x, y: figures[name] });
+      acks.p50.push({ x, y: figures.p50 });
+      acks.p99.push({ x, y: figures.p99 });
+      await bench.checkDatabase();
+    }
+    b.curve({
+      metric: 'durable entries of 1 KB',
+      xUnit: 'sessions appending',
+      unit: 'entries/s',
+      series: [
+        { name: 'Cabana', points: rates.ours },
+        { name: 'raw SQLite, the same group size', points: rates.same },
+        { name: 'raw SQLite, groups of all sessions', points: rates.all },
+        { name: 'raw write and fdatasync, the same group size', points: rates.file },
+      ],
+    });
+    b.curve({
+      metric: 'from append to durable',
+      xUnit: 'sessions appending',
+      unit: 'ms',
+      series: [
+        { name: 'p50', points: acks.p50 },
+        { name: 'p99', points: acks.p99 },
+      ],
+    });
+  },
+};
+
+interface Figures {
+  ours: number;
+  same: number;
+  all: number;
+  file: number;
+  p50: number;
+  p99: number;
+}
+
+class Appending {
+  readonly #b: BenchRun;
+  readonly #host: Host;
+  readonly #dataDir: string;
+  readonly #rawDir: string;
+  readonly #layout: string[];
+  readonly #ids: string[];
+  /** Entries of each session a round. */
+  readonly #entries: number;
+  readonly #bodies: Uint8Array[];
+  #rounds = 0;
+  /** Acknowledgement groups of each thread so far, and the size of the groups of the last round. */
+  readonly #groups = new Map<number, number>();
+  #groupSize = 1;
+  readonly #ackMs: number[] = [];
+
+  private constructor(b: BenchRun, host: Host, dataDir: string, ids: string[], entries: number) {
+    this.#b = b;
+    this.#host = host;
+    this.#dataDir = dataDir;
+    this.#rawDir = tempDir(b);
+    this.#layout = journalLayout(join(dataDir, 'cabana.db'));
+    this.#ids = ids;
+    this.#entries = entries;
+    const content = 'x'.repeat(ENTRY_BYTES);
+    this.#bodies = Array.from({ length: ids.length * entries }, (_, n) =>
+      encodeEntry({ role: 'assistant', content, i: Math.floor(n / ids.length) }),
+    );
+  }
+
+  static async start(b: BenchRun, sessions: number, entries: number): Promise<Appending> {
+    const dataDir = tempDir(b);
+    const host = await startHost(b, { agents: [benchAgent('appender')], threads: 2, dataDir });
+    const ids = Array.from({ length: sessions }, (_, k) => `append-${k}`);
+    await each(ids, 64, (sessionId) => host.create({ sessionId, agentProfile: 'appender' }));
+    return new Appending(b, host, dataDir, ids, entries);
+  }
+
+  async compare(): Promise<Figures> {
+    const b: BenchRun = this.#b;
+    const sessions = this.#ids.length;
+    const metric = `durable 1 KB entries, ${sessions.toLocaleString('en-US')} session${sessions > 1 ? 's' : ''}`;
+    const same = new RawJournal(join(this.#rawDir, 'same.db'), this.#layout, sessions);
+    const all = new RawJournal(join(this.#rawDir, 'all.db'), this.#layout, sessions);
+    b.after(() => same.close());
+    b.after(() => all.close());
+    const ours = (): Promise<number> => this.#round();
+
+    const bySame = await b.compare(
+      {
+        metric,
+        unit: 'entries/s',
+        baseline: 'raw SQLite, the same group size',
+        // With one session there is nothing to group, and the way there and back counts: that is the figure below.
+        ...(sessions > 1 ? { target: { of: 'ratio', is: 'at least', limit: 0.8 } as const } : {}),
+      },
+      ours,
+      () => this.#rateOf(same.write(this.#bodies, this.#groupSize)),
+    );
+    b.check(same.rows % this.#bodies.length === 0, 'the baseline wrote every row');
+    await b.measure({ metric: `entries a commit, ${sessions.toLocaleString('en-US')} sessions`, unit: '' }, () => {
+      return this.#groupSize;
+    });
+    if (sessions === 1) await this.#compareOne(same);
+    this.#ackMs.length = 0;
+    const byFile = await b.compare(
+      { metric, unit: 'entries/s', baseline: 'raw write and fdatasync, the same group size' },
+      ours,
+      () => this.#rateOf(writeAndSync(join(this.#rawDir, 'file'), this.#bodies, this.#groupSize)),
+    );
+    const p50 = quantile(this.#ackMs, 0.5);
+    const p99 = quantile(this.#ackMs, 0.99);
+    if (sessions > 1) {
+      const what = `append to durable, ${sessions.toLocaleString('en-US')} sessions`;
+      await b.measure({ metric: `${what}, p50`, unit: 'ms', rounds: 1 }, () => p50);
+      await b.measure({ metric: `${what}, p99`, unit: 'ms', rounds: 1 }, () => p99);
+    }
+    return {
+      ours: bySame.value,
+      same: bySame.baseline!,
+      all: this.#rateOf(all.write(this.#bodies, sessions)),
+      file: byFile.baseline!,
+      p50,
+      p99,
+    };
+  }
+
+  /** The time of one entry, against one commit; and that it is not sooner than the disk can be. */
+  async #compareOne(raw: RawJournal): Promise<void> {
+    const b: BenchRun = this.#b;
+    const result = await b.compare(
+      {
+        metric: 'append to durable, one entry at a time, p50',
+        unit: 'ms',
+        baseline: 'raw SQLite commit of one row',
+        target: { of: 'ratio', is: 'at most', limit: 1.5 },
+      },
+      async () => {
+        this.#ackMs.length = 0;
+        await this.#round();
+        return median(this.#ackMs);
+      },
+      () => median(raw.write(this.#bodies, 1)),
+    );
+    const sync = median(writeAndSync(join(this.#rawDir, 'sync'), this.#bodies, 1));
+    const times = `an entry is durable after ${result.value} ms, a sync takes ${sync} ms`;
+    b.check(result.value >= SYNC_SHARE * sync, `${times}: nothing was synced`);
+  }
+
+  /** Every session appends its share, all at once. @returns entries a second */
+  async #round(): Promise<number> {
+    const startAt = epochNow() + LEAD_MS + LEAD_MS_PER_SESSION * this.#ids.length;
+    const input: AppendInput = { entries: this.#entries, bytes: ENTRY_BYTES, startAt };
+    const runs = await Promise.all(this.#ids.map((id) => this.#host.send(id, input).result));
+    this.#rounds++;
+    let endAt = 0;
+    const groups = new Map<number, number>();
+    for (const run of runs) {
+      this.#b.check(run.state === 'completed', `a run ended ${run.state}: ${run.error}`);
+      const appended = run.output as Appended;
+      endAt = Math.max(endAt, appended.endAt);
+      for (const ms of appended.ackMs) this.#ackMs.push(ms);
+      groups.set(appended.thread, Math.max(groups.get(appended.thread) ?? 0, appended.groups));
+    }
+    // Each thread hears of a commit once. The one that heard of most saw the fewest go by without it.
+    const commits = Math.max(...[...groups].map(([thread, count]) => count - (this.#groups.get(thread) ?? 0)));
+    for (const [thread, count] of groups) this.#groups.set(thread, count);
+    this.#groupSize = Math.min(this.#ids.length, Math.max(1, Math.round(this.#bodies.length / commits)));
+    return (1000 * this.#bodies.length) / (endAt - startAt);
+  }
+
+  #rateOf(times: readonly number[]): number {
+    return (1000 * this.#bodies.length) / times.reduce((sum, ms) => sum + ms, 0);
+  }
+
+  /** Every entry that was acknowledged is on disk, whole and in order, without a gap. */
+  async checkDatabase(): Promise<void> {
+    const b: BenchRun = this.#b;
+    await this.#host.close();
+    const db = new Sqlite(join(this.#dataDir, 'cabana.db'), { readonly: true });
+    try {
+      interface Row {
+        n: number;
+        first: number;
+        last: number;
+        entries: number;
+      }
+      const rows = db
+        .prepare<[number], Row>(
+          `SELECT count(*) AS n, min(seq) AS first, max(seq) AS last, sum(kind = ?) AS entries
+            FROM journal GROUP BY session`,
+        )
+        .all(ENTRY_KIND.agent);
+      b.check(rows.length === this.#ids.length, `${rows.length} of ${this.#ids.length} sessions have a history`);
+      const expected = this.#rounds * this.#entries;
+      for (const { n, first, last, entries } of rows) {
+        b.check(entries === expected, `${entries} of ${expected} entries are on disk`);
+        b.check(first === 1 && last === n && n === expected + 2 * this.#rounds, 'the seqs are contiguous');
+      }
+      const bodies = db
+        .prepare<[number], { body: Uint8Array }>('SELECT body FROM journal WHERE session = 1 AND kind = ? ORDER BY seq')
+        .all(ENTRY_KIND.agent);
+      for (const [k, { body }] of bodies.entries()) {
+        const entry = decodeEntry(body);
+        const whole = (entry['content'] as string).length === ENTRY_BYTES && entry['i'] === k % this.#entries;
+        b.check(whole, `entry ${k} of the first session is as it was appended`);
+      }
+    } finally {
+      db.close();
+    }
+  }
+}

@@ -1,0 +1,103 @@
+// boot: from the start of the process to its ready line, with 0 to a million sessions on disk; side by side with Node
+// doing nothing and with a bare fastify server. The list of the booted server must show the newest session.
+
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { createInterface } from 'node:readline';
+import { databaseOf, idOf } from '../databases.js';
+import { timed, type Bench, type BenchRun } from '../harness.js';
+import { benchAgent, tempDir } from '../support.js';
+
+const CLI = fileURLToPath(new URL('../../src/main/cli.js', import.meta.url));
+const FASTIFY = fileURLToPath(new URL('../baselines/plain-fastify.js', import.meta.url));
+const OVER_FASTIFY_MS = 250;
+
+export const boot: Bench = {
+  name: 'boot',
+  question: 'How soon does a server answer after its start, and does that grow with what is on disk?',
+  async run(b) {
+    const rounds = b.smoke ? 1 : 3;
+    const sizes = b.smoke ? [0, 1_000] : [0, 10_000, 1_000_000];
+    const most = sizes.at(-1)!;
+    const dirs = new Map<number, string>();
+    for (const size of sizes) dirs.set(size, size === 0 ? tempDir(b) : await databaseOf(size));
+    const cabana = (size: number) => () => cabanaMs(b, dirs.get(size)!, size);
+    const unit = 'ms';
+    if (!b.smoke) {
+      const metric = `start to ready, ${most} sessions`;
+      await b.compare({ metric, unit, baseline: 'node -e 0', rounds }, cabana(most), nodeMs);
+    }
+    const besideFastify = await b.compare(
+      { metric: `start to ready, ${most} sessions`, unit, baseline: 'a bare fastify server', rounds },
+      cabana(most),
+      () => fastifyMs(b),
+    );
+    const differences = besideFastify.rounds.map((round) => round.value - round.baseline!);
+    await b.measure(
+      {
+        metric: `start to ready, ${most} sessions, over a bare fastify server`,
+        unit,
+        target: { of: 'value', is: 'at most', limit: OVER_FASTIFY_MS },
+        rounds: differences.length,
+      },
+      () => differences.shift()!,
+    );
+    await b.compare(
+      {
+        metric: `start to ready, ${most} sessions`,
+        unit,
+        baseline: 'an empty folder',
+        target: { of: 'ratio', is: 'at most', limit: 1.2 },
+        rounds,
+      },
+      cabana(most),
+      cabana(0),
+    );
+    if (b.smoke) return;
+    const points = [];
+    for (const x of sizes) points.push({ x: Math.max(x, 1), y: await cabanaMs(b, dirs.get(x)!, x) });
+    b.curve({ metric: 'start to ready', xUnit: 'sessions on disk', unit, series: [{ name: 'Cabana', points }] });
+  },
+};
+
+async function cabanaMs(b: BenchRun, dataDir: string, sessions: number): Promise<number> {
+  const args = ['serve', '--agents', benchAgent('light'), '--data', dataDir, '--port', '0', '--threads', '2'];
+  return untilReady([CLI, ...args, '--log-level', 'error'], async (line) => {
+    const url = /^cabana ready on (\S+)$/.exec(line)?.[1];
+    b.check(url !== undefined, `the server said: ${line}`);
+    const response = await fetch(`${url}/api/sessions?limit=1&include_pinned=false`);
+    const { sessions: rows } = (await response.json()) as { sessions: { id: string }[] };
+    b.check(response.ok && rows[0]?.id === (sessions === 0 ? undefined : idOf(sessions - 1)), 'the list is there');
+  });
+}
+
+function fastifyMs(b: BenchRun): Promise<number> {
+  return untilReady([FASTIFY], async (line) => b.check(line.startsWith('ready on '), `the server said: ${line}`));
+}
+
+function nodeMs(): Promise<number> {
+  return timed(async () => {
+    const child = spawn(process.execPath, ['-e', '0'], { stdio: 'ignore' });
+    await once(child, 'exit');
+  });
+}
+
+/** Milliseconds from the start of the process to its first line; then it is checked, and stopped. */
+async function untilReady(args: string[], check: (line: string) => Promise<void>): Promise<number> {
+  const start = performance.now();
+  const child: ChildProcess = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const exited = once(child, 'exit');
+  try {
+    const lines = createInterface({ input: child.stdout! });
+    const first = once(lines, 'line') as Promise<[string]>;
+    const line = (await Promise.race([first, exited.then(() => [''])]))[0]!;
+    const ms = performance.now() - start;
+    await check(line);
+    return ms;
+  } finally {
+    // Its shutdown is not what is measured, and nothing of it is needed.
+    child.kill('SIGKILL');
+    await exited;
+  }
+}

@@ -1,0 +1,245 @@
+// call: a small call into a thread and its answer, one after the other and with many in flight; our endpoint side by
+// side with a bare MessagePort, plain Comlink, the worker pools and a child process. All of them run the same driver and
+// hand the caller a promise of the answer; the sum of the answers shows that every call was made.
+
+import { wrap } from 'comlink';
+import { fork } from 'node:child_process';
+import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
+import { FixedThreadPool } from 'poolifier';
+import { Piscina } from 'piscina';
+import { Tinypool } from 'tinypool';
+import workerpool from 'workerpool';
+import { remote } from '../../src/protocol/calls.js';
+import { BatchEndpoint } from '../../src/protocol/endpoint.js';
+import { plainEndpoint } from '../baselines/comlink-endpoint.js';
+import type { Call, EchoCalls, EchoTask } from '../baselines/echo.js';
+import { timed, type Bench, type BenchRun } from '../harness.js';
+import { benchAgent, startHost } from '../support.js';
+
+type Caller = (call: Call) => PromiseLike<Call>;
+
+const IN_FLIGHT = [64, 1024] as const;
+
+export const call: Bench = {
+  name: 'call',
+  question: 'What does a small call into a live thread cost, alone and with many in flight?',
+  async run(b) {
+    const ours = await oursCaller(b);
+    const raw = await rawCaller(b);
+    const comlink = await comlinkCaller(b);
+    await roundTrips(b, ours, raw, comlink);
+    await pipelines(b, ours, raw, comlink);
+    await others(b, ours);
+    await wholeRun(b);
+  },
+};
+
+async function roundTrips(b: BenchRun, ours: Caller, raw: Caller, comlink: Caller): Promise<void> {
+  const metric = 'round trip';
+  const unit = 'us';
+  const calls = b.size(2_000, 200);
+  const target = { of: 'ratio', is: 'at most', limit: 1.3 } as const;
+  const trip = (caller: Caller) => () => roundTripUs(b, caller, calls);
+  await b.compare({ metric, unit, baseline: 'a bare MessagePort', target }, trip(ours), trip(raw));
+  await b.compare({ metric, unit, baseline: 'plain Comlink' }, trip(ours), trip(comlink));
+}
+
+async function pipelines(b: BenchRun, ours: Caller, raw: Caller, comlink: Caller): Promise<void> {
+  const unit = 'calls/s';
+  const calls = b.size(20_000, 2_000);
+  const rate = (caller: Caller, inFlight: number) => () => pipelined(b, caller, calls, inFlight);
+  for (const inFlight of IN_FLIGHT) {
+    const metric = `calls with ${inFlight} in flight`;
+    await b.compare(
+      { metric, unit, baseline: 'a bare MessagePort', target: { of: 'ratio', is: 'at least', limit: 2 } },
+      rate(ours, inFlight),
+      rate(raw, inFlight),
+    );
+    await b.compare(
+      { metric, unit, baseline: 'plain Comlink', target: { of: 'ratio', is: 'at least', limit: 5 } },
+      rate(ours, inFlight),
+      rate(comlink, inFlight),
+    );
+  }
+  const series = [];
+  for (const [name, caller] of [['Cabana', ours] as const, ['MessagePort', raw] as const, ['Comlink', comlink] as const]) {
+    const points = [];
+    for (const x of [1, 4, 16, 64, 256, 1024]) points.push({ x, y: await pipelined(b, caller, b.size(5_000, 300), x) });
+    series.push({ name, points });
+  }
+  b.curve({ metric: 'calls per second', xUnit: 'calls in flight', unit: 'calls/s', series });
+}
+
+/** Pools and processes: what else a service might use. */
+async function others(b: BenchRun, ours: Caller): Promise<void> {
+  const callers: Record<string, Caller> = {
+    'piscina.run': piscinaCaller(b),
+    'tinypool.run': tinypoolCaller(b),
+    'workerpool.exec': workerpoolCaller(b),
+    'poolifier.execute': poolifierCaller(b),
+    'child_process IPC': childCaller(b),
+  };
+  const trips = b.size(500, 20);
+  const calls = b.size(4_000, 200);
+  for (const [baseline, theirs] of Object.entries(callers)) {
+    await theirs(callOf(0));
+    await b.compare(
+      { metric: 'round trip', unit: 'us', baseline, rounds: 3 },
+      () => roundTripUs(b, ours, trips),
+      () => roundTripUs(b, theirs, trips),
+    );
+    await b.compare(
+      { metric: 'calls with 64 in flight', unit: 'calls/s', baseline, rounds: 3 },
+      () => pipelined(b, ours, calls, 64),
+      () => pipelined(b, theirs, calls, 64),
+    );
+  }
+}
+
+async function wholeRun(b: BenchRun): Promise<void> {
+  const host = await startHost(b, { agents: [benchAgent('light')], threads: 1 });
+  const id = await host.create({ agentProfile: 'light' });
+  const count = b.size(100, 5);
+  await b.measure({ metric: 'a whole run: sent, journaled, executed, its outcome on disk', unit: 'us' }, async () => {
+    const ms = await timed(async () => {
+      for (let i = 0; i < count; i++) {
+        const run = await host.send(id, i).result;
+        b.check(run.state === 'completed' && run.output === i, 'the run answered');
+      }
+    });
+    return (ms * 1000) / count;
+  });
+}
+
+// --- the driver
+
+function callOf(n: number): Call {
+  return { n, text: 'how are you?' };
+}
+
+async function roundTripUs(b: BenchRun, caller: Caller, calls: number): Promise<number> {
+  let sum = 0;
+  const ms = await timed(async () => {
+    for (let i = 0; i < calls; i++) sum += (await caller(callOf(i))).n;
+  });
+  checkSum(b, sum, calls);
+  return (ms * 1000) / calls;
+}
+
+/** @returns calls per second */
+async function pipelined(b: BenchRun, caller: Caller, calls: number, inFlight: number): Promise<number> {
+  let sum = 0;
+  let next = 0;
+  const lane = async (): Promise<void> => {
+    while (next < calls) {
+      const answer = await caller(callOf(next++));
+      sum += answer.n;
+    }
+  };
+  const ms = await timed(() => Promise.all(Array.from({ length: inFlight }, lane)));
+  checkSum(b, sum, calls);
+  return calls / (ms / 1000);
+}
+
+/** Every call from 0 to calls - 1 was answered with its n + 1. */
+function checkSum(b: BenchRun, sum: number, calls: number): void {
+  b.check(sum === (calls * (calls + 1)) / 2, 'every call was answered, each with its own answer');
+}
+
+// --- the callers
+
+function echoThread(b: BenchRun, how: EchoTask['how']): MessagePort {
+  const { port1, port2 } = new MessageChannel();
+  const task: EchoTask = { how, port: port2 };
+  const worker = new Worker(new URL('../baselines/echo.js', import.meta.url), {
+    workerData: task,
+    transferList: [port2],
+  });
+  b.after(() => worker.terminate());
+  return port1;
+}
+
+async function oursCaller(b: BenchRun): Promise<Caller> {
+  const calls = remote<EchoCalls>(['echo'], new BatchEndpoint(echoThread(b, 'ours')));
+  await calls.echo(callOf(0));
+  return calls.echo;
+}
+
+/** Answers come in order: the oldest promise is the one to resolve. */
+async function rawCaller(b: BenchRun): Promise<Caller> {
+  const port = echoThread(b, 'raw');
+  const caller = inOrder((call) => port.postMessage(call));
+  port.on('message', caller.answered);
+  await caller.call(callOf(0));
+  return caller.call;
+}
+
+async function comlinkCaller(b: BenchRun): Promise<Caller> {
+  const calls = wrap<EchoCalls>(plainEndpoint(echoThread(b, 'comlink')));
+  // Kept, as an experienced user of Comlink does: making it builds a Proxy. Not returned bare: it is a thenable.
+  const echo = calls.echo;
+  await echo(callOf(0));
+  return (call) => echo(call);
+}
+
+function piscinaCaller(b: BenchRun): Caller {
+  const pool = new Piscina({ filename: baseline('echo-task'), minThreads: 1, maxThreads: 1, concurrentTasksPerWorker: 64 });
+  b.after(() => pool.destroy());
+  return (call) => pool.run(call) as Promise<Call>;
+}
+
+function tinypoolCaller(b: BenchRun): Caller {
+  const pool = new Tinypool({
+    filename: baseline('echo-task'),
+    minThreads: 1,
+    maxThreads: 1,
+    concurrentTasksPerWorker: 64,
+  });
+  b.after(() => pool.destroy());
+  return (call) => pool.run(call) as Promise<Call>;
+}
+
+function workerpoolCaller(b: BenchRun): Caller {
+  const pool = workerpool.pool(new URL(baseline('echo-workerpool')).pathname, {
+    workerType: 'thread',
+    maxWorkers: 1,
+  });
+  b.after(() => pool.terminate(true));
+  return (call) => pool.exec('echo', [call]) as unknown as PromiseLike<Call>;
+}
+
+function poolifierCaller(b: BenchRun): Caller {
+  const pool = new FixedThreadPool<Call, Call>(1, new URL(baseline('echo-poolifier')).pathname);
+  b.after(() => pool.destroy());
+  return (call) => pool.execute(call);
+}
+
+function childCaller(b: BenchRun): Caller {
+  const child = fork(new URL(baseline('echo-child')));
+  b.after(() => child.kill('SIGKILL'));
+  const caller = inOrder((call) => child.send(call));
+  child.on('message', (answer) => caller.answered(answer as Call));
+  return caller.call;
+}
+
+function baseline(name: string): string {
+  return new URL(`../baselines/${name}.js`, import.meta.url).href;
+}
+
+function inOrder(send: (call: Call) => void): { call: Caller; answered: (answer: Call) => void } {
+  const waiting: ((answer: Call) => void)[] = [];
+  let first = 0;
+  return {
+    call: (call) =>
+      new Promise((resolve) => {
+        waiting.push(resolve);
+        send(call);
+      }),
+    answered: (answer) => {
+      waiting[first++]!(answer);
+      if (first < waiting.length) return;
+      waiting.length = 0;
+      first = 0;
+    },
+  };
+}

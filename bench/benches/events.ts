@@ -1,0 +1,114 @@
+// events: what a running agent emits, to a subscriber in the main thread; side by side with a worker that posts the same
+// objects one by one. Every event is counted, by its number, as received or as reported missing.
+
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { Worker } from 'node:worker_threads';
+import type { Host } from '../../src/main/index.js';
+import type { EmitInput } from '../agents/emitter.js';
+import type { RawEvents } from '../baselines/raw-events.js';
+import type { Bench, BenchRun } from '../harness.js';
+import { benchAgent, startHost } from '../support.js';
+
+const PORTION = 1_000;
+/** The paced stream: this many events each PAUSE_MS. */
+const PACED_PORTION = 200;
+const PAUSE_MS = 2;
+
+interface Stream {
+  perSecond: number;
+  missed: number;
+  /** Of main's event loop, in milliseconds. */
+  delayP99Ms: number;
+}
+
+export const events: Bench = {
+  name: 'events',
+  question: 'How many events a second reach a subscriber, and does the main thread stay responsive meanwhile?',
+  run,
+};
+
+async function run(b: BenchRun): Promise<void> {
+  const host = await startHost(b, { agents: [benchAgent('emitter')], threads: 1 });
+  const id = await host.create({ agentProfile: 'emitter' });
+  const worker = new Worker(new URL('../baselines/raw-events.js', import.meta.url));
+  b.after(() => worker.terminate());
+  const count = b.size(100_000, 5_000);
+  const delays: number[] = [];
+  let missed = 0;
+  await b.compare(
+    {
+      metric: 'events to a subscriber, as fast as the agent can',
+      unit: 'events/s',
+      baseline: 'postMessage of each',
+      target: { of: 'ratio', is: 'at least', limit: 1.5 },
+    },
+    async () => {
+      const stream = await fromAgent(b, host, id, { events: count, portion: PORTION, pauseMs: 0 });
+      delays.push(stream.delayP99Ms);
+      missed += stream.missed;
+      return stream.perSecond;
+    },
+    () => fromWorker(b, worker, { events: count, portion: PORTION }),
+  );
+  const target = { of: 'value', is: 'at most', limit: 10 } as const;
+  const flood = [...delays];
+  await b.measure(
+    { metric: "main's event-loop delay meanwhile, p99", unit: 'ms', target, rounds: flood.length },
+    () => flood.shift()!,
+  );
+  await b.measure({ metric: 'events reported missing to that subscriber', unit: 'events', rounds: 1 }, () => missed);
+  const paced: EmitInput = { events: b.size(50_000, 2_000), portion: PACED_PORTION, pauseMs: PAUSE_MS };
+  await b.measure(
+    { metric: `main's event-loop delay, p99, with ${PACED_PORTION} events each ${PAUSE_MS} ms`, unit: 'ms', target },
+    async () => {
+      const stream = await fromAgent(b, host, id, paced);
+      b.check(stream.missed === 0, 'a paced stream misses nothing');
+      return stream.delayP99Ms;
+    },
+  );
+}
+
+async function fromAgent(b: BenchRun, host: Host, id: string, input: EmitInput): Promise<Stream> {
+  const delay = monitorEventLoopDelay({ resolution: 1 });
+  const start = performance.now();
+  const run = host.send(id, input);
+  let next = 0;
+  let received = 0;
+  let missed = 0;
+  let last = start;
+  delay.enable();
+  for await (const event of run.events) {
+    if (event.type === 'gap') {
+      missed += event.missed;
+    } else if (event.type === 'event') {
+      const { i } = event.data as { i: number };
+      b.check(i >= next, 'events come in order, none twice');
+      next = i + 1;
+      received++;
+      if (next === input.events) last = performance.now();
+    }
+  }
+  delay.disable();
+  const { state } = await run.result;
+  b.check(state === 'completed', `the run ended ${state}`);
+  b.check(received + missed === input.events, `${received} received and ${missed} missed of ${input.events}`);
+  // Only what arrived counts.
+  return { perSecond: received / ((last - start) / 1000), missed, delayP99Ms: delay.percentile(99) / 1e6 };
+}
+
+async function fromWorker(b: BenchRun, worker: Worker, task: RawEvents): Promise<number> {
+  const start = performance.now();
+  let received = 0;
+  const done = new Promise<void>((resolve) => {
+    const onMessage = ({ i }: { i: number }): void => {
+      b.check(i === received++, 'messages come in order');
+      if (received < task.events) return;
+      worker.off('message', onMessage);
+      resolve();
+    };
+    worker.on('message', onMessage);
+  });
+  worker.postMessage(task);
+  await done;
+  return received / ((performance.now() - start) / 1000);
+}

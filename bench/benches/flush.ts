@@ -1,0 +1,145 @@
+// flush: from SIGTERM to the exit of a host whose every agent has 16 KB that are nowhere but in memory.
+
+import { fork } from 'node:child_process';
+import { closeSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import Sqlite from 'better-sqlite3';
+import { decodeState } from '../../src/protocol/codec.js';
+import { bytesOf, sha256, type Kept, type KeptState } from '../agents/keeper.js';
+import { timed, type Bench, type BenchRun } from '../harness.js';
+import { benchAgent, startHost, tempDir } from '../support.js';
+import type { FlushOptions } from './flush-host.js';
+
+const STATE_BYTES = 16 * 1024;
+const WRITE_BYTES = 1024 * 1024;
+/** Agents that are brought up again, to be asked what they have. */
+const ASKED = 20;
+
+const HOST = fileURLToPath(new URL('./flush-host.js', import.meta.url));
+
+export const flush: Bench = {
+  name: 'flush',
+  question: 'How long is it from SIGTERM to the exit, with every agent to be saved, and is anything lost?',
+  async run(b) {
+    const sizes = b.smoke ? [20] : [100, 1_000, 10_000];
+    const ours: { x: number; y: number }[] = [];
+    const file: { x: number; y: number }[] = [];
+    for (const agents of sizes) {
+      const result = await atSize(b, agents, agents === sizes.at(-1));
+      ours.push({ x: agents, y: result.value });
+      file.push({ x: agents, y: result.baseline! });
+    }
+    b.curve({
+      metric: `SIGTERM to exit, ${STATE_BYTES / 1024} KB unsaved an agent`,
+      xUnit: 'live agents',
+      unit: 'ms',
+      series: [
+        { name: 'Cabana', points: ours },
+        { name: 'the same bytes written to one file and synced', points: file },
+      ],
+    });
+    if (ours.length < 2) return;
+    const [before, last] = ours.slice(-2);
+    await b.measure(
+      {
+        metric: `time an agent with ${last!.x.toLocaleString('en-US')}, against ${before!.x.toLocaleString('en-US')}`,
+        unit: 'x',
+        target: { of: 'value', is: 'at most', limit: 1 },
+        rounds: 1,
+      },
+      () => last!.y / last!.x / (before!.y / before!.x),
+    );
+  },
+};
+
+async function atSize(b: BenchRun, agents: number, aimed: boolean) {
+  const file = join(tempDir(b), 'states');
+  const chunks = statesOf(agents);
+  return b.compare(
+    {
+      metric: `SIGTERM to exit, ${agents.toLocaleString('en-US')} live agents`,
+      unit: 'ms',
+      baseline: 'writing the same bytes to one file, and syncing it',
+      ...(aimed ? { target: { of: 'ratio', is: 'at most', limit: 1.5 } as const } : {}),
+      // Getting ten thousand agents ready takes much longer than ending them.
+      ...(agents >= 10_000 ? { rounds: 3 } : {}),
+    },
+    async () => {
+      const dataDir = tempDir(b);
+      const ms = await endHost(b, { dataDir, agents, stateBytes: STATE_BYTES });
+      checkSaved(b, dataDir, agents);
+      await checkRestored(b, dataDir, agents);
+      rmSync(dataDir, { recursive: true });
+      return ms;
+    },
+    async () => {
+      const ms = await timed(() => writeSynced(file, chunks));
+      rmSync(file);
+      return ms;
+    },
+  );
+}
+
+/** @returns milliseconds from the signal to the exit */
+async function endHost(b: BenchRun, options: FlushOptions): Promise<number> {
+  const child = fork(HOST, [JSON.stringify(options)], { execArgv: [] });
+  const exit = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
+  const ready = new Promise<boolean>((resolve) => child.once('message', () => resolve(true)));
+  b.check(await Promise.race([ready, exit.then(() => false)]), 'the host came up');
+  let code: number | null = null;
+  const ms = await timed(async () => {
+    child.kill('SIGTERM');
+    code = await exit;
+  });
+  b.check(code === 0, `the host ended with ${String(code)}`);
+  return ms;
+}
+
+/** The bytes of all states, in pieces that are quick to write. */
+function statesOf(agents: number): Buffer[] {
+  const perChunk = WRITE_BYTES / STATE_BYTES;
+  return Array.from({ length: Math.ceil(agents / perChunk) }, (_, c) =>
+    Buffer.concat(
+      Array.from({ length: Math.min(perChunk, agents - c * perChunk) }, (_, k) =>
+        bytesOf(`flush-${c * perChunk + k}`, STATE_BYTES),
+      ),
+    ),
+  );
+}
+
+function writeSynced(path: string, chunks: readonly Buffer[]): void {
+  const file = openSync(path, 'w');
+  for (const chunk of chunks) writeSync(file, chunk);
+  fsyncSync(file);
+  closeSync(file);
+}
+
+/** Every agent's state is on disk, and is its own. */
+function checkSaved(b: BenchRun, dataDir: string, agents: number): void {
+  const db = new Sqlite(join(dataDir, 'cabana.db'), { readonly: true });
+  let saved = 0;
+  const rows = db
+    .prepare<[], { id: string; body: Uint8Array }>('SELECT id, body FROM snapshots JOIN sessions ON key = session')
+    .iterate();
+  for (const { id, body } of rows) {
+    const { bytes } = decodeState(body) as KeptState;
+    b.check(Buffer.compare(bytes, bytesOf(id, STATE_BYTES)) === 0, `the state of ${id} is as it was`);
+    saved++;
+  }
+  db.close();
+  b.check(saved === agents, `${saved} of ${agents} states are on disk`);
+}
+
+/** Some of them come up again, and say so themselves. */
+async function checkRestored(b: BenchRun, dataDir: string, agents: number): Promise<void> {
+  const host = await startHost(b, { agents: [benchAgent('keeper')], dataDir });
+  const step = Math.max(1, Math.floor(agents / ASKED));
+  for (let k = 0; k < agents; k += step) {
+    const id = `flush-${k}`;
+    const run = await host.send(id, {}).result;
+    const kept = run.output as Kept;
+    b.check(kept.sha256 === sha256(bytesOf(id, STATE_BYTES)), `${id} comes up with its state`);
+  }
+  await host.close();
+}

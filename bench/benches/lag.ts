@@ -1,0 +1,179 @@
+// lag: what the main thread and an HTTP client feel of agents that spin on every core.
+
+import { fork, type ChildProcess } from 'node:child_process';
+import { Agent, get } from 'node:http';
+import { availableParallelism } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { quantile, type Bench, type BenchRun } from '../harness.js';
+import { tempDir } from '../support.js';
+import type { LagCommand, LagFigures, LagOptions } from './lag-host.js';
+
+const CORES = availableParallelism();
+const SESSIONS = 100;
+/** Between one answer and the next request. */
+const PAUSE_MS = 2;
+/** Spinning threads that had less of the machine than this were not spinning. */
+const LEAST_CPU_SHARE = 0.2;
+
+const HOST = fileURLToPath(new URL('./lag-host.js', import.meta.url));
+
+interface Felt {
+  delayMs: number;
+  httpMs: number;
+}
+
+export const lag: Bench = {
+  name: 'lag',
+  question: 'What do the main thread and an HTTP client feel of agents that spin on every core?',
+  async run(b) {
+    for (const perCore of b.smoke ? [1] : [1, 2]) await felt(b, perCore);
+  },
+};
+
+async function felt(b: BenchRun, perCore: number): Promise<void> {
+  const threads = CORES * perCore;
+  const nice = await LagHost.start(b, threads, 19);
+  const busy = `${threads} threads spin on ${CORES} cores`;
+
+  // Both figures come from the same second; compare() takes one at a time, so the other waits for its turn.
+  const idle = both(() => nice.felt(false));
+  const spinning = both(() => nice.felt(true));
+  await b.compare(
+    {
+      metric: `main thread's event-loop delay p99, ${busy}`,
+      unit: 'ms',
+      baseline: 'the limit: 2 x an idle host + 1 ms',
+      target: { of: 'ratio', is: 'at most', limit: 1 },
+    },
+    async () => (await spinning.measure()).delayMs,
+    async () => 2 * (await idle.measure()).delayMs + 1,
+  );
+  await b.compare(
+    {
+      metric: `GET /api/sessions (${SESSIONS} rows) p99, ${busy}`,
+      unit: 'ms',
+      baseline: 'an idle host',
+      target: { of: 'ratio', is: 'at most', limit: 3 },
+    },
+    () => spinning.kept().httpMs,
+    () => idle.kept().httpMs,
+  );
+
+  if (b.smoke) return;
+  const plain = await LagHost.start(b, threads, 0);
+  const niced = both(() => nice.felt(true));
+  const unniced = both(() => plain.felt(true));
+  await b.compare(
+    {
+      metric: `main thread's event-loop delay p99, ${busy}`,
+      unit: 'ms',
+      baseline: 'threads without nice',
+    },
+    async () => (await niced.measure()).delayMs,
+    async () => (await unniced.measure()).delayMs,
+  );
+  await b.compare(
+    { metric: `GET /api/sessions (${SESSIONS} rows) p99, ${busy}`, unit: 'ms', baseline: 'threads without nice' },
+    () => niced.kept().httpMs,
+    () => unniced.kept().httpMs,
+  );
+}
+
+/** Measures two figures at once: measure() as often as kept(). */
+function both(window: () => Promise<Felt>): { measure(): Promise<Felt>; kept(): Felt } {
+  const queue: Felt[] = [];
+  return {
+    async measure() {
+      const figures = await window();
+      queue.push(figures);
+      return figures;
+    },
+    kept: () => queue.shift()!,
+  };
+}
+
+class LagHost {
+  readonly #b: BenchRun;
+  readonly #child: ChildProcess;
+  readonly #url: string;
+  readonly #threads: number;
+  readonly #agent = new Agent({ keepAlive: true, maxSockets: 1 });
+
+  private constructor(b: BenchRun, child: ChildProcess, url: string, threads: number) {
+    this.#b = b;
+    this.#child = child;
+    this.#url = url;
+    this.#threads = threads;
+  }
+
+  static async start(b: BenchRun, threads: number, niceIncrement: number): Promise<LagHost> {
+    const options: LagOptions = { dataDir: tempDir(b), threads, niceIncrement, sessions: SESSIONS };
+    const child = fork(HOST, [JSON.stringify(options)], { execArgv: [] });
+    b.after(async () => {
+      const exited = new Promise((resolve) => child.once('exit', resolve));
+      child.kill('SIGKILL');
+      await exited;
+    });
+    const { url } = await new Promise<{ url: string }>((resolve, reject) => {
+      child.once('message', (message) => resolve(message as { url: string }));
+      child.once('exit', (code) => reject(new Error(`the host of lag ended with ${code}`)));
+    });
+    return new LagHost(b, child, url, threads);
+  }
+
+  /** What is felt for a while: with every thread spinning, or none. */
+  async felt(spinning: boolean): Promise<Felt> {
+    const windowMs = this.#b.size(1_000, 80);
+    if (spinning) await this.#tell('spin');
+    await sleep(this.#b.size(100, 10));
+    await this.#tell('begin');
+    const httpMs = await this.#requests(windowMs);
+    const figures = (await this.#tell('end'))!;
+    if (spinning) await this.#tell('rest');
+    this.#b.check(figures.running === (spinning ? this.#threads : 0), `${figures.running} runs at the window's end`);
+    if (spinning) {
+      const share = figures.cpuMs / (windowMs * CORES);
+      this.#b.check(share >= LEAST_CPU_SHARE, `the spinning host had ${(100 * share).toFixed(0)} % of the cores`);
+    }
+    return { delayMs: figures.delayP99Ms, httpMs };
+  }
+
+  /** One request after the other. @returns the 99th percentile of their milliseconds */
+  async #requests(windowMs: number): Promise<number> {
+    const times: number[] = [];
+    const until = performance.now() + windowMs;
+    while (performance.now() < until) {
+      const start = performance.now();
+      const body = await this.#get('/api/sessions');
+      times.push(performance.now() - start);
+      const { sessions } = JSON.parse(body) as { sessions: unknown[] };
+      this.#b.check(sessions.length === SESSIONS, `the list has ${sessions.length} rows`);
+      await sleep(PAUSE_MS);
+    }
+    return quantile(times, 0.99);
+  }
+
+  #get(path: string): Promise<string> {
+    return new Promise((resolve, reject) => {
+      get(this.#url + path, { agent: this.#agent }, (response) => {
+        let body = '';
+        response.setEncoding('utf8');
+        response.on('data', (chunk: string) => (body += chunk));
+        response.on('end', () => resolve(body));
+        response.on('error', reject);
+      }).on('error', reject);
+    });
+  }
+
+  #tell(command: LagCommand): Promise<LagFigures | null> {
+    return new Promise((resolve, reject) => {
+      this.#child.once('message', (message) => {
+        const { answer, error } = message as { answer: LagFigures | null; error?: string };
+        if (error === undefined) resolve(answer);
+        else reject(new Error(error));
+      });
+      this.#child.send(command);
+    });
+  }
+}

@@ -1,0 +1,213 @@
+// makespan: how much longer than its work a heap of CPU-bound runs takes, journal and all; and whether a few sessions
+// that send most of the runs leave a thread without work.
+
+import { fork, type ChildProcess } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { availableParallelism } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { Piscina } from 'piscina';
+import type { Host } from '../../src/main/index.js';
+import { hashRounds } from '../agents/worker.js';
+import type { Hashed } from '../baselines/hash-worker.js';
+import { timed, type Bench, type BenchRun } from '../harness.js';
+import { benchAgent, each, startHost } from '../support.js';
+
+const THREADS = availableParallelism();
+/** The same for all sides. 0: at 19 whatever else the machine does decides the figures. */
+const NICE = 0;
+
+const WORKER = fileURLToPath(new URL('../baselines/hash-worker.js', import.meta.url));
+const CHILD = fileURLToPath(new URL('../baselines/hash-child.js', import.meta.url));
+
+/** CPU work, and what it must come to. */
+interface Work {
+  rounds: number;
+  digest: string;
+}
+
+export const makespan: Bench = {
+  name: 'makespan',
+  question: 'How much longer than its work does a heap of CPU-bound runs take?',
+  async run(b) {
+    const work = calibrated(b.size(25, 2));
+    const host = await startHost(b, { agents: [benchAgent('worker')], threads: THREADS, niceIncrement: NICE });
+    await equal(b, host, work);
+    await skewed(b, host, work);
+  },
+};
+
+/** Work of about so many milliseconds. */
+function calibrated(ms: number): Work {
+  hashRounds(2_000);
+  const start = performance.now();
+  hashRounds(4_000);
+  const rounds = Math.round((4_000 * ms) / (performance.now() - start));
+  return { rounds, digest: hashRounds(rounds) };
+}
+
+async function equal(b: BenchRun, host: Host, work: Work): Promise<void> {
+  const sessions = b.size(40, 2);
+  const runsEach = 2;
+  const ids = await created(
+    host,
+    Array.from({ length: sessions }, (_, k) => `equal-${k}`),
+  );
+  const order = Array.from({ length: runsEach }, () => ids).flat();
+  let sent = 0;
+  const ours = async (): Promise<number> => {
+    const ms = await timed(() => sendAll(b, host, order, work));
+    sent += runsEach;
+    for (const id of ids) await checkHistory(b, host, id, sent);
+    return ms;
+  };
+
+  const pool = piscina(b, THREADS);
+  await b.compare(
+    {
+      metric: `${order.length} runs of ${sessions} sessions, ${THREADS} threads`,
+      unit: 'ms',
+      baseline: 'piscina.run, nothing kept',
+      target: { of: 'ratio', is: 'at most', limit: 1.03 },
+    },
+    ours,
+    () => timed(() => Promise.all(order.map(async () => checkDigest(b, await hashed(pool, work), work)))),
+  );
+
+  const children = await Promise.all(ids.map(() => startChild(b)));
+  await b.compare(
+    {
+      metric: `${order.length} runs of ${sessions} sessions, ${THREADS} threads`,
+      unit: 'ms',
+      baseline: 'one child process per agent',
+    },
+    ours,
+    () =>
+      timed(() =>
+        Promise.all(
+          children.map(async (child) => {
+            for (let i = 0; i < runsEach; i++) checkDigest(b, await ask(child, work.rounds), work);
+          }),
+        ),
+      ),
+  );
+}
+
+async function skewed(b: BenchRun, host: Host, work: Work): Promise<void> {
+  const counts = zipf(b.size(40, 4), b.size(200, 10), THREADS);
+  const runs = counts.reduce((sum, count) => sum + count, 0);
+  const pinned = Array.from({ length: THREADS }, () => piscina(b, 1));
+  const metric = `${runs} runs of ${counts.length} sessions, Zipf-skewed (the busiest sends ${counts[0]}), ${THREADS} threads`;
+  let generation = 0;
+
+  // New ids every round: where a hash puts the busy sessions is luck, and one draw of it would prove nothing.
+  const ours = async (): Promise<number> => {
+    const names = namesOf(counts, generation++);
+    await created(host, names);
+    const order = shuffled(names.flatMap((id, k) => Array.from({ length: counts[k]! }, () => id)));
+    const ms = await timed(() => sendAll(b, host, order, work));
+    for (const [k, id] of names.entries()) await checkHistory(b, host, id, counts[k]!);
+    return ms;
+  };
+  await b.compare(
+    {
+      metric,
+      unit: 'ms',
+      baseline: 'the work divided by the threads',
+      target: { of: 'ratio', is: 'at most', limit: 1.1 },
+    },
+    ours,
+    async () => ((await busyRunMs(b, pinned, work)) * runs) / THREADS,
+  );
+
+  let stickyGeneration = 0;
+  await b.compare({ metric, unit: 'ms', baseline: 'each session pinned to thread hash(id) mod threads' }, ours, () => {
+    const names = namesOf(counts, stickyGeneration++);
+    const order = shuffled(names.flatMap((id, k) => Array.from({ length: counts[k]! }, () => id)));
+    return timed(() =>
+      Promise.all(order.map(async (id) => checkDigest(b, await hashed(pinned[threadOf(id)]!, work), work))),
+    );
+  });
+}
+
+function namesOf(counts: readonly number[], generation: number): string[] {
+  return counts.map((_, k) => `zipf-${generation}-${k}`);
+}
+
+function threadOf(id: string): number {
+  return createHash('sha256').update(id).digest().readUInt32BE(0) % THREADS;
+}
+
+/** Runs of each session: the k-th sends 1/k of what the first does; nobody so many that one thread could not keep up. */
+function zipf(sessions: number, runs: number, threads: number): number[] {
+  const harmonic = Array.from({ length: sessions }, (_, k) => 1 / (k + 1)).reduce((sum, w) => sum + w, 0);
+  const most = Math.floor((0.75 * runs) / threads);
+  return Array.from({ length: sessions }, (_, k) => Math.min(most, Math.max(1, Math.round(runs / harmonic / (k + 1)))));
+}
+
+/** In the same disorder every time. */
+function shuffled<T>(items: readonly T[]): T[] {
+  const result = [...items];
+  let seed = 42;
+  for (let i = result.length - 1; i > 0; i--) {
+    seed = (Math.imul(seed, 1_103_515_245) + 12_345) & 0x7fffffff;
+    const j = seed % (i + 1);
+    [result[i], result[j]] = [result[j]!, result[i]!];
+  }
+  return result;
+}
+
+/** Milliseconds of one run while every thread runs one: what "the work" is, on cores that share caches and clocks. */
+async function busyRunMs(b: BenchRun, pools: readonly Piscina[], work: Work): Promise<number> {
+  const each = b.size(16, 2);
+  const results = await Promise.all(pools.flatMap((pool) => Array.from({ length: each }, () => hashed(pool, work))));
+  return results.reduce((sum, { ms }) => sum + ms, 0) / results.length;
+}
+
+async function created(host: Host, ids: string[]): Promise<string[]> {
+  await each(ids, 64, (sessionId) => host.create({ sessionId, agentProfile: 'worker' }));
+  return ids;
+}
+
+/** One run for each id in this order, all sent at once. */
+async function sendAll(b: BenchRun, host: Host, order: readonly string[], work: Work): Promise<void> {
+  const runs = order.map((id) => host.send(id, { hash: work.rounds }).result);
+  for (const run of await Promise.all(runs)) {
+    b.check(run.state === 'completed', `a run ended ${run.state}: ${run.error}`);
+    checkDigest(b, run.output as Hashed, work);
+  }
+}
+
+/** Every run has left its input and its outcome on disk. */
+async function checkHistory(b: BenchRun, host: Host, id: string, runs: number): Promise<void> {
+  const page = await host.messages(id, { limit: 1 });
+  const last = page?.messages[0]?.['seq'];
+  b.check(last === 2 * runs, `the history of ${id} ends at ${String(last)} after ${runs} runs`);
+}
+
+function checkDigest(b: BenchRun, result: { digest: string }, work: Work): void {
+  b.check(result.digest === work.digest, 'the hash is right');
+}
+
+function piscina(b: BenchRun, threads: number): Piscina {
+  const pool = new Piscina({ filename: WORKER, minThreads: threads, maxThreads: threads, niceIncrement: NICE });
+  b.after(() => pool.destroy());
+  return pool;
+}
+
+function hashed(pool: Piscina, work: Work): Promise<Hashed> {
+  return pool.run(work.rounds) as Promise<Hashed>;
+}
+
+async function startChild(b: BenchRun): Promise<ChildProcess> {
+  const child = fork(CHILD, { execArgv: [] });
+  b.after(() => child.disconnect());
+  await new Promise((resolve) => child.once('message', resolve));
+  return child;
+}
+
+function ask(child: ChildProcess, rounds: number): Promise<Hashed> {
+  return new Promise((resolve) => {
+    child.once('message', (answer) => resolve(answer as Hashed));
+    child.send(rounds);
+  });
+}

@@ -1,0 +1,91 @@
+// memory: what a live idle agent with a trivial state takes, in the main thread and in its own; and whether it is given
+// back after eviction. Measured in a process of its own, after garbage collection. The yardstick is an Erlang process:
+// 338 words, 2.6 KB.
+
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import type { Bench, BenchRun } from '../harness.js';
+import { ROW_BYTES } from '../../src/protocol/status-table.js';
+import { tempDir } from '../support.js';
+import type { MemoryReport } from './memory-child.js';
+
+const CHILD = fileURLToPath(new URL('./memory-child.js', import.meta.url));
+const run = promisify(execFile);
+
+interface PerAgent {
+  main: number;
+  thread: number;
+  rss: number;
+  all: number;
+  /** What is held after eviction, against the start. */
+  afterEviction: number;
+}
+
+export const memory: Bench = {
+  name: 'memory',
+  question: 'How many bytes does a live idle agent take, and are they given back?',
+  async run(b) {
+    const sizes = b.smoke ? [500] : [1_000, 10_000, 50_000];
+    const figures = new Map<number, PerAgent>();
+    for (const agents of sizes) {
+      b.progress(`${agents} agents`);
+      figures.set(agents, await perAgent(b, agents));
+    }
+    const most = sizes.at(-1)!;
+    const figure = figures.get(most)!;
+    const bytes = (metric: string, value: number, limit?: number): Promise<unknown> =>
+      b.measure(
+        {
+          metric: `${metric}, with ${most}`,
+          unit: 'bytes',
+          rounds: 1,
+          ...(limit === undefined ? {} : { target: { of: 'value', is: 'at most', limit } }),
+        },
+        () => value,
+      );
+    await bytes('an idle agent, in all (an Erlang process: 2,600)', figure.all, 3 * 1024);
+    await bytes('an idle agent, main thread and status table', figure.main);
+    await bytes('an idle agent, its own thread', figure.thread);
+    await bytes('an idle agent, of the resident set', figure.rss);
+    await b.measure(
+      {
+        metric: `heaps after the eviction of ${most}, against the start`,
+        unit: 'ratio',
+        target: { of: 'value', is: 'at most', limit: 1.1 },
+        rounds: 1,
+      },
+      () => figure.afterEviction,
+    );
+    const line = (name: string, of: (figure: PerAgent) => number) => ({
+      name,
+      points: [...figures].map(([x, value]) => ({ x, y: of(value) })),
+    });
+    const series = [line('in all', (f) => f.all), line('main', (f) => f.main), line('thread', (f) => f.thread)];
+    b.curve({ metric: 'bytes an idle agent', xUnit: 'live agents', unit: 'bytes', series });
+  },
+};
+
+async function perAgent(b: BenchRun, agents: number): Promise<PerAgent> {
+  const { stdout } = await run(process.execPath, ['--expose-gc', CHILD, tempDir(b), String(agents)], {
+    timeout: 120_000,
+  });
+  const reports = stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as MemoryReport);
+  const [before, full, after] = reports;
+  b.check(before !== undefined && full !== undefined && after !== undefined, 'the process reported three times');
+  b.check(full.live - before.live === agents, `${full.live - before.live} agents were live, of ${agents}`);
+  b.check(after.live === 0 || after.live === before.live, `${after.live} agents are left after eviction`);
+  const main = (full.mainHeap + full.mainExternal - before.mainHeap - before.mainExternal) / agents;
+  const thread = (full.threadHeap + full.threadExternal - before.threadHeap - before.threadExternal) / agents;
+  const held = (r: MemoryReport): number => r.mainHeap + r.threadHeap;
+  return {
+    main: main + ROW_BYTES,
+    thread,
+    rss: (full.rss - before.rss) / agents,
+    all: main + ROW_BYTES + thread,
+    afterEviction: held(after) / held(before),
+  };
+}

@@ -1,0 +1,123 @@
+// Data folders with many sessions on disk. The schema is the store's own; the rows are written in bulk, by SQL, as the
+// store would write them one by one. Each size is built once a process and shared.
+
+import Sqlite from 'better-sqlite3';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { encodeValue } from '../src/protocol/codec.js';
+import { emptyStats, type SessionRecord } from '../src/protocol/session.js';
+import { SqliteStore } from '../src/worker/store/sqlite-store.js';
+
+/** Every session's name has one of these; the last number of the list is in few names. */
+const WORDS = ['invoice', 'billing', 'search', 'crawler', 'planner', 'tester', 'writer', 'reader'] as const;
+export const COMMON = 'planner';
+export const PINNED = 10;
+const RARE_EVERY = 1_000;
+const RARE_AT_MOST = 100;
+export const RARE = 'zeppelin';
+const FIRST_MS = Date.parse('2026-01-01T00:00:00.000Z');
+/** Between one session and the next: at a million, eleven days and a half. */
+const STEP_MS = 1_000;
+
+const built = new Map<number, string>();
+let root: string | undefined;
+
+/** How many of the first `sessions` sessions have the rare word in their name. */
+export function rareCount(sessions: number): number {
+  return Math.min(Math.ceil(sessions / RARE_EVERY), RARE_AT_MOST);
+}
+
+export function idOf(i: number): string {
+  return `session-${String(i).padStart(8, '0')}`;
+}
+
+export function createdAt(i: number): string {
+  return new Date(FIRST_MS + i * STEP_MS).toISOString();
+}
+
+function nameOf(i: number): string {
+  const rare = i % RARE_EVERY === 0 && i / RARE_EVERY < RARE_AT_MOST;
+  return `${WORDS[i % WORDS.length]} ${rare ? RARE : 'task'} ${i}`;
+}
+
+/** Session `i`, of a database of any size. The first ten are pinned; every fifth comes from cron. */
+export function recordOf(i: number): SessionRecord {
+  return {
+    sessionId: idOf(i),
+    name: nameOf(i),
+    source: i % 5 === 0 ? 'cron' : 'manual',
+    agentProfile: 'light',
+    workingDir: null,
+    params: {},
+    pinned: i < PINNED,
+    createdAt: createdAt(i),
+    updatedAt: createdAt(i),
+    quarantine: null,
+    stats: { ...emptyStats(), totalTasks: i % 50 },
+  };
+}
+
+/** The data folder with so many sessions. */
+export async function databaseOf(sessions: number): Promise<string> {
+  const known = built.get(sessions);
+  if (known !== undefined) return known;
+  const dir = join(folder(), String(sessions));
+  mkdirSync(dir);
+  const path = join(dir, 'cabana.db');
+  await new SqliteStore(path).close();
+  fill(path, sessions);
+  built.set(sessions, dir);
+  return dir;
+}
+
+function folder(): string {
+  if (root === undefined) {
+    const made = mkdtempSync(join(tmpdir(), 'cabana-bench-sessions-'));
+    process.once('exit', () => rmSync(made, { recursive: true, force: true }));
+    root = made;
+  }
+  return root;
+}
+
+function fill(path: string, sessions: number): void {
+  const db = new Sqlite(path);
+  db.pragma('synchronous = OFF');
+  db.pragma('journal_mode = OFF');
+  db.pragma('cache_size = -262144');
+  const indexes = db
+    .prepare<[], { name: string; sql: string }>(
+      `SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'sessions' AND sql IS NOT NULL`,
+    )
+    .all();
+  const session = db.prepare(
+    `INSERT INTO sessions (key, id, name, source, agent_profile, kind, working_dir, params, pinned, created_at,
+      updated_at, folded, stats, epoch) VALUES (?, ?, ?, ?, ?, ?, NULL, ?, ?, ?, ?, ?, ?, 0)`,
+  );
+  const params = encodeValue({}, 'params');
+  db.transaction(() => {
+    // Sorted once at the end instead of kept in order.
+    for (const index of indexes) db.exec(`DROP INDEX ${index.name}`);
+    for (let i = 0; i < sessions; i++) {
+      const record = recordOf(i);
+      const { sessionId, name, source, agentProfile } = record;
+      session.run(
+        i + 1,
+        sessionId,
+        name,
+        source,
+        agentProfile,
+        `s:${source}`,
+        params,
+        record.pinned ? 1 : 0,
+        record.createdAt,
+        record.updatedAt,
+        `${name}\u0001${sessionId}`,
+        JSON.stringify(record.stats),
+      );
+    }
+    for (const index of indexes) db.exec(index.sql);
+    db.exec('INSERT INTO sessions_fts (rowid, folded) SELECT key, folded FROM sessions');
+  })();
+  db.close();
+}

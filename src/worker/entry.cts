@@ -1,0 +1,11 @@
+// The file that Piscina loads in an agent thread. CommonJS, because Piscina requires it: requiring an ES module ties up
+// the thread's loader, and a thread that is terminated in the midst of that takes the whole process down (Node 20).
+
+import type { AgentThreadTask } from './serve.js';
+
+async function serve(task: AgentThreadTask): Promise<void> {
+  const thread = await import('./serve.js');
+  return thread.serve(task);
+}
+
+export = { serve };
