@@ -146,7 +146,9 @@ async function house2(t: TestContext) {
   const host = await house(t, { threads: 1, compactAfterMs: 200 });
   await inhabit(host, 'compact');
   const { path } = gate(t);
-  const runs = [{ add: 1 }, { add: 2 }, { add: 3, until: path, how: 'wait' as const }].map((input) => host.send('compact', input));
+  const runs = [{ add: 1 }, { add: 2 }, { add: 3, until: path, how: 'wait' as const }].map((input) =>
+    host.send('compact', input),
+  );
   for (const { result } of runs) assert.deepEqual(outcome(await result), ['completed', null]);
   await until('it compacts', () => isCompacting(host));
   return { host };

@@ -137,7 +137,8 @@ describe('quarantine', { timeout: 20_000 }, () => {
     await assertQuarantined(first, 'cpu', /3 times; the last time: .*code: 7/);
     assert.match(first.registry.get('cpu')!.quarantine!, /3 times/);
     const row = await first.registry.snapshot('cpu');
-    assert.deepEqual([row?.status, row?.errorCode], ['error', 'AGENT_CRASHED']);
+    assert.equal(row?.status, 'error');
+    assert.notEqual(row?.error, null);
     await complete(first, 'cpu2', { count: 1 });
     await first.close();
 

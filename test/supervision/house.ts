@@ -11,7 +11,8 @@ import { launch, launchWithClock, type SleepyClock } from '../main/launch.js';
 import { testAgent } from '../support/host.js';
 import { tempDir } from '../support/temp.js';
 
-export type Kind = 'cpu' | 'io' | 'retry' | 'flush' | 'timeout' | 'resume' | 'restorer' | 'compact' | 'ballast' | 'writer';
+export type Kind =
+  'cpu' | 'io' | 'retry' | 'flush' | 'timeout' | 'resume' | 'restorer' | 'compact' | 'ballast' | 'writer';
 
 const KINDS: Kind[] = ['cpu', 'io', 'retry', 'flush', 'timeout', 'resume', 'restorer', 'compact', 'ballast', 'writer'];
 const agents = KINDS.map((kind) => testAgent(`supervision-${kind}`));

@@ -36,31 +36,35 @@ test('a run whose profile says resume starts again after kill -9, and knows it',
   assert.deepEqual(await countsOf(second, id), [1, 2, 3, 4, 5]);
 });
 
-test('it is started again three times at most; another profile reads interrupted at once', { timeout: 30_000 }, async (t) => {
-  const dataDir = tempDir(t);
-  const { path } = gate(t);
-  const first = await start(t, dataDir);
-  const id = await create(first, 'supervision-resume');
-  const other = await create(first, 'supervision-cpu');
-  const run = await accept(first, id, { count: 1, how: 'wait', until: path });
-  await eventually('it runs', async () => (await countsOf(first, id)).length === 1);
-  await first.kill();
-  for (let resumes = 1; resumes <= 3; resumes++) {
-    const server = await start(t, dataDir);
-    await eventually('it runs again', async () => (await countsOf(server, id)).length === 1 + resumes);
-    assert.equal((await readRun(server, id, run)).state, 'running');
-    await server.kill();
-  }
-  const last = await start(t, dataDir);
-  const given = await readRun(last, id, run);
-  assert.deepEqual([given.state, given.code], ['interrupted', 'RUN_CUT_OFF']);
-  assert.equal((await countsOf(last, id)).length, 4);
+test(
+  'it is started again three times at most; another profile reads interrupted at once',
+  { timeout: 30_000 },
+  async (t) => {
+    const dataDir = tempDir(t);
+    const { path } = gate(t);
+    const first = await start(t, dataDir);
+    const id = await create(first, 'supervision-resume');
+    const other = await create(first, 'supervision-cpu');
+    const run = await accept(first, id, { count: 1, how: 'wait', until: path });
+    await eventually('it runs', async () => (await countsOf(first, id)).length === 1);
+    await first.kill();
+    for (let resumes = 1; resumes <= 3; resumes++) {
+      const server = await start(t, dataDir);
+      await eventually('it runs again', async () => (await countsOf(server, id)).length === 1 + resumes);
+      assert.equal((await readRun(server, id, run)).state, 'running');
+      await server.kill();
+    }
+    const last = await start(t, dataDir);
+    const given = await readRun(last, id, run);
+    assert.deepEqual([given.state, given.code], ['interrupted', 'RUN_CUT_OFF']);
+    assert.equal((await countsOf(last, id)).length, 4);
 
-  const reported = await accept(last, other, { count: 1, how: 'spin', until: path });
-  await eventually('it runs', async () => (await countsOf(last, other)).length === 1);
-  await last.kill();
-  const after = await start(t, dataDir);
-  assert.deepEqual((await readRun(after, other, reported)).state, 'interrupted');
-  const next = await ended(after, other, await accept(after, other, { count: 1 }));
-  assert.deepEqual([next.state, (next.output as { n: number }).n], ['completed', 2]);
-});
+    const reported = await accept(last, other, { count: 1, how: 'spin', until: path });
+    await eventually('it runs', async () => (await countsOf(last, other)).length === 1);
+    await last.kill();
+    const after = await start(t, dataDir);
+    assert.deepEqual((await readRun(after, other, reported)).state, 'interrupted');
+    const next = await ended(after, other, await accept(after, other, { count: 1 }));
+    assert.deepEqual([next.state, (next.output as { n: number }).n], ['completed', 2]);
+  },
+);

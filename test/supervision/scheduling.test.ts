@@ -63,7 +63,9 @@ describe('placement', { timeout: 10_000 }, () => {
     const [busy] = await settle(host, 'cpu', 8);
     await Promise.all(busy.map((id) => complete(host, id, { count: 1 })));
     const startedAt = performance.now();
-    const runs = busy.flatMap((id) => Array.from({ length: 5 }, () => host.send(id, { count: 1, how: 'spin', ms: 20 })));
+    const runs = busy.flatMap((id) =>
+      Array.from({ length: 5 }, () => host.send(id, { count: 1, how: 'spin', ms: 20 })),
+    );
     let waited = 0;
     let idled = 0;
     const watching = setInterval(() => {

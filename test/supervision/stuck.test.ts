@@ -117,7 +117,10 @@ describe('a run that ignores its interrupt', { timeout: 28_000 }, () => {
     const { path } = gate(t);
     const retried = host.send('retry', { count: 1, how: 'wait', until: path });
     for (const attempt of [1, 2]) {
-      await until('it waits', () => isRunning(host, 'retry') && host.registry.sessionSummary('retry')!.durableSeq > attempt);
+      await until(
+        'it waits',
+        () => isRunning(host, 'retry') && host.registry.sessionSummary('retry')!.durableSeq > attempt,
+      );
       assert.deepEqual(await ended(host, 'cpu', { crash: 'exit' }), ['failed', 'AGENT_CRASHED']);
     }
     assert.deepEqual(outcome(await retried.result), ['failed', 'THREAD_DIED']);
@@ -254,7 +257,9 @@ describe('a run that outlives its timeout', { timeout: 28_000 }, () => {
     const host = await house(t, { threads: 1 });
     await inhabit(host, 'cpu', 'cpu2');
     const { path } = gate(t);
-    const run = timed(host.send('cpu', { count: 2, how: 'spin', deaf: true, until: path }, { runTimeoutMs: 100 }).result);
+    const run = timed(
+      host.send('cpu', { count: 2, how: 'spin', deaf: true, until: path }, { runTimeoutMs: 100 }).result,
+    );
     const { value, ms } = await run;
     assert.deepEqual(outcome(value), UNRESPONSIVE);
     assert.ok(ms >= 100 + GRACE_MS - 30 && ms < 100 + ANSWER_MAX_MS, `${ms} ms`);
