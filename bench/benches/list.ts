@@ -23,7 +23,11 @@ const KINDS: readonly Kind[] = [
   { name: 'without pinned', query: () => ({ includePinned: false }), rows: page },
   { name: 'a page from the middle', query: (n) => ({ before: createdAt(n / 2) }), rows: page },
   { name: 'type', query: () => ({ type: 'cron' }), rows: () => LIMIT + PINNED / 5 },
-  { name: 'date', query: (n) => ({ date: createdAt(n - 1).slice(0, 10) }), rows: (n) => (n < 86_400 ? LIMIT + PINNED : LIMIT) },
+  {
+    name: 'date',
+    query: (n) => ({ date: createdAt(n - 1).slice(0, 10) }),
+    rows: (n) => (n < 86_400 ? LIMIT + PINNED : LIMIT),
+  },
   // Every eighth name; of the pinned ones that is one.
   { name: 'q, common', query: () => ({ q: COMMON }), rows: () => LIMIT + 1 },
   { name: 'q, rare', query: () => ({ q: RARE }), rows: (n) => Math.min(rareCount(n), LIMIT + 1) },
