@@ -58,7 +58,7 @@ describe('a thread that is taken down', { timeout: 15_000 }, () => {
       // To blame is the one that was idle: twice more, and it is quarantined.
       for (let strikes = 2; strikes <= 3; strikes++) {
         const { threadId } = await complete(host, 'io', { crash: how, laterMs: 0 });
-        await until('the thread is replaced', () => host.registry.get('io')?.thread == null);
+        await until('the thread is replaced', () => typeof host.registry.get('io')?.thread !== 'number');
         assert.notEqual((await complete(host, 'io2')).threadId, threadId);
       }
       await assertQuarantined(host, 'io');

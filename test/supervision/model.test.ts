@@ -161,7 +161,7 @@ class Sequence {
   #look(): void {
     for (const model of this.#models) {
       const entry = this.#host.registry.get(model.id);
-      if (entry?.epoch == null || entry.state === 'restoring') continue;
+      if (typeof entry?.epoch !== 'number' || entry.state === 'restoring') continue;
       assert.ok(entry.epoch >= model.epoch, `the epoch of ${model.id} fell from ${model.epoch} to ${entry.epoch}`);
       model.epoch = entry.epoch;
     }
@@ -215,8 +215,8 @@ class Sequence {
       if (!info) continue;
       const told = ends.get(runId);
       assert.equal(told?.state, info.state, `the end of run ${runId} of ${id}`);
-      assert.deepEqual((await this.#host.run(id, runId))!, info);
-      if (info.state === 'completed') assert.equal((info.output as ActAnswer).n, told!.counted, `the state of ${id}`);
+      assert.deepEqual(await this.#host.run(id, runId), info);
+      if (info.state === 'completed') assert.equal((info.output as ActAnswer).n, told.counted, `the state of ${id}`);
       else assert.ok(CODES.has(info.code!), `${info.state} ${info.code} ${info.error}`);
       assert.ok(!crashes || info.state !== 'completed');
     }

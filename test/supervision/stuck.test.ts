@@ -253,7 +253,7 @@ describe('a run that outlives its timeout', { timeout: 28_000 }, () => {
     for (const { result } of runs) assert.deepEqual(outcome(await result), ['completed', null]);
   });
 
-  it('and ignores that, too, costs its thread', async (t) => {
+  it('and ignores that, too, costs its thread', { timeout: 5_000 }, async (t) => {
     const host = await house(t, { threads: 1 });
     await inhabit(host, 'cpu', 'cpu2');
     const { path } = gate(t);
