@@ -84,7 +84,7 @@ async function crash(how: Crash, laterMs?: number): Promise<void> {
     if (how === 'exit') process.exit(7);
     if (how === 'timer') throw new Error('thrown in a timer');
     if (how === 'rejection') hoard.push(Promise.reject(new Error('rejected by nobody')));
-    if (how === 'heap') for (;;) hoard.push(new Array(10_000).fill({ hoarded: hoard.length }).map((one) => ({ one })));
+    if (how === 'heap') for (;;) hoard.push(Array.from({ length: 10_000 }, (_, i) => ({ i, hoarded: hoard.length })));
   };
   setTimeout(now, laterMs ?? 0);
   // The run does not go on beyond the crash.

@@ -5,13 +5,14 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
-import type { Host, HostOptions, RunInfo } from '../../src/main/index.js';
+import { CabanaError, type Host, type HostOptions, type RunInfo } from '../../src/main/index.js';
 import type { Act, ActAnswer } from '../agents/supervision-act.js';
 import { launch, launchWithClock, type SleepyClock } from '../main/launch.js';
 import { testAgent } from '../support/host.js';
 import { tempDir } from '../support/temp.js';
 
-export type Kind = 'cpu' | 'io' | 'retry' | 'flush' | 'timeout' | 'resume' | 'restorer' | 'compact' | 'ballast' | 'writer';
+export type Kind =
+  'cpu' | 'io' | 'retry' | 'flush' | 'timeout' | 'resume' | 'restorer' | 'compact' | 'ballast' | 'writer';
 
 const KINDS: Kind[] = ['cpu', 'io', 'retry', 'flush', 'timeout', 'resume', 'restorer', 'compact', 'ballast', 'writer'];
 const agents = KINDS.map((kind) => testAgent(`supervision-${kind}`));
@@ -49,8 +50,14 @@ export function gate(t: TestContext): { path: string; open: () => void } {
   return { path, open };
 }
 
+/** How a run ended: its state and code; 'refused' and why, if it never came to be. */
 export async function ended(host: Host, id: string, input: Act): Promise<[string, string | null]> {
-  return outcome(await host.send(id, input).result);
+  try {
+    return outcome(await host.send(id, input).result);
+  } catch (error) {
+    if (!(error instanceof CabanaError)) throw error;
+    return ['refused', error.code];
+  }
 }
 
 export function outcome(info: RunInfo): [string, string | null] {

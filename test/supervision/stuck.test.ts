@@ -38,7 +38,7 @@ async function goDeaf(t: TestContext, host: Host, id: string) {
 
 const threadsAreUp = (host: Host): boolean => host.threads().every(({ state }) => state === 'idle');
 
-describe('a run that ignores its interrupt', { timeout: 8_000 }, () => {
+describe('a run that ignores its interrupt', { timeout: 28_000 }, () => {
   it('ends interrupted when its grace is used up, and what it appended is kept', async (t) => {
     const host = await house(t, { threads: 1 });
     await inhabit(host, 'cpu');
@@ -60,7 +60,7 @@ describe('a run that ignores its interrupt', { timeout: 8_000 }, () => {
   });
 
   for (const threads of [1, 2]) {
-    it(`costs its idle neighbours nothing but a moment (${threads} threads)`, async (t) => {
+    it(`costs its idle neighbours nothing but a moment (${threads} threads)`, { timeout: 5_000 }, async (t) => {
       const host = await house(t, { threads });
       const ids = ['cpu', 'cpu2', 'cpu3', 'io', 'io2', 'flush', 'flush2'];
       await inhabit(host, ...ids);
@@ -117,7 +117,10 @@ describe('a run that ignores its interrupt', { timeout: 8_000 }, () => {
     const { path } = gate(t);
     const retried = host.send('retry', { count: 1, how: 'wait', until: path });
     for (const attempt of [1, 2]) {
-      await until('it waits', () => isRunning(host, 'retry') && host.registry.sessionSummary('retry')!.durableSeq > attempt);
+      await until(
+        'it waits',
+        () => isRunning(host, 'retry') && host.registry.sessionSummary('retry')!.durableSeq > attempt,
+      );
       assert.deepEqual(await ended(host, 'cpu', { crash: 'exit' }), ['failed', 'AGENT_CRASHED']);
     }
     assert.deepEqual(outcome(await retried.result), ['failed', 'THREAD_DIED']);
@@ -135,7 +138,7 @@ describe('a run that ignores its interrupt', { timeout: 8_000 }, () => {
     assert.deepEqual(numbers, [3, 5, 8]);
   });
 
-  it('is deleted at once, and its thread serves others again soon', async (t) => {
+  it('is deleted at once, and its thread serves others again soon', { timeout: 5_000 }, async (t) => {
     const host = await house(t, { threads: 1 });
     await inhabit(host, 'cpu', 'cpu2');
     const { run } = await goDeaf(t, host, 'cpu');
@@ -148,7 +151,7 @@ describe('a run that ignores its interrupt', { timeout: 8_000 }, () => {
     assert.equal(await host.registry.ensure('cpu'), false);
   });
 
-  it('while it is being brought up costs its thread as well', async (t) => {
+  it('while it is being brought up costs its thread as well', { timeout: 5_000 }, async (t) => {
     const host = await house(t, { threads: 1, maxIdleAgents: 1 });
     const spinWhile = join(tempDir(t), 'spin');
     await host.create({ sessionId: 'stuck', agentProfile: 'supervision-restorer', params: { spinWhile } });
@@ -167,7 +170,7 @@ describe('a run that ignores its interrupt', { timeout: 8_000 }, () => {
   });
 });
 
-describe('an io run that ignores its interrupt', { timeout: 8_000 }, () => {
+describe('an io run that ignores its interrupt', { timeout: 28_000 }, () => {
   it('is abandoned: the other sessions of its thread stay where they are', async (t) => {
     const host = await house(t, { threads: 1 });
     await inhabit(host, 'io', 'io2', 'cpu');
@@ -195,7 +198,7 @@ describe('an io run that ignores its interrupt', { timeout: 8_000 }, () => {
     assert.equal((await complete(host, 'cpu')).threadId, before.threadId);
   });
 
-  it('and holds its thread costs that thread', async (t) => {
+  it('and holds its thread costs that thread', { timeout: 5_000 }, async (t) => {
     const host = await house(t, { threads: 1 });
     await inhabit(host, 'io', 'io2');
     const { run } = await goDeaf(t, host, 'io');
@@ -222,7 +225,7 @@ describe('an io run that ignores its interrupt', { timeout: 8_000 }, () => {
   });
 });
 
-describe('a run that outlives its timeout', { timeout: 8_000 }, () => {
+describe('a run that outlives its timeout', { timeout: 28_000 }, () => {
   it("is asked to stop, after its profile's time or its own", async (t) => {
     const host = await house(t);
     await inhabit(host, 'cpu', 'timeout');
@@ -250,11 +253,13 @@ describe('a run that outlives its timeout', { timeout: 8_000 }, () => {
     for (const { result } of runs) assert.deepEqual(outcome(await result), ['completed', null]);
   });
 
-  it('and ignores that, too, costs its thread', async (t) => {
+  it('and ignores that, too, costs its thread', { timeout: 5_000 }, async (t) => {
     const host = await house(t, { threads: 1 });
     await inhabit(host, 'cpu', 'cpu2');
     const { path } = gate(t);
-    const run = timed(host.send('cpu', { count: 2, how: 'spin', deaf: true, until: path }, { runTimeoutMs: 100 }).result);
+    const run = timed(
+      host.send('cpu', { count: 2, how: 'spin', deaf: true, until: path }, { runTimeoutMs: 100 }).result,
+    );
     const { value, ms } = await run;
     assert.deepEqual(outcome(value), UNRESPONSIVE);
     assert.ok(ms >= 100 + GRACE_MS - 30 && ms < 100 + ANSWER_MAX_MS, `${ms} ms`);

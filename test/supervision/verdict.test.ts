@@ -33,7 +33,13 @@ describe('the verdict about a run', () => {
     ['an interrupted run has its grace', { interruptedAt: 1_500 }, false, 1_599, 'fine'],
     ['a cpu run that used it up costs its thread', { interruptedAt: 1_500 }, false, 1_600, 'giveUp'],
     ['even one whose thread turns', { interruptedAt: 1_500 }, true, 1_600, 'giveUp'],
-    ['a deadline passed in the grace is no second timeout', { interruptedAt: 1_500, deadlineAt: 1_550 }, true, 1_560, 'fine'],
+    [
+      'a deadline passed in the grace is no second timeout',
+      { interruptedAt: 1_500, deadlineAt: 1_550 },
+      true,
+      1_560,
+      'fine',
+    ],
     ['an io run on a thread that is well is abandoned', { interruptedAt: 1_500, load: 'io' }, true, 1_600, 'abandon'],
     ['an io run has its grace too', { interruptedAt: 1_500, load: 'io' }, true, 1_599, 'fine'],
     ['an io run that blocks its thread costs it', { interruptedAt: 1_500, load: 'io' }, false, 5_000, 'giveUp'],
@@ -83,7 +89,12 @@ describe('the fate of a run whose thread is gone', () => {
     ['a neighbour reads failed', {}, crashed, end('failed', 'THREAD_DIED')],
     ["a neighbour does not read its culprit's code", {}, memory, end('failed', 'THREAD_DIED')],
     ["a neighbour's run is run again if it may be", { retriesLeft: 1 }, crashed, 'retry'],
-    ['but not one that was to stop', { retriesLeft: 1, wasInterrupted: true }, unresponsive, end('failed', 'THREAD_DIED')],
+    [
+      'but not one that was to stop',
+      { retriesLeft: 1, wasInterrupted: true },
+      unresponsive,
+      end('failed', 'THREAD_DIED'),
+    ],
   ];
   for (const [title, run, death, fate] of cases) {
     it(title, () => {

@@ -1,0 +1,238 @@
+// Agents that take their thread down: whose fault it is, what becomes of everybody's runs and state, that the pool goes
+// on refilling, and the quarantine of those who do it again and again.
+
+import assert from 'node:assert/strict';
+import { rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it, test } from 'node:test';
+import type { CabanaError, Host } from '../../src/main/index.js';
+import { until } from '../support/host.js';
+import { tempDir } from '../support/temp.js';
+import {
+  complete,
+  counts,
+  ended,
+  gate,
+  hasCounted,
+  house,
+  houseWithClock,
+  inhabit,
+  isRunning,
+  outcome,
+  timed,
+} from './house.js';
+import type { Crash } from '../agents/supervision-act.js';
+
+const CRASHED = ['failed', 'AGENT_CRASHED'];
+const HEAP_MB = 48;
+
+/** It takes no run: told at once, or, in the moment before the disk knows, by the run's end. */
+async function assertQuarantined(host: Host, id: string, why = /quarantined/): Promise<void> {
+  const run = host.send(id, {});
+  const [code, message] = await run.result.then(
+    ({ code, error }) => [code, error],
+    (error: CabanaError) => [error.code, error.message],
+  );
+  assert.equal(code, 'SESSION_QUARANTINED');
+  assert.match(message!, why);
+}
+
+describe('a thread that is taken down', { timeout: 15_000 }, () => {
+  for (const how of ['timer', 'rejection', 'exit'] as const) {
+    it(`by an idle session (${how}) is not the fault of the one that was running`, async (t) => {
+      const host = await house(t, { threads: 1 });
+      await inhabit(host, 'io', 'io2', 'retry');
+      await complete(host, 'io', { count: 1 });
+      const { path, open } = gate(t);
+      const running = host.send('io2', { count: 1, how: 'wait', until: path });
+      const retried = host.send('retry', { count: 1, how: 'wait', until: path });
+      await until('they run', () => hasCounted(host, 'io2', 2) && hasCounted(host, 'retry', 2));
+      // Its run ends well; what it leaves behind goes off afterwards.
+      await complete(host, 'io', { count: 1, crash: how, laterMs: 30 });
+      assert.deepEqual(outcome(await running.result), ['failed', 'THREAD_DIED']);
+      open();
+      assert.deepEqual(outcome(await retried.result), ['completed', null]);
+      for (const [id, n] of [['io', 2] as const, ['io2', 1] as const, ['retry', 2] as const]) {
+        assert.equal((await complete(host, id)).n, n, id);
+      }
+      // To blame is the one that was idle: twice more, and it is quarantined.
+      for (let strikes = 2; strikes <= 3; strikes++) {
+        const { threadId } = await complete(host, 'io', { crash: how, laterMs: 0 });
+        await until('the thread is replaced', () => typeof host.registry.get('io')?.thread !== 'number');
+        assert.notEqual((await complete(host, 'io2')).threadId, threadId);
+      }
+      await assertQuarantined(host, 'io');
+      assert.deepEqual(await ended(host, 'io2', {}), ['completed', null]);
+    });
+  }
+
+  it('by one run that shares it with another is the fault of the one that did it', async (t) => {
+    const host = await house(t, { threads: 1 });
+    await inhabit(host, 'io', 'io2');
+    const { path } = gate(t);
+    const neighbour = host.send('io2', { count: 3, how: 'wait', until: path });
+    await until('it waits', () => hasCounted(host, 'io2', 4));
+    assert.deepEqual(await ended(host, 'io', { count: 1, crash: 'timer' }), CRASHED);
+    assert.deepEqual(outcome(await neighbour.result), ['failed', 'THREAD_DIED']);
+    assert.equal((await complete(host, 'io2', { count: 1 })).n, 4);
+    assert.equal((await complete(host, 'io', { count: 1 })).n, 2);
+    assert.deepEqual(await counts(host, 'io2'), [1, 2, 3, 4]);
+  });
+
+  it('by heap exhaustion ends its run with AGENT_OUT_OF_MEMORY, and nobody loses anything', async (t) => {
+    const host = await house(t, { threads: 1, threadHeapMb: HEAP_MB });
+    await inhabit(host, 'cpu', 'cpu2', 'flush');
+    for (const id of ['cpu2', 'flush']) await complete(host, id, { count: 2 });
+    assert.deepEqual(await ended(host, 'cpu', { count: 3, crash: 'heap' }), ['failed', 'AGENT_OUT_OF_MEMORY']);
+    for (const id of ['cpu2', 'flush']) assert.equal((await complete(host, id, { count: 1 })).n, 3);
+    assert.equal((await complete(host, 'cpu', { count: 1 })).n, 4);
+    assert.deepEqual(await counts(host, 'cpu'), [1, 2, 3, 4]);
+  });
+
+  it('by heap exhaustion is not the fault of a run that waits there', async (t) => {
+    const host = await house(t, { threads: 1, threadHeapMb: HEAP_MB });
+    await inhabit(host, 'io', 'cpu');
+    const { path } = gate(t);
+    const { path: start, open } = gate(t);
+    const hog = host.send('cpu', { count: 1, how: 'wait', until: start, crash: 'heap' });
+    await until('the hog runs', () => hasCounted(host, 'cpu', 2));
+    // Begun after the hog, so that it was the last to take hold of the thread.
+    const waits = host.send('io', { count: 1, how: 'wait', until: path });
+    await until('it waits', () => hasCounted(host, 'io', 2));
+    open();
+    assert.deepEqual(outcome(await hog.result), ['failed', 'AGENT_OUT_OF_MEMORY']);
+    assert.deepEqual(outcome(await waits.result), ['failed', 'THREAD_DIED']);
+  });
+});
+
+test('the pool refills after every death, many times in a row', { timeout: 25_000 }, async (t) => {
+  const host = await house(t, { threads: 2 });
+  const crashers = ['cpu1', 'cpu2', 'io1', 'io2', 'flush1', 'flush2'];
+  await inhabit(host, ...crashers, 'cpu');
+  const hows: Crash[] = ['exit', 'timer', 'rejection'];
+  const incarnations = new Set<number>();
+  for (let round = 0; round < 2; round++) {
+    for (const [i, id] of crashers.entries()) {
+      assert.deepEqual(await ended(host, id, { count: 1, crash: hows[i % 3]! }), CRASHED);
+      incarnations.add((await complete(host, 'cpu', { count: 1 })).threadId);
+    }
+  }
+  await until('both threads are back', () => host.threads().every(({ state }) => state === 'idle'), 20_000);
+  assert.ok(incarnations.size > 2, `${incarnations.size} incarnations`);
+  assert.equal((await complete(host, 'cpu')).n, 12);
+  for (const id of crashers) assert.equal((await complete(host, id)).n, 2, id);
+});
+
+describe('quarantine', { timeout: 20_000 }, () => {
+  const strike = async (host: Host, id: string, times: number): Promise<void> => {
+    for (let i = 0; i < times; i++) assert.deepEqual(await ended(host, id, { crash: 'exit' }), CRASHED);
+  };
+
+  it('begins with the third crash, says why, survives a restart, and ends when an operator says so', async (t) => {
+    const dataDir = tempDir(t);
+    const first = await house(t, { dataDir, threads: 2 });
+    await inhabit(first, 'cpu', 'cpu2');
+    await complete(first, 'cpu', { count: 2 });
+    await strike(first, 'cpu', 3);
+    await assertQuarantined(first, 'cpu', /3 times; the last time: .*code: 7/);
+    assert.match(first.registry.get('cpu')!.quarantine!, /3 times/);
+    const row = await first.registry.snapshot('cpu');
+    assert.equal(row?.status, 'error');
+    assert.notEqual(row?.error, null);
+    await complete(first, 'cpu2', { count: 1 });
+    await first.close();
+
+    const second = await house(t, { dataDir, threads: 2 });
+    await assertQuarantined(second, 'cpu');
+    assert.deepEqual(await counts(second, 'cpu'), [1, 2]);
+    assert.equal((await second.registry.snapshot('cpu'))?.status, 'error');
+    assert.equal(await second.registry.clearQuarantine('cpu'), true);
+    assert.equal((await complete(second, 'cpu', { count: 1 })).n, 3);
+    assert.equal((await second.registry.snapshot('cpu'))?.status, 'idle');
+    assert.equal(await second.registry.clearQuarantine('nobody'), false);
+  });
+
+  it('ends what was queued behind the third crash, and only that', async (t) => {
+    const host = await house(t, { threads: 2 });
+    await inhabit(host, 'cpu', 'cpu2');
+    await strike(host, 'cpu', 2);
+    const last = host.send('cpu', { crash: 'exit' });
+    const queued = [1, 2, 3].map((count) => host.send('cpu', { count }));
+    const other = host.send('cpu2', { count: 1 });
+    assert.deepEqual(outcome(await last.result), CRASHED);
+    for (const { result } of queued) assert.deepEqual(outcome(await result), ['failed', 'SESSION_QUARANTINED']);
+    assert.deepEqual(outcome(await other.result), ['completed', null]);
+    assert.deepEqual(await counts(host, 'cpu'), []);
+  });
+
+  it('forgets what is more than ten minutes old, and what an operator has cleared', async (t) => {
+    const { host, clock } = await houseWithClock(t, { threads: 2 });
+    const back = (): Promise<void> =>
+      until('the threads are back', () => {
+        clock.advance(50);
+        return host.threads().every(({ state }) => state === 'idle');
+      });
+    await inhabit(host, 'cpu');
+    const crash = async (): Promise<void> => {
+      await strike(host, 'cpu', 1);
+      await back();
+    };
+    await crash();
+    await crash();
+    clock.sleep(10 * 60_000);
+    await crash();
+    await crash();
+    assert.deepEqual(await ended(host, 'cpu', {}), ['completed', null]);
+    await crash();
+    await assertQuarantined(host, 'cpu');
+    assert.equal(await host.registry.clearQuarantine('cpu'), true);
+    await crash();
+    await crash();
+    assert.deepEqual(await ended(host, 'cpu', {}), ['completed', null]);
+  });
+
+  it('is not for those whose neighbours crash, or who throw', async (t) => {
+    const host = await house(t, { threads: 1 });
+    await inhabit(host, 'io', 'cpu');
+    const { path } = gate(t);
+    for (let i = 0; i < 3; i++) {
+      const neighbour = host.send('io', { how: 'wait', until: path });
+      await until('it waits', () => isRunning(host, 'io'));
+      assert.deepEqual(await ended(host, 'cpu', { crash: 'exit' }), CRASHED);
+      assert.deepEqual(outcome(await neighbour.result), ['failed', 'THREAD_DIED']);
+    }
+    assert.deepEqual(await ended(host, 'io', {}), ['completed', null]);
+    await assertQuarantined(host, 'cpu');
+  });
+
+  it('is also for a session that takes its thread down whenever it is brought up', async (t) => {
+    const host = await house(t, { threads: 1, maxIdleAgents: 1 });
+    const exitWhile = join(tempDir(t), 'exit');
+    await host.create({ sessionId: 'bad', agentProfile: 'supervision-restorer', params: { exitWhile } });
+    await complete(host, 'bad');
+    await inhabit(host, 'io');
+    await complete(host, 'io');
+    assert.deepEqual(await host.registry.evictExcessIdle(), ['bad']);
+    writeFileSync(exitWhile, '');
+    // However often a start is tried again: after three deaths there is no fourth.
+    assert.equal((await host.send('bad', {}).result).state, 'failed');
+    rmSync(exitWhile);
+    await assertQuarantined(host, 'bad');
+    assert.deepEqual(await ended(host, 'io', {}), ['completed', null]);
+  });
+});
+
+test('what was pending when the thread died is answered at once', { timeout: 10_000 }, async (t) => {
+  const host = await house(t, { threads: 1 });
+  await inhabit(host, 'io', 'io2', 'io3', 'cpu');
+  const { path } = gate(t);
+  const waiting = ['io', 'io2', 'io3'].map((id) => host.send(id, { how: 'wait', until: path }));
+  await until('all wait', () => ['io', 'io2', 'io3'].every((id) => isRunning(host, id)));
+  const crashed = ended(host, 'cpu', { crash: 'exit' });
+  const ends = waiting.map(({ result }) => timed(result));
+  assert.deepEqual(await crashed, CRASHED);
+  for (const { value, ms } of await Promise.all(ends)) {
+    assert.deepEqual(outcome(value), ['failed', 'THREAD_DIED']);
+    assert.ok(ms < 2_000, `${ms} ms`);
+  }
+});

@@ -1,0 +1,70 @@
+// Runs that a crash of the whole process cut off: told as interrupted, or started again, as their profile says.
+
+import assert from 'node:assert/strict';
+import { test, type TestContext } from 'node:test';
+import { Server } from '../support/server.js';
+import { tempDir } from '../support/temp.js';
+import { accept, create, ended, eventually, flags, history, readRun } from '../process/client.js';
+import { gate } from './house.js';
+
+const AGENTS = ['supervision-resume', 'supervision-cpu'];
+
+const start = (t: TestContext, dataDir: string): Promise<Server> =>
+  Server.start(t, flags(dataDir, AGENTS, '--threads', '1', '--drain-ms', '100'));
+
+const countsOf = async (server: Server, id: string): Promise<unknown[]> =>
+  (await history(server, id)).filter((entry) => entry.role === 'assistant').map((entry) => entry['n']);
+
+test('a run whose profile says resume starts again after kill -9, and knows it', { timeout: 20_000 }, async (t) => {
+  const dataDir = tempDir(t);
+  const { path, open } = gate(t);
+  const first = await start(t, dataDir);
+  const id = await create(first, 'supervision-resume');
+  const cut = await accept(first, id, { count: 2, how: 'spin', until: path });
+  const behind = await accept(first, id, { count: 1 });
+  await eventually('it runs', async () => (await countsOf(first, id)).length === 2);
+  await first.kill();
+  open();
+
+  const second = await start(t, dataDir);
+  const resumed = await ended(second, id, cut);
+  assert.deepEqual([resumed.state, resumed.code], ['completed', null]);
+  const output = resumed.output as { n: number; resumed: boolean };
+  assert.deepEqual([output.n, output.resumed], [4, true]);
+  const next = (await ended(second, id, behind)).output as { n: number; resumed: boolean };
+  assert.deepEqual([next.n, next.resumed], [5, false], 'what was queued behind it runs after it, and is not resumed');
+  assert.deepEqual(await countsOf(second, id), [1, 2, 3, 4, 5]);
+});
+
+test(
+  'it is started again three times at most; another profile reads interrupted at once',
+  { timeout: 30_000 },
+  async (t) => {
+    const dataDir = tempDir(t);
+    const { path } = gate(t);
+    const first = await start(t, dataDir);
+    const id = await create(first, 'supervision-resume');
+    const other = await create(first, 'supervision-cpu');
+    const run = await accept(first, id, { count: 1, how: 'wait', until: path });
+    await eventually('it runs', async () => (await countsOf(first, id)).length === 1);
+    await first.kill();
+    for (let resumes = 1; resumes <= 3; resumes++) {
+      const server = await start(t, dataDir);
+      await eventually('it runs again', async () => (await countsOf(server, id)).length === 1 + resumes);
+      assert.equal((await readRun(server, id, run)).state, 'running');
+      await server.kill();
+    }
+    const last = await start(t, dataDir);
+    const given = await readRun(last, id, run);
+    assert.deepEqual([given.state, given.code], ['interrupted', 'RUN_CUT_OFF']);
+    assert.equal((await countsOf(last, id)).length, 4);
+
+    const reported = await accept(last, other, { count: 1, how: 'spin', until: path });
+    await eventually('it runs', async () => (await countsOf(last, other)).length === 1);
+    await last.kill();
+    const after = await start(t, dataDir);
+    assert.deepEqual((await readRun(after, other, reported)).state, 'interrupted');
+    const next = await ended(after, other, await accept(after, other, { count: 1 }));
+    assert.deepEqual([next.state, (next.output as { n: number }).n], ['completed', 2]);
+  },
+);

@@ -1,0 +1,235 @@
+// Who runs where and when: no thread idles while an admitted run waits, nobody is kept waiting by somebody else's queue,
+// and a thread that is held in slices serves others in between.
+
+import assert from 'node:assert/strict';
+import { describe, it, test, type TestContext } from 'node:test';
+import type { Host, RunHandle } from '../../src/main/index.js';
+import type { ActAnswer } from '../agents/supervision-act.js';
+import { until } from '../support/host.js';
+import { complete, counts, gate, house, inhabit, isRunning, outcome, timed } from './house.js';
+
+const threadOf = (host: Host, id: string): number => host.registry.get(id)!.thread!;
+
+/** Sessions of this kind that live on thread 0, and on thread 1. */
+async function settle(host: Host, kind: string, count: number): Promise<[string[], string[]]> {
+  const ids = Array.from({ length: count }, (_, i) => `${kind}${i + 1}`);
+  await inhabit(host, ...ids);
+  const on = (no: number): string[] => ids.filter((id) => threadOf(host, id) === no);
+  return [on(0), on(1)];
+}
+
+/** Holds a session's thread until it is let go. */
+async function occupy(t: TestContext, host: Host, id: string) {
+  const { path, open } = gate(t);
+  const run = host.send(id, { how: 'spin', until: path });
+  await until(`${id} holds its thread`, () => isRunning(host, id));
+  return { run, letGo: open };
+}
+
+const threadsOf = async (runs: readonly RunHandle[]): Promise<Set<number>> => {
+  const answers = await Promise.all(runs.map(({ result }) => result));
+  for (const info of answers) assert.deepEqual(outcome(info), ['completed', null]);
+  return new Set(answers.map((info) => (info.output as ActAnswer).threadId));
+};
+
+describe('placement', { timeout: 10_000 }, () => {
+  it('a session stays on its thread while that is free', async (t) => {
+    const host = await house(t, { threads: 2 });
+    const [here, there] = await settle(host, 'cpu', 6);
+    const homes = new Map([...here, ...there].map((id) => [id, threadOf(host, id)]));
+    for (let round = 0; round < 5; round++) for (const id of homes.keys()) await complete(host, id, { count: 1 });
+    for (const [id, no] of homes) {
+      assert.equal(threadOf(host, id), no);
+      assert.equal(host.registry.get(id)!.epoch, 1);
+    }
+  });
+
+  it('a session moves, with its state and a new epoch, when its thread is busy and another is free', async (t) => {
+    const host = await house(t, { threads: 2 });
+    const [[busy, moves, ...others]] = await settle(host, 'cpu', 6);
+    await complete(host, moves!, { count: 2 });
+    const { run, letGo } = await occupy(t, host, busy!);
+    const moved = await complete(host, moves!, { count: 1 });
+    assert.deepEqual([moved.n, threadOf(host, moves!), host.registry.get(moves!)!.epoch], [3, 1, 2]);
+    assert.equal(host.registry.sessionSummary(moves!)!.migrations, 1);
+    for (const id of others) assert.equal(threadOf(host, id), 0, 'who has nothing to do stays');
+    letGo();
+    await run.result;
+    assert.deepEqual(await counts(host, moves!), [1, 2, 3]);
+  });
+
+  it('no thread idles when all the work is for sessions of the other', async (t) => {
+    const host = await house(t, { threads: 2 });
+    const [busy] = await settle(host, 'cpu', 8);
+    await Promise.all(busy.map((id) => complete(host, id, { count: 1 })));
+    const startedAt = performance.now();
+    const runs = busy.flatMap((id) =>
+      Array.from({ length: 5 }, () => host.send(id, { count: 1, how: 'spin', ms: 20 })),
+    );
+    let waited = 0;
+    let idled = 0;
+    const watching = setInterval(() => {
+      const queued = busy.reduce((sum, id) => sum + (host.registry.get(id)?.queued ?? 0), 0);
+      if (queued < busy.length) return;
+      waited++;
+      if (host.threads().some(({ state }) => state === 'idle')) idled++;
+    }, 2);
+    t.after(() => clearInterval(watching));
+    assert.equal((await threadsOf(runs)).size, 2, 'both threads worked');
+    const ms = performance.now() - startedAt;
+    assert.ok(waited > 10 && idled <= waited * 0.2, `a thread idled at ${idled} of ${waited} looks`);
+    // 20 runs a thread are 400 ms at best; one thread alone would take 800.
+    assert.ok(ms < 700, `${ms} ms`);
+    for (const id of busy) assert.deepEqual(await counts(host, id), [1, 2, 3, 4, 5, 6]);
+  });
+
+  it('a session that is saved only on leaving memory moves as well, as soon as its thread yields', async (t) => {
+    const host = await house(t, { threads: 2 });
+    const [[busy]] = await settle(host, 'cpu', 2);
+    await inhabit(host, 'flush1', 'flush2');
+    const dirty = ['flush1', 'flush2'].find((id) => threadOf(host, id) === 0)!;
+    await complete(host, dirty, { count: 2 });
+    const { path, open } = gate(t);
+    const run = host.send(busy!, { how: 'slices', until: path });
+    await until('the thread is held', () => isRunning(host, busy!));
+    const moved = await complete(host, dirty, { count: 1 });
+    assert.deepEqual([moved.n, threadOf(host, dirty)], [3, 1]);
+    assert.equal(isRunning(host, busy!), true, 'the thread was held all the while');
+    open();
+    await run.result;
+    assert.deepEqual(await counts(host, dirty), [1, 2, 3]);
+  });
+
+  it('and one whose thread never yields runs there when it is free', async (t) => {
+    const host = await house(t, { threads: 2 });
+    const [[busy]] = await settle(host, 'cpu', 2);
+    await inhabit(host, 'flush1', 'flush2');
+    const dirty = ['flush1', 'flush2'].find((id) => threadOf(host, id) === 0)!;
+    await complete(host, dirty, { count: 2 });
+    const { run, letGo } = await occupy(t, host, busy!);
+    const waits = host.send(dirty, { count: 1 });
+    await waits.accepted;
+    letGo();
+    await run.result;
+    const info = await waits.result;
+    assert.deepEqual([info.state, (info.output as ActAnswer).n], ['completed', 3]);
+  });
+});
+
+describe('io agents', { timeout: 10_000 }, () => {
+  it('never hold a cpu slot: any number of them waits while cpu runs come and go', async (t) => {
+    const host = await house(t, { threads: 2 });
+    const { path, open } = gate(t);
+    const ids = Array.from({ length: 12 }, (_, i) => `io${i + 1}`);
+    await inhabit(host, ...ids, 'cpu1', 'cpu2');
+    const waiting = ids.map((id) => host.send(id, { count: 1, how: 'wait', until: path }));
+    await until('all wait', () => ids.every((id) => isRunning(host, id)));
+    assert.ok(host.threads().every(({ state }) => state === 'idle'));
+    for (let i = 0; i < 3; i++) {
+      const both = ['cpu1', 'cpu2'].map((id) => host.send(id, { how: 'spin', ms: 20 }));
+      assert.equal((await threadsOf(both)).size, 2);
+    }
+    assert.ok(ids.every((id) => isRunning(host, id)));
+    open();
+    for (const { result } of waiting) assert.deepEqual(outcome(await result), ['completed', null]);
+  });
+
+  it('and flushes, and control calls, are served while a long cpu run gives its thread up in slices', async (t) => {
+    const host = await house(t, { threads: 1 });
+    await inhabit(host, 'cpu', 'io', 'flush');
+    await complete(host, 'flush', { count: 1 });
+    const { path, open } = gate(t);
+    const long = host.send('cpu', { count: 1, how: 'slices', until: path });
+    await until('it runs', () => isRunning(host, 'cpu'));
+    const served = await timed(complete(host, 'io', { count: 1 }));
+    const created = await timed(host.registry.ensure('io'));
+    const flushes: Promise<void>[] = [];
+    const flushed = await timed(
+      host.registry.eachLiveAgent(async (id, agent) => {
+        if (id !== 'cpu') flushes.push(agent.flush());
+        await Promise.all(flushes);
+      }),
+    );
+    assert.equal(flushes.length, 2);
+    for (const { ms } of [served, created, flushed]) assert.ok(ms < 1_000, `${ms} ms`);
+    assert.equal(isRunning(host, 'cpu'), true);
+    open();
+    assert.deepEqual(outcome(await long.result), ['completed', null]);
+  });
+});
+
+describe('the line', { timeout: 15_000 }, () => {
+  /** Ids of sessions in the order in which their runs ended. */
+  const endings = (runs: readonly (readonly [string, RunHandle])[]) => {
+    const order: string[] = [];
+    const all = Promise.all(
+      runs.map(async ([id, { result }]) => {
+        await result;
+        order.push(id);
+      }),
+    );
+    return { order, all };
+  };
+
+  it("a session with two hundred queued runs does not delay another's first", async (t) => {
+    const host = await house(t, { threads: 1 });
+    await inhabit(host, 'cpu1', 'cpu2', 'cpu3');
+    const { run, letGo } = await occupy(t, host, 'cpu1');
+    const many = Array.from({ length: 200 }, () => ['cpu1', host.send('cpu1', { count: 1 })] as const);
+    await Promise.all(many.map(([, { accepted }]) => accepted));
+    const firsts = ['cpu2', 'cpu3'].map((id) => [id, host.send(id, { count: 1 })] as const);
+    await Promise.all(firsts.map(([, { accepted }]) => accepted));
+    const { order, all } = endings([...many, ...firsts]);
+    letGo();
+    await run.result;
+    await all;
+    for (const id of ['cpu2', 'cpu3']) assert.ok(order.indexOf(id) <= 4, `${id} was number ${order.indexOf(id)}`);
+    assert.deepEqual(
+      await counts(host, 'cpu1'),
+      Array.from({ length: 200 }, (_, i) => i + 1),
+    );
+  });
+
+  it('higher priorities run first, equal ones in the order of sending, and a session keeps its own order', async (t) => {
+    const host = await house(t, { threads: 1 });
+    await inhabit(host, 'cpu1', 'cpu2', 'cpu3', 'cpu4', 'cpu5');
+    const { run, letGo } = await occupy(t, host, 'cpu1');
+    const send = (id: string, priority?: number) =>
+      [id, host.send(id, { count: 1 }, priority === undefined ? {} : { priority })] as const;
+    const runs = [send('cpu2', -5), send('cpu3'), send('cpu4', 10), send('cpu5'), send('cpu2', 10)];
+    await Promise.all(runs.map(([, { accepted }]) => accepted));
+    const { order, all } = endings(runs);
+    letGo();
+    await run.result;
+    await all;
+    assert.deepEqual(order, ['cpu4', 'cpu3', 'cpu5', 'cpu2', 'cpu2']);
+    await assert.rejects(host.send('cpu1', {}, { priority: 11 }).accepted, { code: 'INVALID_ARGUMENT' });
+  });
+
+  it('holds no more runs back than maxRunningAgents says', async (t) => {
+    const host = await house(t, { threads: 2, maxRunningAgents: 1 });
+    await inhabit(host, 'io1', 'io2', 'cpu1');
+    const { path, open } = gate(t);
+    const first = host.send('io1', { how: 'wait', until: path });
+    await until('it runs', () => isRunning(host, 'io1'));
+    const others = ['io2', 'cpu1'].map((id) => host.send(id, { count: 1 }));
+    await Promise.all(others.map(({ accepted }) => accepted));
+    assert.deepEqual([host.registry.runningFull(), host.registry.countByStatus('running')], [true, 1]);
+    open();
+    for (const { result } of [first, ...others]) assert.deepEqual(outcome(await result), ['completed', null]);
+    assert.equal(host.registry.runningFull(), false);
+  });
+});
+
+test('what a thread does, and since when, is told without asking it', { timeout: 10_000 }, async (t) => {
+  const host = await house(t, { threads: 1 });
+  await inhabit(host, 'cpu', 'io');
+  const { run, letGo } = await occupy(t, host, 'cpu');
+  await until('it shows', () => host.threads()[0]!.runId === run.runId);
+  const shown = host.threads()[0]!;
+  assert.deepEqual([shown.state, shown.sessionId, shown.sessions], ['busy', 'cpu', 2]);
+  assert.ok(Date.parse(shown.since!) <= Date.now());
+  letGo();
+  await run.result;
+  assert.deepEqual([host.threads()[0]!.sessionId, host.threads()[0]!.runId], [null, null]);
+});
