@@ -87,8 +87,11 @@ export interface StoreCalls {
   accept(request: AcceptRequest): Promise<Accepted>;
   /** Ends a run that its thread cannot end. What the thread had posted comes first; an ended run stays as it is. */
   endRun(request: EndRunRequest): Promise<StoredRun>;
-  /** Puts a running run back in line; its activation is fenced off. False: it is over already. */
-  requeue(sessionId: string, runId: string): Promise<boolean>;
+  /**
+   * Puts a run that its thread has lost back in line; its activation is fenced off. False: it is over already.
+   * @param unstarted only if the thread had not begun it
+   */
+  requeue(sessionId: string, runId: string, unstarted: boolean): Promise<boolean>;
   /** The activation has left memory; null: whichever it was (it failed before its epoch was known). */
   release(sessionId: string, epoch: number | null): Promise<void>;
   /** Tombstones the session and ends its runs (`erase`: as if it had never been). False: there is none. */

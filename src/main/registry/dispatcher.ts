@@ -249,8 +249,11 @@ export class Dispatcher {
     const fate = this.#draining ? FATE_DRAINED : this.#fateOf(session, run, loss);
     await session.lock(async () => {
       if (session.deleted) return;
-      const retried = fate.kind === 'retry' && (await this.#parts.store.requeue(session.id, run.id));
-      if (fate.kind === 'end') await this.#endings.endUnstarted(session, run, fate.ending);
+      // A run that its thread never began is not lost with it, whatever its profile says of retries.
+      const unstarted = fate.kind === 'end' && loss.isCulprit !== true && run.interruptReason === null;
+      const again = !this.#draining && (fate.kind === 'retry' || unstarted);
+      const retried = again && (await this.#parts.store.requeue(session.id, run.id, unstarted));
+      if (!retried && fate.kind === 'end') await this.#endings.endUnstarted(session, run, fate.ending);
       await this.#leaveThread(session, thread, run, loss);
       if (retried) this.#retry(session, run);
     });

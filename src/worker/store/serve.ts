@@ -86,9 +86,9 @@ class StoreServer {
       const { ended } = await this.#write({ t: 'endRun', ...request }, false);
       return ended!;
     },
-    requeue: async (sessionId, runId) => {
+    requeue: async (sessionId, runId, unstarted) => {
       this.#links.drainFor(sessionId);
-      const { requeued } = await this.#write({ t: 'requeue', sessionId, runId }, false);
+      const { requeued } = await this.#write({ t: 'requeue', sessionId, runId, unstarted }, false);
       return requeued ?? false;
     },
     release: async (sessionId, epoch) => {

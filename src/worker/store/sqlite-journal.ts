@@ -204,6 +204,7 @@ export class SqliteJournal {
     const row = this.#sessions.find(op.sessionId);
     const run = row && this.run(row.key, row.id, op.runId);
     if (!row || !run || isTerminal(run.state)) return { requeued: false };
+    if (op.unstarted && run.state !== 'queued') return { requeued: false };
     this.#fenceOff(row);
     this.putBack(row.key, op.runId);
     return { requeued: true };

@@ -22,7 +22,7 @@ export type WriteOp =
   /** Ends a run without its thread. If it was running, its activation is fenced off by a new epoch. */
   | ({ t: 'endRun' } & EndRunRequest)
   /** A running run is queued again, its activation fenced off; an ended one stays ended. */
-  | { t: 'requeue'; sessionId: string; runId: string }
+  | { t: 'requeue'; sessionId: string; runId: string; unstarted: boolean }
   | { t: 'update'; sessionId: string; fields: SessionUpdate; at: number }
   /** `erase`: without a tombstone, as if it had never been. */
   | { t: 'remove'; sessionId: string; at: number; erase?: boolean }
