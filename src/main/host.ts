@@ -5,6 +5,7 @@ import type { CabanaError } from '../protocol/errors.js';
 import {
   COMPACT_SWEEP_INTERVAL_MS,
   EVICT_INTERVAL_MS,
+  HEAP_SWEEP_INTERVAL_MS,
   MESSAGES_LIMIT_DEFAULT_ROWS,
   RESUME_MAX_RUNS,
   STALE_SWEEP_INTERVAL_MS,
@@ -140,7 +141,7 @@ export class Host {
       this.#timers.push(clock.every(ms, () => this.#track(work())));
     };
     every(EVICT_INTERVAL_MS, () => registry.evictExcessIdle());
-    every(EVICT_INTERVAL_MS, () => passivator.relieveHeaps());
+    every(HEAP_SWEEP_INTERVAL_MS, () => passivator.relieveHeaps());
     every(STALE_SWEEP_INTERVAL_MS, () => registry.cleanupStale());
     every(COMPACT_SWEEP_INTERVAL_MS, () => compactor.sweep());
     // By the system's clock whatever the host was given: it watches threads, which live in real time.

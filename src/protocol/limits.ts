@@ -131,8 +131,7 @@ export const COMPACT_SWEEP_INTERVAL_MS = 1_000;
 /** Share of a thread's heap limit at which its idle agents begin to leave memory, and at which they stop to. */
 export const HEAP_HIGH_FRACTION = 0.75;
 export const HEAP_LOW_FRACTION = 0.6;
-/** Share of a thread's idle agents that leave at one sweep under heap pressure. */
-export const HEAP_SWEEP_FRACTION = 0.1;
+export const HEAP_SWEEP_INTERVAL_MS = 250;
 /** Sessions that are saved at the same time to leave a busy thread for a free one. */
 export const EVACUATE_IN_FLIGHT_AGENTS = 8;
 /** Short lives of a thread number in a row that are followed by a new thread at once. */

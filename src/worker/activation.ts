@@ -130,7 +130,7 @@ export class Activation {
     const { runId } = request;
     const input = request.input ?? (await this.#readInput(request.inputSeq));
     link.post({ t: 'start', at: Date.now(), runId, ...this.#history.fence() }, 0);
-    this.#hold(request.runNo);
+    if (this.#definition.load !== 'io') this.#hold(request.runNo);
     this.#status.runStarted();
     this.#ctx.scope({ runId, interrupt, resumed: request.resumed });
     const startedAt = performance.now();

@@ -64,7 +64,8 @@ export class Compactor {
       await session.lock(async () => {
         if (session.state !== 'idle' || session.place !== place || run.interruptReason) return;
         const completed = await Promise.race([place.thread.calls.compact(session.id, run.no), run.lost]);
-        session.compacted = completed;
+        // One that threw is not tried again before the next run; one that had to step back is.
+        session.compacted = completed || run.interruptReason === null;
         if (completed) session.clean = true;
       });
     } catch (error) {

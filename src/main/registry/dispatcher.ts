@@ -308,6 +308,9 @@ export class Dispatcher {
       return;
     }
     this.#parts.log.error({ err: error, sessionId: session.id, runId: run.id }, 'a run could not start');
+    // Not THREAD_DIED: bringing this session up is what took its thread down.
+    const guilty = codeOf(error) === 'AGENT_CRASHED' || codeOf(error) === 'AGENT_OUT_OF_MEMORY';
+    if (guilty) await this.#parts.quarantine.strike(session, messageOf(error));
     await this.#endings.endUnstarted(session, run, { state: 'failed', error: messageOf(error), code: codeOf(error) });
   }
 
@@ -372,6 +375,7 @@ export class Dispatcher {
   /** No new work from now on, and nothing that waits is started. */
   drain(): void {
     this.#draining = true;
+    for (const session of this.#compacting) session.compaction?.interrupt();
   }
 
   /** Sessions with a run in progress. */

@@ -131,14 +131,22 @@ export class Lifecycle {
       return false;
     } catch (error) {
       await this.#giveBack(session, messageOf(error));
-      throw error;
+      throw (await this.#guilt(place)) ?? error;
     }
+  }
+
+  /** The reason of the thread's death, if it was this session's start or restore that took it down. */
+  async #guilt({ thread, slot }: ActivationPlace): Promise<CabanaError | null> {
+    if (thread.alive || thread.culpritSlot !== slot) return null;
+    return thread.death;
   }
 
   #adopt(session: Session, record: SessionRecord): void {
     session.record = record;
     session.profile = profileOf(record);
     session.clean = true;
+    // What it was like before it left memory is not known; there is something to compact after its next run.
+    session.compacted = true;
     session.live = {};
     session.quarantine = record.quarantine;
     session.publishCounters();
@@ -164,14 +172,13 @@ export class Lifecycle {
   async #bury(session: Session): Promise<void> {
     if (session.state === 'cold') return;
     const { place } = session;
-    if (session.state !== 'failed') session.moveTo('failed', 'its thread died');
     this.#parts.directory.busy(session);
+    // The store takes in what the dead thread had posted before it forgets the activation.
+    if (place) await this.#parts.store.release(session.id, place.epoch);
+    // In one turn: an innocent session is not seen as failed.
+    if (session.state !== 'failed') session.moveTo('failed', 'its thread died');
     session.place = null;
-    if (place) {
-      // The store takes in what the dead thread had posted before it forgets the activation.
-      await this.#parts.store.release(session.id, place.epoch);
-      this.#vacate(place);
-    }
+    if (place) this.#vacate(place);
     session.moveTo('cold');
     session.record = null;
   }

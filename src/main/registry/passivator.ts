@@ -5,7 +5,6 @@ import { CabanaError } from '../../protocol/errors.js';
 import {
   HEAP_HIGH_FRACTION,
   HEAP_LOW_FRACTION,
-  HEAP_SWEEP_FRACTION,
   PASSIVATE_IN_FLIGHT_AGENTS,
   STALE_AFTER_MS,
 } from '../../protocol/limits.js';
@@ -69,9 +68,9 @@ export class Passivator {
   }
 
   /**
-   * Relieves threads whose heap is nearly full: a share of their idle agents leaves at each sweep, least recently used
-   * first, from HEAP_HIGH_FRACTION of the limit until it is below HEAP_LOW_FRACTION. In shares, because a heap shrinks
-   * only when it is collected.
+   * Relieves threads whose heap is nearly full, from HEAP_HIGH_FRACTION of its limit until it is below HEAP_LOW_FRACTION:
+   * at each sweep as many idle agents leave, least recently used first, as should do by the average of all. The heap
+   * shrinks when it is collected; the next sweep sees.
    */
   async relieveHeaps(): Promise<string[]> {
     const victims: Session[] = [];
@@ -80,16 +79,17 @@ export class Passivator {
       const fraction = used / (this.#parts.table.getThread(thread.no, 'heapLimitBytes') || Infinity);
       if (fraction >= HEAP_HIGH_FRACTION) this.#pressed.add(thread.no);
       if (fraction < HEAP_LOW_FRACTION) this.#pressed.delete(thread.no);
-      if (this.#pressed.has(thread.no)) victims.push(...this.#oldestOn(thread));
+      if (!this.#pressed.has(thread.no)) continue;
+      const share = Math.ceil(thread.sessions * (1 - HEAP_LOW_FRACTION / Math.max(fraction, HEAP_LOW_FRACTION)));
+      victims.push(...this.#oldestOn(thread, Math.max(1, share)));
     }
     return this.#passivateAll(victims);
   }
 
-  #oldestOn(thread: AgentThread): Session[] {
+  #oldestOn(thread: AgentThread, count: number): Session[] {
     const oldest: Session[] = [];
-    const share = Math.max(1, Math.ceil(thread.sessions * HEAP_SWEEP_FRACTION));
     for (const session of this.#parts.directory.idle()) {
-      if (oldest.length >= share) break;
+      if (oldest.length >= count) break;
       if (session.place?.thread === thread && this.#mayLeave(session)) oldest.push(session);
     }
     return oldest;

@@ -215,7 +215,7 @@ export class SessionRegistry {
       status: session.status,
       state: session.state,
       name: session.live.name ?? session.record?.name ?? null,
-      runId: session.current?.id ?? null,
+      runId: session.runId,
       queued: session.queued,
       totalTasks: stats.totalTasks,
       totalCost: stats.totalCostUsd,
@@ -254,6 +254,7 @@ export class SessionRegistry {
     const { dispatcher, endings, lifecycle, admission } = this.#parts;
     // Before anything is awaited: whoever holds the session's lock for its run is to let go of it soon.
     dispatcher.interrupt(id, undefined, 'deleted');
+    this.#parts.directory.get(id)?.compaction?.interrupt();
     return lifecycle.remove(id, (session) => {
       admission.withdraw(session);
       endings.sessionDeleted(session);
@@ -364,7 +365,7 @@ function entryOf(session: Session): SessionEntry {
     epoch: session.place?.epoch ?? null,
     agentProfile: session.record ? profileOf(session.record) : session.profile,
     queued: session.queued,
-    runId: session.current?.id ?? null,
+    runId: session.runId,
     quarantine: session.quarantine,
     watchers: session.watchers,
     updatedAt: new Date(session.updatedAt).toISOString(),

@@ -146,6 +146,11 @@ export class Session {
     return this.#mailbox?.size ?? 0;
   }
 
+  /** The run in progress; null also in the moment between its outcome being told and its place being given up. */
+  get runId(): string | null {
+    return this.current && !this.current.isOver ? this.current.id : null;
+  }
+
   /** Nothing runs, waits, restores or listens: the session may leave memory. */
   get isUnused(): boolean {
     return this.current === null && this.queued === 0 && this.watchers === 0 && this.restoring === null;
