@@ -46,6 +46,7 @@ export class Activation {
   readonly #status: StatusWriter;
   readonly #ctx: Context;
   #run: CurrentRun | null = null;
+  #compacting: Promise<unknown> | null = null;
 
   private constructor(definition: AgentDefinition, loaded: Loaded, slot: number, services: ThreadServices) {
     const { record, key, epoch } = loaded;
@@ -204,10 +205,12 @@ export class Activation {
     const interrupt = new RunInterrupt(this.#services.table, this.#slot, runNo);
     const ended = this.#services.blame.on(this.#slot, () => this.#compact(runNo, interrupt));
     this.#run = { runNo, interrupt, ended };
+    this.#compacting = ended;
     try {
       return await ended;
     } finally {
       this.#run = null;
+      this.#compacting = null;
     }
   }
 
@@ -246,6 +249,8 @@ export class Activation {
 
   /** Everything durable: the state as it is now, and every entry before it. @throws SAVE_FAILED, STORE_FULL, STALE_EPOCH */
   async flush(): Promise<void> {
+    // A compaction that is not at its end is undone first: half of one must not be saved.
+    await this.#compacting?.catch(() => undefined);
     await this.#services.link.room();
     this.#history.assertWritable();
     const { stats } = this.#status;

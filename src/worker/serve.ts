@@ -2,7 +2,7 @@
 
 import { performance } from 'node:perf_hooks';
 import { getHeapStatistics } from 'node:v8';
-import type { MessagePort } from 'node:worker_threads';
+import { resourceLimits, type MessagePort } from 'node:worker_threads';
 import { serve as serveCalls } from '../protocol/calls.js';
 import { AGENT_THREAD_CALLS, type AgentThreadCalls } from '../protocol/control.js';
 import { BatchEndpoint } from '../protocol/endpoint.js';
@@ -55,7 +55,9 @@ function startHeartbeat(table: StatusTable, thread: number, host: AgentHost, cpu
     last = now;
     const heap = getHeapStatistics();
     table.setThread(thread, 'heapUsedBytes', heap.used_heap_size);
-    table.setThread(thread, 'heapLimitBytes', heap.heap_size_limit);
+    // Of the old generation: heap_size_limit counts room that a thread does not get.
+    const limitMb = resourceLimits.maxOldGenerationSizeMb;
+    table.setThread(thread, 'heapLimitBytes', limitMb ? limitMb * 1024 * 1024 : heap.heap_size_limit);
     table.setThread(thread, 'cpuMs', cpu.now());
     table.setThread(thread, 'sessions', host.size);
     table.setThread(thread, 'heartbeat', (table.getThread(thread, 'heartbeat') + 1) | 0);

@@ -267,6 +267,7 @@ test('an interrupt stops a synchronous loop at its checkpoint, asynchronous code
   ] as const) {
     const run = host.send(id, input);
     await running(host);
+    if (id === 'a') await until('it has counted', () => (host.registry.sessionSummary('a')?.historySeq ?? 0) >= 2);
     assert.equal(host.interrupt(id), run.runId);
     const { state, error, code } = await run.result;
     assert.deepEqual([state, error, code], ['interrupted', 'Interrupted', 'RUN_INTERRUPTED']);

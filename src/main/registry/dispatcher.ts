@@ -22,7 +22,7 @@ import type { Directory } from './directory.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Quarantine } from './quarantine.js';
 import type { Loss, Run } from './run.js';
-import { FATE_DRAINED, codeOf, endingOf, quarantined, type Endings } from './endings.js';
+import { FATE_DRAINED, codeOf, endingAfter, endingOf, quarantined, type Endings } from './endings.js';
 import { Execution } from './execution.js';
 import type { RunTable } from './run-table.js';
 import type { Session } from './session.js';
@@ -147,14 +147,19 @@ export class Dispatcher {
       session.compaction?.interrupt();
       const execution = new Execution(session, run, admitted, this.#timeoutOf(session, run));
       this.#executing.add(execution);
-      if (await this.#tryToStart(admitted, run)) {
-        execution.executes = true;
-        await this.#await(admitted, run);
+      try {
+        if (await this.#tryToStart(admitted, run)) {
+          execution.executes = true;
+          await this.#await(admitted, run);
+        }
+      } finally {
+        this.#executing.delete(execution);
+        if (session.current === run) session.current = null;
+        this.#parts.admission.release(admitted);
       }
-      this.#executing.delete(execution);
-      if (session.current === run) session.current = null;
+    } else {
+      this.#parts.admission.release(admitted);
     }
-    this.#parts.admission.release(admitted);
     this.pump(session);
     this.#parts.directory.dropIfUnused(session);
   }
@@ -253,7 +258,8 @@ export class Dispatcher {
       const unstarted = fate.kind === 'end' && loss.isCulprit !== true && run.interruptReason === null;
       const again = !this.#draining && (fate.kind === 'retry' || unstarted);
       const retried = again && (await this.#parts.store.requeue(session.id, run.id, unstarted));
-      if (!retried && fate.kind === 'end') await this.#endings.endUnstarted(session, run, fate.ending);
+      // Without a retry the store tells how it ended: it may have had the outcome before the thread was lost.
+      if (!retried) await this.#endings.endUnstarted(session, run, endingAfter(fate, loss));
       await this.#leaveThread(session, thread, run, loss);
       if (retried) this.#retry(session, run);
     });

@@ -10,7 +10,7 @@ import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { Ending, Fate } from '../pool/verdict.js';
 import type { Directory } from './directory.js';
-import type { Run } from './run.js';
+import type { Loss, Run } from './run.js';
 import type { RunTable } from './run-table.js';
 import type { Session } from './session.js';
 import type { Subscriptions } from './subscriptions.js';
@@ -99,6 +99,11 @@ export class Endings {
 export const DELETED: Ending = endingOf('deleted');
 
 export const FATE_DRAINED: Fate = { kind: 'end', ending: endingOf('draining') };
+
+/** What a run ends with that cannot be started again after all. */
+export function endingAfter(fate: Fate, loss: Loss): Ending {
+  return fate.kind === 'end' ? fate.ending : { state: 'failed', error: loss.error.message, code: 'THREAD_DIED' };
+}
 
 export function quarantined(why: string): Ending {
   return { state: 'failed', error: `the session is quarantined: ${why}`, code: 'SESSION_QUARANTINED' };

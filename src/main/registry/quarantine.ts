@@ -39,7 +39,12 @@ export class Quarantine {
     // In memory first: what is due before the store has it is refused as well.
     session.quarantine = why;
     log.error({ sessionId: session.id, reason: why }, 'a session was quarantined');
-    await store.update(session.id, { quarantine: why }, clock.now());
+    try {
+      await store.update(session.id, { quarantine: why }, clock.now());
+    } catch (error) {
+      // A full disk: until the process ends, memory knows. A strike never fails the one who strikes.
+      log.error({ err: error, sessionId: session.id }, 'a quarantine could not be stored');
+    }
   }
 
   /** It may run again. False: there is no such session. */

@@ -362,7 +362,8 @@ function entryOf(session: Session): SessionEntry {
     status: session.status,
     reason: session.reason,
     thread: session.place?.thread.no ?? null,
-    epoch: session.place?.epoch ?? null,
+    // 0 while it is being restored: it has none yet.
+    epoch: session.place?.epoch || null,
     agentProfile: session.record ? profileOf(session.record) : session.profile,
     queued: session.queued,
     runId: session.runId,
