@@ -15,6 +15,7 @@ import { Dispatcher } from './registry/dispatcher.js';
 import { Endings } from './registry/endings.js';
 import type { Execution } from './registry/execution.js';
 import { Intake } from './registry/intake.js';
+import { Interrupts } from './registry/interrupts.js';
 import { Lifecycle } from './registry/lifecycle.js';
 import { Listing } from './registry/listing.js';
 import { Passivator } from './registry/passivator.js';
@@ -42,6 +43,7 @@ export interface Parts {
   lifecycle: Lifecycle;
   dispatcher: Dispatcher;
   endings: Endings;
+  interrupts: Interrupts;
   intake: Intake;
   passivator: Passivator;
   compactor: Compactor;
@@ -65,8 +67,17 @@ export function compose(foundations: Foundations): Parts {
   const admission = new Admission(config.maxRunningAgents, threads);
   const quarantine = new Quarantine(shared);
   const endings = new Endings({ ...shared, runs });
-  const dispatcher = new Dispatcher({ ...shared, lifecycle, runs, endings, admission, quarantine });
-  const intake = new Intake({ ...shared, dispatcher, endings, runs });
+  const interrupts = new Interrupts({ ...shared, endings, track: (task) => dispatcher.track(task) });
+  const dispatcher: Dispatcher = new Dispatcher({
+    ...shared,
+    lifecycle,
+    runs,
+    endings,
+    interrupts,
+    admission,
+    quarantine,
+  });
+  const intake = new Intake({ ...shared, dispatcher, endings, interrupts, runs });
   const passivator = new Passivator({ ...shared, lifecycle, threads, maxIdleAgents });
   const compactor = new Compactor({ ...shared, dispatcher, runs, compactAfterMs });
   const rescue = new Rescue({ ...shared, dispatcher, lifecycle, quarantine, graceMs });
@@ -77,7 +88,7 @@ export function compose(foundations: Foundations): Parts {
     clock: systemClock,
     graceMs,
     inProgress: () => dispatcher.inProgress(),
-    onTimeout: ({ session }) => dispatcher.interruptCurrent(session, 'timeout'),
+    onTimeout: ({ session }) => interrupts.current(session, 'timeout'),
     onAbandon: (execution) => rescue.abandon(execution),
     onGiveUp: (thread, culprit) => track(rescue.giveUp(thread, culprit)),
   });
@@ -86,13 +97,13 @@ export function compose(foundations: Foundations): Parts {
     ...shared,
     lifecycle,
     intake,
-    dispatcher,
     endings,
+    interrupts,
     admission,
     passivator,
     listing,
     quarantine,
     maxIdleAgents,
   });
-  return { lifecycle, dispatcher, endings, intake, passivator, compactor, rescue, watchdog, registry };
+  return { lifecycle, dispatcher, endings, interrupts, intake, passivator, compactor, rescue, watchdog, registry };
 }

@@ -266,7 +266,7 @@ export class Host {
    */
   interrupt(sessionId: string, runId?: string): string | null {
     assertSessionId(sessionId);
-    return this.#parts.dispatcher.interrupt(sessionId, runId);
+    return this.#parts.interrupts.request(sessionId, runId);
   }
 
   /** A run, from memory or disk; undefined if there is none. */
@@ -331,6 +331,7 @@ export class Host {
         registry: this.#parts.registry,
         directory: this.#directory,
         dispatcher: this.#parts.dispatcher,
+        interrupts: this.#parts.interrupts,
         lifecycle: this.#parts.lifecycle,
         threads: this.#threads,
         store: this.#store,

@@ -9,6 +9,7 @@ import type { StoreThread } from './pool/store-thread.js';
 import type { ThreadGroup } from './pool/thread-group.js';
 import type { Directory } from './registry/directory.js';
 import type { Dispatcher } from './registry/dispatcher.js';
+import type { Interrupts } from './registry/interrupts.js';
 import type { Lifecycle } from './registry/lifecycle.js';
 import type { SessionRegistry } from './registry/session-registry.js';
 import type { Subscriptions } from './registry/subscriptions.js';
@@ -39,6 +40,7 @@ export interface ShutdownParts {
   registry: SessionRegistry;
   directory: Directory;
   dispatcher: Dispatcher;
+  interrupts: Interrupts;
   lifecycle: Lifecycle;
   threads: ThreadGroup;
   store: StoreThread;
@@ -72,11 +74,11 @@ function refuseWork({ dispatcher, stopTimers }: ShutdownParts): void {
 
 /** (2) Runs may finish for drainMs; then they are interrupted, and have a moment to stop (stopGrace). */
 async function letRunsFinish(parts: ShutdownParts, progress: DrainProgress): Promise<number> {
-  const { dispatcher, config } = parts;
+  const { dispatcher, interrupts, config } = parts;
   progress.draining?.(dispatcher.running().length);
   await within(parts, dispatcher.quiet(), config.drainMs);
   const running = dispatcher.running();
-  for (const session of running) dispatcher.interruptCurrent(session, 'draining');
+  for (const session of running) interrupts.current(session, 'draining');
   if (running.length > 0) await within(parts, dispatcher.quiet(), stopGrace(config));
   return running.length;
 }

@@ -26,6 +26,8 @@ export interface AgentThreadCalls {
   passivate(sessionId: string): Promise<void>;
   /** Releases the agent without saving (deleted, or superseded); waits for the end of its run. */
   discard(sessionId: string, epoch: number): Promise<void>;
+  /** Collects the thread's garbage: what has left memory counts as heap until then. */
+  collect(): void;
   /** Calls stop() of every agent and ends the thread's task. */
   shutdown(): Promise<void>;
 }
@@ -39,6 +41,7 @@ export const AGENT_THREAD_CALLS = [
   'flush',
   'passivate',
   'discard',
+  'collect',
   'shutdown',
 ] as const satisfies readonly (keyof AgentThreadCalls)[];
 

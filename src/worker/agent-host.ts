@@ -3,6 +3,7 @@
 import { type Activated, type AgentThreadCalls, type RunReport, type RunRequest } from '../protocol/control.js';
 import { CabanaError } from '../protocol/errors.js';
 import { profileOf, type AgentProfile } from '../protocol/session.js';
+import { collectGarbage } from './garbage.js';
 import { Activation, type ThreadServices } from './activation.js';
 import { loadAgentModules, type AgentModule } from './modules.js';
 
@@ -71,6 +72,10 @@ export class AgentHost implements AgentThreadCalls {
     const here = [this.#agents.get(sessionId), ...this.#superseded];
     const agent = here.find((candidate) => candidate?.sessionId === sessionId && candidate.epoch === epoch);
     if (agent) await this.#end(agent);
+  }
+
+  collect(): void {
+    collectGarbage();
   }
 
   async shutdown(): Promise<void> {

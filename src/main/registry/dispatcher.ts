@@ -9,7 +9,6 @@
 import type { Remote } from '../../protocol/calls.js';
 import type { StoreCalls } from '../../protocol/control.js';
 import { CabanaError, messageOf } from '../../protocol/errors.js';
-import { INTERRUPT_REASONS, type InterruptReason } from '../../protocol/interrupt.js';
 import { EVACUATE_IN_FLIGHT_AGENTS, RUN_START_MAX_ATTEMPTS } from '../../protocol/limits.js';
 import type { AgentProfile } from '../../protocol/session.js';
 import type { StatusTable } from '../../protocol/status-table.js';
@@ -21,6 +20,7 @@ import type { Admission, Admitted } from './admission.js';
 import type { Directory } from './directory.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Quarantine } from './quarantine.js';
+import type { Interrupts } from './interrupts.js';
 import type { Loss, Run } from './run.js';
 import { FATE_DRAINED, codeOf, endingAfter, endingOf, quarantined, type Endings } from './endings.js';
 import { Execution } from './execution.js';
@@ -33,6 +33,7 @@ export interface DispatcherParts {
   lifecycle: Lifecycle;
   runs: RunTable;
   endings: Endings;
+  interrupts: Interrupts;
   admission: Admission;
   subscriptions: Subscriptions;
   store: Remote<StoreCalls>;
@@ -210,7 +211,7 @@ export class Dispatcher {
     const { slot } = session.place!;
     table.set('main', slot, 'runNo', run.no);
     run.start(clock.now());
-    if (run.interruptReason) this.#signal(session, run);
+    if (run.interruptReason) this.#parts.interrupts.signal(session, run);
     this.#parts.subscriptions.publish(session.id, { type: 'run', run: run.info });
     return true;
   }
@@ -325,55 +326,6 @@ export class Dispatcher {
     if (fate.kind === 'retry') return this.#retry(session, run);
     await this.#endings.endUnstarted(session, run, fate.ending);
     if (loss.isCulprit) await this.#parts.quarantine.strike(session, loss.error.message);
-  }
-
-  // --- interrupting
-
-  /**
-   * Asks the current run (or the run of this id, which may still be waiting) to stop.
-   * @returns the id of the run that was asked; null: there is none
-   */
-  interrupt(sessionId: string, runId?: string, reason: InterruptReason = 'request'): string | null {
-    const session = this.#parts.directory.get(sessionId);
-    if (!session) return null;
-    if (session.current && (runId === undefined || session.current.id === runId)) {
-      return this.interruptCurrent(session, reason);
-    }
-    const waiting = runId === undefined ? undefined : session.mailbox.find(runId);
-    if (!waiting?.isAccepted || !session.mailbox.remove(waiting)) return null;
-    this.track(this.#endings.endUnstarted(session, waiting, endingOf(reason)));
-    return waiting.id;
-  }
-
-  interruptCurrent(session: Session, reason: InterruptReason): string | null {
-    const run = session.current;
-    if (!run) return null;
-    run.interruptReason ??= reason;
-    run.interruptedAt ??= Date.now();
-    if (session.isRunning) this.#signal(session, run);
-    return run.id;
-  }
-
-  /** By the table, for code that never yields; and by a message, for code that waits. */
-  #signal(session: Session, run: Run): void {
-    const { table } = this.#parts;
-    const place = session.place;
-    if (!place || !run.interruptReason) return;
-    // The reason first: whoever sees the number must find its reason.
-    table.set('main', place.slot, 'interruptReason', INTERRUPT_REASONS[run.interruptReason].number);
-    table.set('main', place.slot, 'interruptRunNo', run.no);
-    run.interruptedAt ??= Date.now();
-    if (session.state === 'running') {
-      session.interrupts++;
-      session.publishCounters();
-      session.moveTo('interrupting');
-    }
-    this.track(
-      place.thread.calls.interrupt(session.id, run.no, run.interruptReason).catch((error: unknown) => {
-        // A dead thread needs no interrupt.
-        if (codeOf(error) !== 'THREAD_DIED') throw error;
-      }),
-    );
   }
 
   // --- draining

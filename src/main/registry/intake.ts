@@ -15,6 +15,7 @@ import type { Clock } from '../clock.js';
 import type { Directory } from './directory.js';
 import type { Dispatcher } from './dispatcher.js';
 import { DELETED, endedAs, type Endings } from './endings.js';
+import type { Interrupts } from './interrupts.js';
 import { WHEN_BUSY, type Run, type WhenBusy } from './run.js';
 import type { RunTable } from './run-table.js';
 import type { Session } from './session.js';
@@ -23,6 +24,7 @@ export interface IntakeParts {
   directory: Directory;
   dispatcher: Dispatcher;
   endings: Endings;
+  interrupts: Interrupts;
   runs: RunTable;
   store: Remote<StoreCalls>;
   clock: Clock;
@@ -126,7 +128,7 @@ export class Intake {
       } else {
         run.accept(stored);
         runs.shedInput(run);
-        if (interrupts) dispatcher.interruptCurrent(session, 'superseded');
+        if (interrupts) this.#parts.interrupts.current(session, 'superseded');
       }
     } catch (error) {
       runs.forget(session, run);

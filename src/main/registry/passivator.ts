@@ -74,16 +74,23 @@ export class Passivator {
    */
   async relieveHeaps(): Promise<string[]> {
     const victims: Session[] = [];
+    const relieved: AgentThread[] = [];
     for (const thread of this.#parts.threads()) {
       const used = this.#parts.table.getThread(thread.no, 'heapUsedBytes');
       const fraction = used / (this.#parts.table.getThread(thread.no, 'heapLimitBytes') || Infinity);
       if (fraction >= HEAP_HIGH_FRACTION) this.#pressed.add(thread.no);
       if (fraction < HEAP_LOW_FRACTION) this.#pressed.delete(thread.no);
-      if (!this.#pressed.has(thread.no)) continue;
+      if (!this.#pressed.has(thread.no) || !thread.alive || thread.cpuBusy) continue;
+      relieved.push(thread);
       const share = Math.ceil(thread.sessions * (1 - HEAP_LOW_FRACTION / Math.max(fraction, HEAP_LOW_FRACTION)));
       victims.push(...this.#oldestOn(thread, Math.max(1, share)));
     }
-    return this.#passivateAll(victims);
+    const left = await this.#passivateAll(victims);
+    for (const thread of relieved) {
+      // A thread that died meanwhile has no heap any more.
+      await thread.calls.collect().catch(() => undefined);
+    }
+    return left;
   }
 
   #oldestOn(thread: AgentThread, count: number): Session[] {

@@ -21,8 +21,8 @@ import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { Admission } from './admission.js';
 import type { Directory } from './directory.js';
-import type { Dispatcher } from './dispatcher.js';
 import type { Endings } from './endings.js';
+import type { Interrupts } from './interrupts.js';
 import type { Intake } from './intake.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Listing, SessionPage } from './listing.js';
@@ -95,8 +95,8 @@ export interface RegistryParts {
   directory: Directory;
   lifecycle: Lifecycle;
   intake: Intake;
-  dispatcher: Dispatcher;
   endings: Endings;
+  interrupts: Interrupts;
   admission: Admission;
   passivator: Passivator;
   listing: Listing;
@@ -251,9 +251,9 @@ export class SessionRegistry {
    */
   async delete(id: string): Promise<boolean> {
     assertSessionId(id);
-    const { dispatcher, endings, lifecycle, admission } = this.#parts;
+    const { interrupts, endings, lifecycle, admission } = this.#parts;
     // Before anything is awaited: whoever holds the session's lock for its run is to let go of it soon.
-    dispatcher.interrupt(id, undefined, 'deleted');
+    interrupts.request(id, undefined, 'deleted');
     this.#parts.directory.get(id)?.compaction?.interrupt();
     return lifecycle.remove(id, (session) => {
       admission.withdraw(session);
