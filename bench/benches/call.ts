@@ -62,7 +62,11 @@ async function pipelines(b: BenchRun, ours: Caller, raw: Caller, comlink: Caller
     );
   }
   const series = [];
-  for (const [name, caller] of [['Cabana', ours] as const, ['MessagePort', raw] as const, ['Comlink', comlink] as const]) {
+  for (const [name, caller] of [
+    ['Cabana', ours] as const,
+    ['MessagePort', raw] as const,
+    ['Comlink', comlink] as const,
+  ]) {
     const points = [];
     for (const x of [1, 4, 16, 64, 256, 1024]) points.push({ x, y: await pipelined(b, caller, b.size(5_000, 300), x) });
     series.push({ name, points });
@@ -183,7 +187,12 @@ async function comlinkCaller(b: BenchRun): Promise<Caller> {
 }
 
 function piscinaCaller(b: BenchRun): Caller {
-  const pool = new Piscina({ filename: baseline('echo-task'), minThreads: 1, maxThreads: 1, concurrentTasksPerWorker: 64 });
+  const pool = new Piscina({
+    filename: baseline('echo-task'),
+    minThreads: 1,
+    maxThreads: 1,
+    concurrentTasksPerWorker: 64,
+  });
   b.after(() => pool.destroy());
   return (call) => pool.run(call) as Promise<Call>;
 }

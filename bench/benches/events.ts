@@ -52,9 +52,8 @@ async function run(b: BenchRun): Promise<void> {
   );
   const target = { of: 'value', is: 'at most', limit: 10 } as const;
   const flood = [...delays];
-  await b.measure(
-    { metric: "main's event-loop delay meanwhile, p99", unit: 'ms', target, rounds: flood.length },
-    () => flood.shift()!,
+  await b.measure({ metric: "main's event-loop delay meanwhile, p99", unit: 'ms', target, rounds: flood.length }, () =>
+    flood.shift()!,
   );
   await b.measure({ metric: 'events reported missing to that subscriber', unit: 'events', rounds: 1 }, () => missed);
   const paced: EmitInput = { events: b.size(50_000, 2_000), portion: PACED_PORTION, pauseMs: PAUSE_MS };

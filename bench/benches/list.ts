@@ -23,7 +23,11 @@ const KINDS: readonly Kind[] = [
   { name: 'without pinned', query: () => ({ includePinned: false }), rows: page },
   { name: 'a page from the middle', query: (n) => ({ before: createdAt(n / 2) }), rows: page },
   { name: 'type', query: () => ({ type: 'cron' }), rows: () => LIMIT + PINNED / 5 },
-  { name: 'date', query: (n) => ({ date: createdAt(n - 1).slice(0, 10) }), rows: (n) => (n < 86_400 ? LIMIT + PINNED : LIMIT) },
+  {
+    name: 'date',
+    query: (n) => ({ date: createdAt(n - 1).slice(0, 10) }),
+    rows: (n) => (n < 86_400 ? LIMIT + PINNED : LIMIT),
+  },
   // Every eighth name; of the pinned ones that is one.
   { name: 'q, common', query: () => ({ q: COMMON }), rows: () => LIMIT + 1 },
   { name: 'q, rare', query: () => ({ q: RARE }), rows: (n) => Math.min(rareCount(n), LIMIT + 1) },
@@ -79,7 +83,7 @@ async function largest(b: BenchRun, hosts: ReadonlyMap<number, Host>): Promise<v
         target: { of: 'value', is: 'at most', limit },
         rounds: 3,
       },
-      () => listP50Ms(b, hosts.get(most)!, most, kind, kind.name === 'q, two letters' ? b.size(3, 1) : calls),
+      () => listP50Ms(b, hosts.get(most)!, most, kind, QUERIES_OF_TEXT.includes(kind) ? b.size(5, 1) : calls),
     );
   }
   await b.measure(
@@ -128,7 +132,8 @@ async function curves(b: BenchRun, hosts: ReadonlyMap<number, Host>): Promise<vo
   const series = [];
   for (const kind of KINDS) {
     const points = [];
-    for (const [x, host] of hosts) points.push({ x, y: await listP50Ms(b, host, x, kind, b.size(20, 3)) });
+    for (const [x, host] of hosts)
+      points.push({ x, y: await listP50Ms(b, host, x, kind, QUERIES_OF_TEXT.includes(kind) ? 3 : b.size(20, 3)) });
     series.push({ name: kind.name, points });
   }
   const snapshots = [];

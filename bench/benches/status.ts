@@ -90,10 +90,7 @@ async function counts(b: BenchRun, { registry, sessions }: Live, remote: Remote<
     async () => perSecond(await ours()),
     async () => perSecond(await theirs()),
   );
-  await b.measure(
-    { metric: 'countByStatus', unit: 'ns', target: { of: 'value', is: 'at most', limit: 200 } },
-    ours,
-  );
+  await b.measure({ metric: 'countByStatus', unit: 'ns', target: { of: 'value', is: 'at most', limit: 200 } }, ours);
 }
 
 async function oneRow(b: BenchRun, live: Live, remote: Remote<StatusCalls>): Promise<void> {
