@@ -91,7 +91,7 @@ async function untilReady(args: string[], check: (line: string) => Promise<void>
   try {
     const lines = createInterface({ input: child.stdout! });
     const first = once(lines, 'line') as Promise<[string]>;
-    const line = (await Promise.race([first, exited.then(() => [''])]))[0]!;
+    const line = (await Promise.race([first, exited.then(() => [''])]))[0];
     const ms = performance.now() - start;
     await check(line);
     return ms;

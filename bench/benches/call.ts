@@ -214,7 +214,7 @@ function workerpoolCaller(b: BenchRun): Caller {
     maxWorkers: 1,
   });
   b.after(() => pool.terminate(true));
-  return (call) => pool.exec('echo', [call]) as unknown as PromiseLike<Call>;
+  return (call) => pool.exec('echo', [call]);
 }
 
 function poolifierCaller(b: BenchRun): Caller {
