@@ -44,7 +44,7 @@ export const memory: Bench = {
         },
         () => value,
       );
-    await bytes('an idle agent, in all (an Erlang process: 2,600)', figure.all, 3 * 1024);
+    await bytes('an idle agent: main, table and its own thread (an Erlang process: 2,600)', figure.all, 3 * 1024);
     await bytes('an idle agent, main thread and status table', figure.main);
     await bytes('an idle agent, its own thread', figure.thread);
     await bytes('an idle agent, of the resident set', figure.rss);
