@@ -157,7 +157,8 @@ class Restoring {
   }
 
   async manyCallers(callers: number): Promise<void> {
-    const stored = this.#long.find((s) => s.history === this.#sizes[1] && !s.fresh)!;
+    const size = this.#sizes[1] ?? this.#sizes[0];
+    const stored = this.#long.find((s) => s.history === size && !s.fresh)!;
     await this.#b.compare(
       {
         metric: `${callers.toLocaleString('en-US')} callers of ensure() for one session`,
