@@ -187,7 +187,8 @@ class Appending {
       },
       () => median(raw.write(this.#bodies, 1)),
     );
-    const sync = median(writeAndSync(join(this.#rawDir, 'sync'), this.#bodies, 1));
+    // The quickest: other people's writes make some of them slow, and none of ours quicker than a sync can be.
+    const sync = Math.min(...writeAndSync(join(this.#rawDir, 'sync'), this.#bodies, 1));
     const times = `an entry is durable after ${result.value} ms, a sync takes ${sync} ms`;
     b.check(result.value >= SYNC_SHARE * sync, `${times}: nothing was synced`);
   }

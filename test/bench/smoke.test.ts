@@ -1,0 +1,51 @@
+// The benchmarks at smoke size, so that none of them rots: each runs, checks its own work, and its figures can be
+// recomputed from its rounds.
+
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { BENCHES } from '../../bench/benches.js';
+import { BenchRun, CheckFailed, median } from '../../bench/harness.js';
+import { tempDir } from '../support/temp.js';
+
+const MAIN = fileURLToPath(new URL('../../bench/main.js', import.meta.url));
+
+interface JsonResult {
+  bench: string;
+  value: number;
+  baseline: number | null;
+  ratio: number | null;
+  rounds: { value: number; baseline: number | null }[];
+}
+
+for (const bench of BENCHES) {
+  test(`the benchmark ${bench.name} runs at smoke size, and its figures follow from its rounds`, async (t) => {
+    const file = join(tempDir(t), 'results.json');
+    const args = [MAIN, bench.name, '--smoke', '--json', file];
+    await promisify(execFile)(process.execPath, args, { timeout: 120_000 });
+    const { results } = JSON.parse(readFileSync(file, 'utf8')) as { results: JsonResult[] };
+    assert.ok(results.length > 0);
+    for (const result of results) {
+      assert.equal(result.bench, bench.name);
+      assert.ok(Number.isFinite(result.value));
+      assert.equal(result.value, median(result.rounds.map((round) => round.value)));
+      const ratios = result.rounds.flatMap((round) => (round.baseline === null ? [] : [round.value / round.baseline]));
+      assert.equal(result.ratio, ratios.length === 0 ? null : median(ratios));
+    }
+  });
+}
+
+test('a benchmark whose own check fails is a failure, whatever it measured', async () => {
+  const wrong = { name: 'wrong', question: 'Is a fast wrong answer caught?', run: async () => undefined };
+  const run: BenchRun = new BenchRun(wrong, true, () => undefined);
+  const measured = run.measure({ metric: 'answers', unit: 'ms' }, () => {
+    run.check(1 + 1 === 3, 'the answer is wrong');
+    return 0;
+  });
+  await assert.rejects(measured, CheckFailed);
+  assert.equal(run.results.length, 0);
+});
