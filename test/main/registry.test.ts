@@ -376,7 +376,8 @@ test('eachLiveAgent visits the agents in memory, undisturbed by what changes mea
     assert.equal(agent.sessionId, id);
     assert.equal(thread.no, registry.get(id)?.thread);
     // Would wait for ever if it ran under the session's lock.
-    assert.equal((await host.send(id, { by: 1 }).result).state, 'completed');
+    // (Not of b, which is deleted meanwhile.)
+    if (id !== 'b') assert.equal((await host.send(id, { by: 1 }).result).state, 'completed');
     if (id === 'a') {
       await registry.create({ sessionId: 'new' });
       await registry.delete('b');

@@ -153,6 +153,6 @@ export class Session {
 
   /** Nothing runs, waits, restores or listens: the session may leave memory. */
   get isUnused(): boolean {
-    return this.current === null && this.queued === 0 && this.watchers === 0 && this.restoring === null;
+    return this.runId === null && this.queued === 0 && this.watchers === 0 && this.restoring === null;
   }
 }
