@@ -138,3 +138,5 @@ export const EVACUATE_IN_FLIGHT_AGENTS = 8;
 export const REPLACE_FREE_LIVES = 2;
 /** How often an asynchronous save() is taken again because the history grew meanwhile. */
 export const SAVE_MAX_ATTEMPTS = 8;
+/** How long start, restore, save and stop may each take. */
+export const HOOK_MAX_MS = 60_000;

@@ -4,18 +4,18 @@ import { decodeState, encodeEntry, encodeState } from '../protocol/codec.js';
 import type { RunReport, RunRequest } from '../protocol/control.js';
 import { CabanaError, messageOf } from '../protocol/errors.js';
 import type { Loaded } from '../protocol/journal.js';
+import { HOOK_MAX_MS, SAVE_MAX_ATTEMPTS } from '../protocol/limits.js';
 import { outcomeEntry } from '../protocol/outcome.js';
-import type { SessionRecord } from '../protocol/session.js';
 import type { StatusTable } from '../protocol/status-table.js';
 import type { AgentDefinition } from './agent.js';
 import { Context } from './context.js';
 import type { Blame } from './blame.js';
 import type { CpuClock } from './cpu-clock.js';
+import { inTime } from './deadline.js';
 import type { EventSender } from './event-sender.js';
 import { execute, failed, type Outcome } from './execution.js';
 import { History, storedEntry } from './history.js';
 import { RunInterrupt } from './interrupt.js';
-import { SAVE_MAX_ATTEMPTS } from '../protocol/limits.js';
 import type { JournalLink } from './journal-link.js';
 import { StatusWriter } from './status-writer.js';
 
@@ -73,7 +73,8 @@ export class Activation {
   ): Promise<Activation> {
     const activation = new Activation(definition, loaded, slot, services);
     try {
-      await services.blame.on(slot, () => activation.#restore(loaded));
+      const restored = services.blame.on(slot, () => activation.#restore(loaded));
+      await inTime(restored, HOOK_MAX_MS, 'RESTORE_FAILED', 'start or restore');
       return activation;
     } catch (error) {
       activation.#history.close();
@@ -103,10 +104,6 @@ export class Activation {
     const saved = decodeState(loaded.snapshot ?? (await this.#captured((body) => body)));
     ctx.state = saved;
     if (restore) ctx.state = await restore(ctx, saved, loaded.tail.map(storedEntry));
-  }
-
-  get record(): Pick<SessionRecord, 'sessionId'> {
-    return this;
   }
 
   get running(): boolean {
@@ -264,7 +261,7 @@ export class Activation {
   async end(): Promise<void> {
     await this.#run?.ended.catch(() => undefined);
     try {
-      await this.#definition.stop?.(this.#ctx);
+      await inTime(Promise.resolve(this.#definition.stop?.(this.#ctx)), HOOK_MAX_MS, 'AGENT_ERROR', 'stop');
     } catch (error) {
       this.#ctx.log.error(`stop() threw: ${messageOf(error)}`);
     }
@@ -283,7 +280,7 @@ export class Activation {
       let state: unknown;
       try {
         state = save ? save(this.#ctx) : this.#ctx.state;
-        if (state instanceof Promise) state = await state;
+        if (state instanceof Promise) state = await inTime(state, HOOK_MAX_MS, 'SAVE_FAILED', 'save');
       } catch (error) {
         const what = `save of session ${this.sessionId} threw: ${messageOf(error)}`;
         throw new CabanaError('SAVE_FAILED', what, { cause: error });

@@ -255,8 +255,10 @@ export class Dispatcher {
     const fate = this.#draining ? FATE_DRAINED : this.#fateOf(session, run, loss);
     await session.lock(async () => {
       if (session.deleted) return;
-      // A run that its thread never began is not lost with it, whatever its profile says of retries.
-      const unstarted = fate.kind === 'end' && loss.isCulprit !== true && run.interruptReason === null;
+      // A run that its thread never began is not lost with it, whatever its profile says of retries; within the bound of
+      // starts that came to nothing.
+      const mayStartAgain = loss.isCulprit !== true && run.interruptReason === null;
+      const unstarted = fate.kind === 'end' && mayStartAgain && ++run.startFailures < RUN_START_MAX_ATTEMPTS;
       const again = !this.#draining && (fate.kind === 'retry' || unstarted);
       const retried = again && (await this.#parts.store.requeue(session.id, run.id, unstarted));
       // Without a retry the store tells how it ended: it may have had the outcome before the thread was lost.

@@ -17,11 +17,11 @@ export class Slots {
     this.#table = table;
   }
 
-  /** @throws CabanaError MAILBOX_FULL never; INTERNAL when the table is at its maximum */
+  /** @throws CabanaError HOST_OVERLOADED: the table is at its maximum */
   take(): Slot {
     const slot = this.#free.pop() ?? this.#next++;
     while (slot >= this.#table.capacityRows) {
-      if (!this.#table.grow()) throw new CabanaError('INTERNAL', 'the status table is full');
+      if (!this.#table.grow()) throw new CabanaError('HOST_OVERLOADED', 'the status table is full');
     }
     return { slot, generation: this.#table.clearRow(slot) };
   }

@@ -55,11 +55,6 @@ export class SqliteJournal {
     this.#sql = prepare(db);
   }
 
-  /** Sessions whose head is kept in memory. */
-  get headCount(): number {
-    return this.#byId.size;
-  }
-
   /** The transaction is durable: its heads stand. */
   keep(): void {
     this.#undo.clear();
