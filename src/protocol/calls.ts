@@ -1,9 +1,10 @@
-// Typed calls over Comlink: serve() exposes an object, remote() gives its methods on the other side. Both wrap results
-// in an envelope, because an error that crosses Comlink as it is loses its code and its cause.
+// Typed calls between threads: serve() answers those of an object, remote() makes them. What is plain data travels as
+// the endpoint's own calls; a call that moves something (a port) is carried by Comlink, which knows how.
 
 import { expose, wrap } from 'comlink';
+import { MessagePort } from 'node:worker_threads';
 import type { BatchEndpoint } from './endpoint.js';
-import { fromWire, toWire, type WireError } from './errors.js';
+import { CabanaError, fromWire, toWire, type WireError } from './errors.js';
 
 /** An interface of calls: methods only, of any arguments. */
 export type Calls = object;
@@ -13,6 +14,8 @@ export type Remote<T extends Calls> = {
   [K in keyof T]: T[K] extends (...args: infer A) => infer R ? (...args: A) => Promise<Awaited<R>> : never;
 };
 
+type Method = (...args: unknown[]) => unknown;
+/** Comlink's results: an error that crosses it as it is loses its code and its cause. */
 type Envelope = { value: unknown } | { error: WireError };
 
 /**
@@ -24,32 +27,40 @@ export function serve<T extends Calls>(
   methods: readonly (keyof T & string)[],
   endpoint: BatchEndpoint,
 ): void {
-  const table: Record<string, (...args: unknown[]) => Promise<Envelope>> = {};
-  for (const name of methods) {
-    const method = object[name] as (...args: unknown[]) => unknown;
-    table[name] = async (...args) => {
-      try {
-        return { value: await method.apply(object, args) };
-      } catch (error) {
-        return { error: toWire(error) };
-      }
-    };
-  }
-  expose(table, endpoint);
+  const table = new Map<string, Method>(methods.map((name) => [name, (object[name] as Method).bind(object)]));
+  endpoint.onCall((name, args) => {
+    const method = table.get(name);
+    if (!method) throw new CabanaError('INTERNAL', `there is no call "${name}"`);
+    return method(...args);
+  });
+  const enveloped = [...table].map(([name, method]) => [name, inEnvelope(method)] as const);
+  expose(Object.fromEntries(enveloped), endpoint);
 }
 
-/**
- * The calls of `T` at the other end. Rejections carry their CabanaError code. Each Comlink function is made once and
- * kept: making one builds a Proxy, and when the last of them is collected Comlink closes the link.
- */
+/** The calls of `T` at the other end. Rejections carry their CabanaError code. */
 export function remote<T extends Calls>(methods: readonly (keyof T & string)[], endpoint: BatchEndpoint): Remote<T> {
   const proxy = wrap<Record<string, (...args: unknown[]) => Envelope>>(endpoint);
   const calls: Record<string, (...args: unknown[]) => Promise<unknown>> = {};
   for (const name of methods) {
-    const call = proxy[name] as unknown as (...args: unknown[]) => Promise<Envelope>;
-    calls[name] = (...args) => call(...args).then(open);
+    // Made once and kept: making one builds a Proxy, and when the last of them is collected Comlink closes the link.
+    const byComlink = proxy[name] as unknown as (...args: unknown[]) => Promise<Envelope>;
+    calls[name] = (...args) => (args.some(moves) ? byComlink(...args).then(open) : endpoint.call(name, args));
   }
   return calls as Remote<T>;
+}
+
+function moves(arg: unknown): boolean {
+  return arg instanceof MessagePort;
+}
+
+function inEnvelope(method: Method): (...args: unknown[]) => Promise<Envelope> {
+  return async (...args) => {
+    try {
+      return { value: await method(...args) };
+    } catch (error) {
+      return { error: toWire(error) };
+    }
+  };
 }
 
 function open(envelope: Envelope): unknown {

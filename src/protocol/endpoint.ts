@@ -1,19 +1,19 @@
-// A Comlink endpoint over a MessagePort that batches, encodes and settles.
+// The two ends of a MessagePort between threads: calls, their answers, notes, and Comlink's messages, in order.
 //
-// Batches: what is posted in one microtask travels as one message (Comlink alone posts one message a call).
-// Encodes: a call whose arguments are a large tree of values travels as MessagePack bytes, which is quicker than
-// structured clone from about 4 KB on; calls that transfer something never do.
-// Settles: when the other thread dies, every pending and every later call is answered with a typed error; Comlink
-// alone leaves them pending for ever.
+// Batches: what is said in one microtask travels as one message, a flat list of values without an object per item. A long
+// list leaves in parts, so that the other thread works on the first while this one writes the next.
+// Encodes: many items, or a few large ones, travel as MessagePack bytes: quicker than structured clone from about eight
+// small items or 4 KB on. What is said here is plain data, trees of values; what must be moved (a port) goes by Comlink.
+// Settles: when the other thread dies, every pending and every later call is answered with a typed error, Comlink's as
+// well, which by itself leaves them pending for ever.
 //
-// Notes are one-way messages beside the calls, in order with them.
+// Notes are one-way messages beside the calls.
 
 import type { MessagePort, Transferable } from 'node:worker_threads';
 import { Packr } from 'msgpackr';
-import type { CabanaError } from './errors.js';
-import { toWire } from './errors.js';
+import { fromWire, toWire, type CabanaError, type WireError } from './errors.js';
 
-/** The messages that Comlink hands over; those with a path are requests, the others are answers. */
+/** The messages that Comlink hands over; those of a request type are requests, the others are answers. */
 interface ComlinkMessage {
   id?: string;
   type?: string;
@@ -21,78 +21,93 @@ interface ComlinkMessage {
 }
 
 type Listener = (event: { data: unknown }) => void;
-type Item = ComlinkMessage | Uint8Array | { note: unknown };
+/** Answers a call; a promise's outcome is the answer. */
+type CallHandler = (method: string, args: unknown[]) => unknown;
 
-const REQUEST_TYPES = new Set(['GET', 'SET', 'APPLY', 'CONSTRUCT', 'ENDPOINT', 'RELEASE']);
-/** From this estimated size on, a message is encoded instead of cloned. */
+interface Waiter {
+  resolve: (value: unknown) => void;
+  reject: (error: Error) => void;
+}
+
+/** What an item is: the first of its values in a batch. The others are named beside it. */
+const CALL = 0; // id, method, args
+const ANSWER = 1; // id, value
+const ERROR = 2; // id, WireError
+const NOTE = 3; // note
+const COMLINK = 4; // ComlinkMessage
+
+const COMLINK_REQUESTS = new Set(['GET', 'SET', 'APPLY', 'CONSTRUCT', 'ENDPOINT', 'RELEASE']);
+/** A batch of so many items leaves at once. Measured: fewer cost more messages, more let the other thread wait. */
+const BATCH_MAX_ITEMS = 24;
+/** From this many items or this estimated size on, a batch is encoded instead of cloned. */
+const ENCODE_FROM_ITEMS = 8;
 const ENCODE_FROM_BYTES = 4096;
+/** From this size on, moving bytes is quicker than copying them: a move has a price of its own. */
+const TRANSFER_FROM_BYTES = 16_384;
 
-const packr = new Packr({ structuredClone: true });
+const packr = new Packr({ moreTypes: true });
 
 export class BatchEndpoint {
   readonly #port: MessagePort;
-  readonly #listeners = new Set<Listener>();
-  readonly #pending = new Set<string>();
-  #outbox: Item[] = [];
+  readonly #waiting = new Map<number, Waiter>();
+  #lastId = 0;
+  #outbox: unknown[] = [];
+  #items = 0;
   #transfers: Transferable[] = [];
   #flushScheduled = false;
-  #started = false;
   #death: CabanaError | null = null;
   #onNote: (note: unknown) => void = () => undefined;
+  #onCall: CallHandler = () => undefined;
+  readonly #comlinkListeners = new Set<Listener>();
+  readonly #comlinkPending = new Set<string>();
 
   constructor(port: MessagePort) {
     this.#port = port;
-    port.on('message', (batch: Item[]) => this.#receive(batch));
+    port.on('message', (batch: unknown[] | Uint8Array) => this.#receive(batch));
   }
 
-  // --- what Comlink calls
+  /** Rejects with what the other side threw, or with why it is gone. */
+  call(method: string, args: unknown[]): Promise<unknown> {
+    if (this.#death) return Promise.reject(anew(this.#death));
+    return new Promise((resolve, reject) => {
+      const id = ++this.#lastId;
+      this.#waiting.set(id, { resolve, reject });
+      this.#outbox.push(CALL, id, method, args);
+      this.#pushed();
+    });
+  }
 
-  postMessage(message: unknown, transfers: Transferable[] = []): void {
-    const comlink = message as ComlinkMessage;
-    if (comlink.id !== undefined && REQUEST_TYPES.has(comlink.type ?? '')) {
-      if (this.#death) return this.#answerDead(comlink.id);
-      this.#pending.add(comlink.id);
-    }
+  onCall(handler: CallHandler): void {
+    this.#onCall = handler;
+  }
+
+  /** Sends a one-way message with the next batch. */
+  note(note: unknown): void {
     if (this.#death) return;
-    const large = transfers.length === 0 && sizeAtLeast(message, ENCODE_FROM_BYTES);
-    if (large) this.#push(exactCopy(packr.pack(message)));
-    else this.#push(comlink, transfers);
+    this.#outbox.push(NOTE, note);
+    this.#pushed();
   }
-
-  addEventListener(_type: string, listener: unknown): void {
-    this.#listeners.add(listener as Listener);
-  }
-
-  removeEventListener(_type: string, listener: unknown): void {
-    this.#listeners.delete(listener as Listener);
-  }
-
-  start(): void {
-    if (this.#started) return;
-    this.#started = true;
-    this.#port.start();
-  }
-
-  // --- beside Comlink
 
   onNote(handler: (note: unknown) => void): void {
     this.#onNote = handler;
   }
 
-  /** Sends a one-way message with the next batch. */
-  note(note: unknown): void {
-    if (!this.#death) this.#push({ note });
-  }
-
   /** Posts what is waiting now: for code that will not reach the end of its microtask for a while. */
   flush(): void {
     this.#flushScheduled = false;
-    if (this.#outbox.length === 0) return;
+    if (this.#items === 0) return;
     const batch = this.#outbox;
     const transfers = this.#transfers;
+    const many = this.#items >= ENCODE_FROM_ITEMS;
     this.#outbox = [];
     this.#transfers = [];
-    this.#port.postMessage(batch, transfers);
+    this.#items = 0;
+    if (transfers.length === 0 && (many || sizeAtLeast(batch, ENCODE_FROM_BYTES))) {
+      const bytes = exactCopy(packr.pack(batch));
+      this.#port.postMessage(bytes, bytes.byteLength >= TRANSFER_FROM_BYTES ? [bytes.buffer] : []);
+    } else {
+      this.#port.postMessage(batch, transfers);
+    }
   }
 
   /** The other thread is gone: answers every pending and every later call with this error. */
@@ -100,15 +115,42 @@ export class BatchEndpoint {
     if (this.#death) return;
     this.#death = error;
     this.#outbox = [];
+    this.#items = 0;
     this.#transfers = [];
     this.#port.close();
-    for (const id of this.#pending) this.#answerDead(id);
-    this.#pending.clear();
+    for (const { reject } of this.#waiting.values()) reject(anew(error));
+    this.#waiting.clear();
+    for (const id of this.#comlinkPending) this.#answerDead(id);
+    this.#comlinkPending.clear();
   }
 
-  #push(item: Item, transfers: Transferable[] = []): void {
-    this.#outbox.push(item);
+  // --- what Comlink calls
+
+  postMessage(message: unknown, transfers: Transferable[] = []): void {
+    const comlink = message as ComlinkMessage;
+    if (comlink.id !== undefined && COMLINK_REQUESTS.has(comlink.type ?? '')) {
+      if (this.#death) return this.#answerDead(comlink.id);
+      this.#comlinkPending.add(comlink.id);
+    }
+    if (this.#death) return;
+    this.#outbox.push(COMLINK, comlink);
     for (const transfer of transfers) this.#transfers.push(transfer);
+    this.#pushed();
+  }
+
+  addEventListener(_type: string, listener: unknown): void {
+    this.#comlinkListeners.add(listener as Listener);
+  }
+
+  removeEventListener(_type: string, listener: unknown): void {
+    this.#comlinkListeners.delete(listener as Listener);
+  }
+
+  // --- items out and in
+
+  #pushed(): void {
+    this.#items++;
+    if (this.#items >= BATCH_MAX_ITEMS) return this.flush();
     if (this.#flushScheduled) return;
     this.#flushScheduled = true;
     queueMicrotask(() => {
@@ -116,17 +158,57 @@ export class BatchEndpoint {
     });
   }
 
-  #receive(batch: Item[]): void {
-    for (const item of batch) {
-      if (item instanceof Uint8Array) this.#deliver(packr.unpack(item) as ComlinkMessage);
-      else if ('note' in item) this.#onNote(item.note);
-      else this.#deliver(item);
+  #receive(message: unknown[] | Uint8Array): void {
+    const batch = Array.isArray(message) ? message : (packr.unpack(message) as unknown[]);
+    for (let i = 0; i < batch.length;) {
+      switch (batch[i++]) {
+        case CALL:
+          this.#answer(batch[i++] as number, batch[i++] as string, batch[i++] as unknown[]);
+          break;
+        case ANSWER:
+          this.#taken(batch[i++] as number)?.resolve(batch[i++]);
+          break;
+        case ERROR:
+          this.#taken(batch[i++] as number)?.reject(fromWire(batch[i++] as WireError));
+          break;
+        case NOTE:
+          this.#onNote(batch[i++]);
+          break;
+        default:
+          this.#deliver(batch[i++] as ComlinkMessage);
+      }
     }
   }
 
+  #answer(id: number, method: string, args: unknown[]): void {
+    let value: unknown;
+    try {
+      value = this.#onCall(method, args);
+    } catch (error) {
+      return this.#say(ERROR, id, toWire(error));
+    }
+    if (!(value instanceof Promise)) return this.#say(ANSWER, id, value);
+    value.then(
+      (result) => this.#say(ANSWER, id, result),
+      (error: unknown) => this.#say(ERROR, id, toWire(error)),
+    );
+  }
+
+  #say(kind: typeof ANSWER | typeof ERROR, id: number, value: unknown): void {
+    if (this.#death) return;
+    this.#outbox.push(kind, id, value);
+    this.#pushed();
+  }
+
+  #taken(id: number): Waiter | undefined {
+    const waiter = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    return waiter;
+  }
+
   #deliver(message: ComlinkMessage): void {
-    if (message.id !== undefined && !REQUEST_TYPES.has(message.type ?? '')) this.#pending.delete(message.id);
-    for (const listener of this.#listeners) listener({ data: message });
+    if (message.id !== undefined && !COMLINK_REQUESTS.has(message.type ?? '')) this.#comlinkPending.delete(message.id);
+    for (const listener of this.#comlinkListeners) listener({ data: message });
   }
 
   #answerDead(id: string): void {
@@ -136,10 +218,15 @@ export class BatchEndpoint {
   }
 }
 
-function exactCopy(pooled: Uint8Array): Uint8Array {
-  return new Uint8Array(pooled);
+/** Every caller gets an error of its own. */
+function anew(error: CabanaError): Error {
+  return fromWire(toWire(error));
 }
 
+/** pack() gives a view of a pool, which would travel along. */
+function exactCopy(pooled: Uint8Array): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(pooled);
+}
 /**
  * Whether cloning this value costs like `bytes` or more. Byte arrays count nothing: cloning them is one copy, whatever
  * their size. Stops as soon as the answer is known.

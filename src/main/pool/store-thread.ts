@@ -53,7 +53,6 @@ export class StoreThread {
         }
       });
     });
-    endpoint.start();
     const task = { port: port2, table, dataDir };
     const thread = startThread({ entry: ENTRY, task, transfers: [port2], niceIncrement: 0, heapMb: null });
     const store = new StoreThread(calls, thread);
