@@ -18,6 +18,7 @@ import { Intake } from './registry/intake.js';
 import { Interrupts } from './registry/interrupts.js';
 import { Lifecycle } from './registry/lifecycle.js';
 import { Listing } from './registry/listing.js';
+import { Losses } from './registry/losses.js';
 import { Passivator } from './registry/passivator.js';
 import { Quarantine } from './registry/quarantine.js';
 import { Rescue } from './registry/rescue.js';
@@ -68,14 +69,16 @@ export function compose(foundations: Foundations): Parts {
   const quarantine = new Quarantine(shared);
   const endings = new Endings({ ...shared, runs });
   const interrupts = new Interrupts({ ...shared, endings, track: (task) => dispatcher.track(task) });
+  const draining = (): boolean => dispatcher.draining;
+  const losses = new Losses({ ...shared, lifecycle, endings, quarantine, draining });
   const dispatcher: Dispatcher = new Dispatcher({
     ...shared,
     lifecycle,
     runs,
     endings,
+    losses,
     interrupts,
     admission,
-    quarantine,
   });
   const intake = new Intake({ ...shared, dispatcher, endings, interrupts, runs });
   const passivator = new Passivator({ ...shared, lifecycle, threads, maxIdleAgents });

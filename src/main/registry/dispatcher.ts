@@ -6,23 +6,20 @@
 // The outcome reaches main from the store alone, when it is on disk. Whoever ends a run, the store decides: it lets a
 // run enter one terminal state, once.
 
-import type { Remote } from '../../protocol/calls.js';
-import type { StoreCalls } from '../../protocol/control.js';
-import { CabanaError, messageOf } from '../../protocol/errors.js';
-import { EVACUATE_IN_FLIGHT_AGENTS, RUN_START_MAX_ATTEMPTS } from '../../protocol/limits.js';
+import { CabanaError } from '../../protocol/errors.js';
+import { EVACUATE_IN_FLIGHT_AGENTS } from '../../protocol/limits.js';
 import type { AgentProfile } from '../../protocol/session.js';
 import type { StatusTable } from '../../protocol/status-table.js';
 import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { AgentThread } from '../pool/agent-thread.js';
-import { fateOf, type Fate } from '../pool/verdict.js';
 import type { Admission, Admitted } from './admission.js';
 import type { Directory } from './directory.js';
 import type { Lifecycle } from './lifecycle.js';
-import type { Quarantine } from './quarantine.js';
 import type { Interrupts } from './interrupts.js';
-import type { Loss, Run } from './run.js';
-import { FATE_DRAINED, codeOf, endingAfter, endingOf, quarantined, type Endings } from './endings.js';
+import type { Losses } from './losses.js';
+import type { Run } from './run.js';
+import { codeOf, endingOf, quarantined, type Endings } from './endings.js';
 import { Execution } from './execution.js';
 import type { RunTable } from './run-table.js';
 import type { Session } from './session.js';
@@ -36,9 +33,8 @@ export interface DispatcherParts {
   interrupts: Interrupts;
   admission: Admission;
   subscriptions: Subscriptions;
-  store: Remote<StoreCalls>;
   table: StatusTable;
-  quarantine: Quarantine;
+  losses: Losses;
   profiles: ReadonlyMap<string, AgentProfile>;
   clock: Clock;
   log: Log;
@@ -48,6 +44,7 @@ export class Dispatcher {
   readonly #parts: DispatcherParts;
   readonly #runs: RunTable;
   readonly #endings: Endings;
+  readonly #losses: Losses;
   /** Work that quiet() waits for. */
   readonly #tasks = new Set<Promise<void>>();
   readonly #executing = new Set<Execution>();
@@ -61,6 +58,7 @@ export class Dispatcher {
     this.#parts = parts;
     this.#runs = parts.runs;
     this.#endings = parts.endings;
+    this.#losses = parts.losses;
   }
 
   /** Once this is true nothing new comes in, and nothing that waits is started. */
@@ -172,7 +170,7 @@ export class Dispatcher {
       if (!started && !session.deleted && this.#runs.has(run)) session.mailbox.unshift(run);
       return started;
     } catch (error) {
-      await this.#failedToStart(session, run, error);
+      await this.#losses.failedToStart(session, run, error);
       return false;
     }
   }
@@ -218,6 +216,7 @@ export class Dispatcher {
 
   async #await(admitted: Admitted, run: Run): Promise<void> {
     const { session, thread } = admitted;
+    const { lifecycle } = this.#parts;
     const input = this.#runs.takeInput(run);
     try {
       const report = thread.calls.run({
@@ -229,105 +228,15 @@ export class Dispatcher {
         resumed: run.resumed,
       });
       const { saved } = await Promise.race([report, run.lost]);
-      this.#ranToItsEnd(session, saved);
+      lifecycle.ranToItsEnd(session, saved);
       if (run.reported()) this.#endings.conclude(session, run);
     } catch (error) {
-      await this.#lost(admitted, run, error);
+      await this.#losses.lost(admitted, run, error);
     }
   }
 
   #timeoutOf(session: Session, run: Run): number | null {
     return run.timeoutMs ?? this.#parts.profiles.get(session.profile ?? '')?.runTimeoutMs ?? null;
-  }
-
-  #ranToItsEnd(session: Session, saved: boolean): void {
-    if (session.deleted) return;
-    session.clean = saved;
-    this.#parts.table.set('main', session.place!.slot, 'runNo', 0);
-    session.moveTo('idle');
-    this.#parts.directory.touch(session);
-  }
-
-  /** The run was taken from its thread, or the thread died, or could not execute it. */
-  async #lost(admitted: Admitted, run: Run, error: unknown): Promise<void> {
-    const { session, thread } = admitted;
-    const loss = run.loss ?? (await this.#lossOf(session, thread, error));
-    const fate = this.#draining ? FATE_DRAINED : this.#fateOf(session, run, loss);
-    await session.lock(async () => {
-      if (session.deleted) return;
-      // A run that its thread never began is not lost with it, whatever its profile says of retries; within the bound of
-      // starts that came to nothing.
-      const mayStartAgain = loss.isCulprit !== true && run.interruptReason === null;
-      const unstarted = fate.kind === 'end' && mayStartAgain && ++run.startFailures < RUN_START_MAX_ATTEMPTS;
-      const again = !this.#draining && (fate.kind === 'retry' || unstarted);
-      const retried = again && (await this.#parts.store.requeue(session.id, run.id, unstarted));
-      // Without a retry the store tells how it ended: it may have had the outcome before the thread was lost.
-      if (!retried) await this.#endings.endUnstarted(session, run, endingAfter(fate, loss));
-      await this.#leaveThread(session, thread, run, loss);
-      if (retried) this.#retry(session, run);
-    });
-    if (loss.isCulprit && !this.#draining) await this.#parts.quarantine.strike(session, loss.error.message);
-    if (session.quarantine) await this.#endings.failQueued(session);
-  }
-
-  async #lossOf(session: Session, thread: AgentThread, error: unknown): Promise<Loss> {
-    const death = thread.alive ? null : await thread.death;
-    const slot = thread.culpritSlot;
-    const isCulprit = slot === null ? null : slot === session.place?.slot;
-    if (death) return { isCulprit, error: death };
-    return {
-      isCulprit: null,
-      error: error instanceof CabanaError ? error : new CabanaError('INTERNAL', messageOf(error)),
-    };
-  }
-
-  #fateOf(session: Session, run: Run, loss: Loss): Fate {
-    const retries = this.#parts.profiles.get(session.profile ?? '')?.retry ?? 0;
-    return fateOf(
-      {
-        isCulprit: loss.isCulprit,
-        wasInterrupted: run.interruptReason !== null,
-        retriesLeft: retries - run.retries,
-      },
-      loss.error,
-    );
-  }
-
-  async #leaveThread(session: Session, thread: AgentThread, run: Run, loss: Loss): Promise<void> {
-    const { message } = loss.error;
-    if (loss.isCulprit) session.crashes++;
-    if (!thread.alive) await this.#parts.lifecycle.failed(session, message);
-    else if (run.loss) this.#parts.lifecycle.abandon(session, message);
-    else this.#ranToItsEnd(session, false);
-  }
-
-  #retry(session: Session, run: Run): void {
-    run.retries++;
-    run.restart();
-    session.mailbox.unshift(run);
-  }
-
-  /** The session could not be brought up, or moved: the run fails, unless it was only its thread that died. */
-  async #failedToStart(session: Session, run: Run, error: unknown): Promise<void> {
-    if (session.deleted) return;
-    // Bringing the session up held its thread until that was given up: elsewhere it would do the same.
-    if (run.loss) return this.#neverUp(session, run, run.loss);
-    if (codeOf(error) === 'THREAD_DIED' && ++run.startFailures < RUN_START_MAX_ATTEMPTS) {
-      session.mailbox.unshift(run);
-      return;
-    }
-    this.#parts.log.error({ err: error, sessionId: session.id, runId: run.id }, 'a run could not start');
-    // Not THREAD_DIED: bringing this session up is what took its thread down.
-    const guilty = codeOf(error) === 'AGENT_CRASHED' || codeOf(error) === 'AGENT_OUT_OF_MEMORY';
-    if (guilty) await this.#parts.quarantine.strike(session, messageOf(error));
-    await this.#endings.endUnstarted(session, run, { state: 'failed', error: messageOf(error), code: codeOf(error) });
-  }
-
-  async #neverUp(session: Session, run: Run, loss: Loss): Promise<void> {
-    const fate = this.#fateOf(session, run, loss);
-    if (fate.kind === 'retry') return this.#retry(session, run);
-    await this.#endings.endUnstarted(session, run, fate.ending);
-    if (loss.isCulprit) await this.#parts.quarantine.strike(session, loss.error.message);
   }
 
   // --- draining

@@ -183,6 +183,15 @@ export class Lifecycle {
     session.record = null;
   }
 
+  /** The session's run has ended on its thread. `saved`: the state after it went to the store with its outcome. */
+  ranToItsEnd(session: Session, saved: boolean): void {
+    if (session.deleted) return;
+    session.clean = saved;
+    this.#parts.table.set('main', session.place!.slot, 'runNo', 0);
+    session.moveTo('idle');
+    this.#parts.directory.touch(session);
+  }
+
   /**
    * Under the lock: moves an idle session to another thread, without asking the one where it is (that one may be busy
    * for long). What it has is on disk (`clean`); the new activation's epoch makes the old one unable to write.
