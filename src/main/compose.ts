@@ -65,7 +65,7 @@ export function compose(foundations: Foundations): Parts {
 
   const runs = new RunTable();
   const lifecycle = new Lifecycle({ ...shared, threads, threadReplaced });
-  const admission = new Admission(config.maxRunningAgents, threads);
+  const admission = new Admission(config.maxRunningAgents, threads, () => runs.size);
   const quarantine = new Quarantine(shared);
   const endings = new Endings({ ...shared, runs });
   const interrupts = new Interrupts({ ...shared, endings, track: (task) => dispatcher.track(task) });

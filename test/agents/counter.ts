@@ -31,7 +31,11 @@ export default defineAgent<{ n: number }, CounterInput, { n: number }>({
       yield { n: ctx.state.n };
     }
     if (input.throws !== undefined) throw new Error(input.throws);
-    if (input.spin) for (;;) if (input.spin === 'check') ctx.checkpoint();
+    if (input.spin) {
+      // Whoever sees this knows that nothing but a checkpoint stops it from here on.
+      ctx.progress(1, 'spinning');
+      for (;;) if (input.spin === 'check') ctx.checkpoint();
+    }
     if (input.sleepMs !== undefined) {
       ctx.signal.throwIfAborted();
       await new Promise((resolve, reject) => {

@@ -95,7 +95,10 @@ test('a session whose loop never checks is deleted all the same, and nothing it 
   const run = host.send('deaf', { by: 1, spin: 'never' });
   const queued = host.send('deaf', { by: 1 });
   await queued.accepted;
-  await until('it spins', () => host.registry.sessionSummary('deaf')?.durableSeq === 3);
+  await until('it spins', () => {
+    const summary = host.registry.sessionSummary('deaf');
+    return summary?.progressLabel === 'spinning' && summary.durableSeq === 3;
+  });
   assert.equal(await host.registry.delete('deaf'), true);
   assert.equal(host.registry.countByStatus('running'), 0);
   for (const handle of [run, queued]) {

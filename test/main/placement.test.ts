@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import {
   AFFINITY_MAX_SKIPS,
   AFFINITY_WINDOW,
+  isCritical,
   leastBusy,
   pickDue,
   placeRun,
@@ -17,10 +18,11 @@ import { EventStream, Subscriptions } from '../../src/main/registry/subscription
 import { SESSION_STATES } from '../../src/protocol/session-state.js';
 
 const thread = (sessions: number, cpuBusy = false, alive = true): ThreadLoad => ({ alive, cpuBusy, sessions });
-const due = (home: ThreadLoad | null, movable = true, load: 'cpu' | 'io' = 'cpu') => ({
+const due = (home: ThreadLoad | null, movable = true, load: 'cpu' | 'io' = 'cpu', backlog = 1) => ({
   home,
   movable,
   load,
+  backlog,
   skips: 0,
 });
 
@@ -70,6 +72,24 @@ test('a run that would have to move is passed over for a younger one at home, a 
     assert.equal(mover.skips, skip);
   }
   assert.deepEqual(pickDue([mover, atHome], [busy, free]), { due: mover, thread: free });
+});
+
+test('the session that moves is the one with the most runs waiting, but the oldest is passed over a bounded number of times', () => {
+  const [busy, free] = [thread(1, true), thread(1)];
+  const [oldest, long, longest] = [due(busy), due(busy, true, 'cpu', 5), due(busy, true, 'cpu', 9)];
+  for (let skip = 1; skip <= AFFINITY_MAX_SKIPS; skip++) {
+    assert.deepEqual(pickDue([oldest, long, longest], [busy, free]), { due: longest, thread: free });
+    assert.equal(oldest.skips, skip);
+  }
+  assert.equal(pickDue([oldest, long, longest], [busy, free])?.due, oldest);
+});
+
+test('a session is critical when its runs, one after the other, take longer than the rest on the other threads', () => {
+  assert.equal(isCritical(11, 10, 2), true);
+  assert.equal(isCritical(10, 10, 2), false);
+  assert.equal(isCritical(4, 10, 4), true);
+  assert.equal(isCritical(3, 10, 4), false);
+  assert.equal(isCritical(1_000, 0, 1), false);
 });
 
 test('a run at home is looked for in a bounded part of the line', () => {

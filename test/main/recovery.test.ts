@@ -121,7 +121,10 @@ test('a session that cannot be stopped in time loses no entry, and reads interru
   const first = await launch(t, { dataDir, agents, threads: 1, drainMs: 0, flushDeadlineMs: 100 });
   await first.create({ sessionId: 'a', agentProfile: 'counter' });
   const run = first.send('a', { entries: 500, by: 1, spin: 'never' });
-  await until('it spins', () => first.registry.sessionSummary('a')?.durableSeq === 502);
+  await until('it spins, and what it appended is on disk', () => {
+    const summary = first.registry.sessionSummary('a');
+    return summary?.progressLabel === 'spinning' && summary.durableSeq === 502;
+  });
   const report = await first.close();
   assert.deepEqual([report.unflushed, report.flushed, report.interrupted], [['a'], 0, 1]);
   const second = await launch(t, { dataDir, agents, threads: 1 });

@@ -14,6 +14,8 @@ export interface Due<T extends ThreadLoad> {
   load: 'cpu' | 'io';
   /** Whether another thread could take over at once: everything since the last snapshot is in it. */
   movable: boolean;
+  /** Runs that wait in the session. */
+  backlog: number;
 }
 
 /** The least busy live thread: one without a cpu run before one with, then the one with the fewest sessions. */
@@ -54,27 +56,38 @@ export const AFFINITY_MAX_SKIPS = 8;
 /**
  * Picks from a line of due sessions, oldest first, one that may start now, and where. A session that would have to move
  * is passed over a bounded number of times for a younger one that is at home on a free thread: under load, moving
- * everything would cost more than the order is worth.
+ * everything would cost more than the order is worth. If one has to move, it is the one with the most runs waiting in the
+ * part of the line that was looked at: its later runs need not move then.
  */
 export function pickDue<T extends ThreadLoad, D extends Due<T> & { skips: number }>(
   line: Iterable<D>,
   threads: readonly T[],
 ): { due: D; thread: T } | null {
+  let oldest: D | null = null;
   let mover: { due: D; thread: T } | null = null;
   let looked = 0;
   for (const due of line) {
-    if (mover && looked++ >= AFFINITY_WINDOW) break;
+    if (oldest && looked++ >= AFFINITY_WINDOW) break;
     const thread = placeRun(due, threads);
     if (!thread) continue;
     const stays = due.home === null || due.home === thread || !due.home.alive;
     if (stays) {
-      if (mover) mover.due.skips++;
+      if (oldest) oldest.skips++;
       return { due, thread };
     }
-    if (!mover) {
-      mover = { due, thread };
-      if (due.skips >= AFFINITY_MAX_SKIPS) break;
-    }
+    oldest ??= due;
+    if (!mover || due.backlog > mover.due.backlog) mover = { due, thread };
+    if (oldest.skips >= AFFINITY_MAX_SKIPS) break;
   }
+  if (oldest && mover && mover.due !== oldest) oldest.skips++;
   return mover;
+}
+
+/**
+ * Whether a session's waiting runs, which can only run one after the other, would take longer than all the others' on the
+ * other threads. Then every pause of it makes the whole last longer, as in any list schedule: the longest chain first.
+ * @param others runs of all other sessions that are not over
+ */
+export function isCritical(backlog: number, others: number, threads: number): boolean {
+  return threads > 1 && backlog * (threads - 1) > others;
 }

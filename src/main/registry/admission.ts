@@ -1,20 +1,24 @@
 // Who may run now: the line of sessions with a run that is due, the limit of running agents, and the threads' cpu slots.
 //
 // A session stands in line at most once, with its oldest waiting run; after a run it goes to the end. So a session with a
-// thousand queued runs does not delay another's first.
+// thousand queued runs does not delay another's first. Only when nobody waits for a first run, a session whose backlog
+// decides how long the whole takes (isCritical) goes on at once.
 
 import type { AgentThread } from '../pool/agent-thread.js';
-import { pickDue, type Due } from '../pool/placement.js';
+import { isCritical, pickDue, type Due } from '../pool/placement.js';
 import type { Session } from './session.js';
 
 class Place implements Due<AgentThread> {
   skips = 0;
   readonly session: Session;
   readonly load: 'cpu' | 'io';
+  /** Whether none of its runs has been served since it came in line. */
+  readonly isFirst: boolean;
 
-  constructor(session: Session, load: 'cpu' | 'io') {
+  constructor(session: Session, load: 'cpu' | 'io', isFirst: boolean) {
     this.session = session;
     this.load = load;
+    this.isFirst = isFirst;
   }
 
   get home(): AgentThread | null {
@@ -25,43 +29,72 @@ class Place implements Due<AgentThread> {
     return this.session.clean && !this.session.isLocked;
   }
 
+  get backlog(): number {
+    return this.session.queued;
+  }
+
   get priority(): number {
     return this.session.mailbox.head?.priority ?? 0;
   }
 }
 
+/** The sessions of one priority: `ahead` before the others. */
+interface Queue {
+  priority: number;
+  ahead: Map<Session, Place>;
+  places: Map<Session, Place>;
+}
+
 /** Sessions in line: by priority, then first come, first served. */
 class Line {
   /** One queue per priority that was ever used, highest first. */
-  readonly #queues: { priority: number; places: Map<Session, Place> }[] = [];
+  readonly #queues: Queue[] = [];
   #size = 0;
+  #firsts = 0;
 
   get size(): number {
     return this.#size;
   }
 
-  has(session: Session): boolean {
-    return this.#queues.some(({ places }) => places.has(session));
+  /** Places of sessions of which no run has been served yet. */
+  get firsts(): number {
+    return this.#firsts;
   }
 
-  add(place: Place): void {
+  has(session: Session): boolean {
+    return this.#queues.some(({ ahead, places }) => ahead.has(session) || places.has(session));
+  }
+
+  /** @param ahead before the others of its priority */
+  add(place: Place, ahead: boolean): void {
     const { priority } = place;
     let queue = this.#queues.find((candidate) => candidate.priority === priority);
     if (!queue) {
-      queue = { priority, places: new Map() };
+      queue = { priority, ahead: new Map(), places: new Map() };
       this.#queues.push(queue);
       this.#queues.sort((a, b) => b.priority - a.priority);
     }
-    queue.places.set(place.session, place);
+    queue[ahead ? 'ahead' : 'places'].set(place.session, place);
     this.#size++;
+    if (place.isFirst) this.#firsts++;
   }
 
   delete(session: Session): void {
-    for (const { places } of this.#queues) if (places.delete(session)) this.#size--;
+    for (const { ahead, places } of this.#queues) {
+      const place = ahead.get(session) ?? places.get(session);
+      if (!place) continue;
+      ahead.delete(session);
+      places.delete(session);
+      this.#size--;
+      if (place.isFirst) this.#firsts--;
+    }
   }
 
   *[Symbol.iterator](): Generator<Place, void> {
-    for (const { places } of this.#queues) yield* places.values();
+    for (const { ahead, places } of this.#queues) {
+      yield* ahead.values();
+      yield* places.values();
+    }
   }
 }
 
@@ -74,12 +107,15 @@ export interface Admitted {
 export class Admission {
   readonly maxRunningAgents: number;
   readonly #threads: () => readonly AgentThread[];
+  readonly #openRuns: () => number;
   readonly #lines = { io: new Line(), cpu: new Line() };
   #running = 0;
 
-  constructor(maxRunningAgents: number, threads: () => readonly AgentThread[]) {
+  /** @param openRuns how many runs of all sessions are not over */
+  constructor(maxRunningAgents: number, threads: () => readonly AgentThread[], openRuns: () => number) {
     this.maxRunningAgents = maxRunningAgents;
     this.#threads = threads;
+    this.#openRuns = openRuns;
   }
 
   /** Agents that run, or are on their way to. */
@@ -95,9 +131,20 @@ export class Admission {
     return this.#running >= this.maxRunningAgents;
   }
 
-  /** Puts the session in line, unless it stands there. */
-  enqueue(session: Session, load: 'cpu' | 'io'): void {
-    if (!this.#lines[load].has(session)) this.#lines[load].add(new Place(session, load));
+  /**
+   * Puts the session in line, unless it stands there.
+   * @param again it comes from a run of its own
+   */
+  enqueue(session: Session, load: 'cpu' | 'io', again: boolean): void {
+    const line = this.#lines[load];
+    if (line.has(session)) return;
+    const ahead = again && line.firsts === 0 && this.#isCritical(session);
+    line.add(new Place(session, load, !again), ahead);
+  }
+
+  #isCritical({ queued }: Session): boolean {
+    const threads = this.#threads().filter((thread) => thread.alive).length;
+    return isCritical(queued, this.#openRuns() - queued, threads);
   }
 
   withdraw(session: Session): void {

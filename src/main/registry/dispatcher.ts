@@ -73,12 +73,15 @@ export class Dispatcher {
 
   // --- starting
 
-  /** Puts the session in line if its next run is due, and starts whatever may start. */
-  pump(session: Session): void {
+  /**
+   * Puts the session in line if its next run is due, and starts whatever may start.
+   * @param again a run of it is just over
+   */
+  pump(session: Session, again = false): void {
     if (this.#draining) return;
     if (!session.deleted && !session.current && session.queued > 0 && session.mailbox.head!.isAccepted) {
       const profile = this.#parts.profiles.get(session.profile ?? '');
-      this.#parts.admission.enqueue(session, profile?.load ?? 'cpu');
+      this.#parts.admission.enqueue(session, profile?.load ?? 'cpu', again);
     }
     this.fill();
   }
@@ -159,7 +162,7 @@ export class Dispatcher {
     } else {
       this.#parts.admission.release(admitted);
     }
-    this.pump(session);
+    this.pump(session, run !== undefined);
     this.#parts.directory.dropIfUnused(session);
   }
 
