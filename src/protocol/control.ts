@@ -14,8 +14,11 @@ export interface AgentThreadCalls {
   hello(): Promise<{ profiles: AgentProfile[] }>;
   /** Loads the session from the store under a new epoch and brings its agent up; null: there is no such session. */
   activate(request: { sessionId: string; slot: number; generation: number }): Promise<Activated | null>;
-  /** Executes a run to its end. Its outcome reaches main from the store, when it is on disk. */
-  run(request: RunRequest): Promise<RunReport>;
+  /**
+   * Executes a run to its end. Its outcome reaches main from the store, when it is on disk. Null: it was offered, and
+   * main took it back.
+   */
+  run(request: RunRequest): Promise<RunReport | null>;
   /** Calls the definition's compact(), interruptible as the run `runNo`. False: it was undone. */
   compact(sessionId: string, runNo: number): Promise<boolean>;
   /** Aborts ctx.signal of that run; the table has told its checkpoint() already. */
@@ -58,6 +61,8 @@ export interface RunRequest {
   input: Uint8Array | null;
   inputSeq: number;
   resumed: boolean;
+  /** 0: it begins at once. Else its number as an offer: it begins when the thread is free, unless main takes it back. */
+  offer: number;
 }
 
 export interface RunReport {

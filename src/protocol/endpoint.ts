@@ -11,7 +11,7 @@
 
 import type { MessagePort, Transferable } from 'node:worker_threads';
 import { Packr } from 'msgpackr';
-import { fromWire, toWire, type CabanaError, type WireError } from './errors.js';
+import { CabanaError, fromWire, toWire, type WireError } from './errors.js';
 
 /** The messages that Comlink hands over; those of a request type are requests, the others are answers. */
 interface ComlinkMessage {
@@ -166,16 +166,19 @@ export class BatchEndpoint {
           this.#answer(batch[i++] as number, batch[i++] as string, batch[i++] as unknown[]);
           break;
         case ANSWER:
-          this.#taken(batch[i++] as number)?.resolve(batch[i++]);
+          this.#resolve(batch[i++] as number, batch[i++]);
           break;
         case ERROR:
-          this.#taken(batch[i++] as number)?.reject(fromWire(batch[i++] as WireError));
+          this.#reject(batch[i++] as number, batch[i++] as WireError);
           break;
         case NOTE:
           this.#onNote(batch[i++]);
           break;
-        default:
+        case COMLINK:
           this.#deliver(batch[i++] as ComlinkMessage);
+          break;
+        default:
+          throw new CabanaError('INTERNAL', 'a batch between threads cannot be read');
       }
     }
   }
@@ -200,10 +203,16 @@ export class BatchEndpoint {
     this.#pushed();
   }
 
-  #taken(id: number): Waiter | undefined {
-    const waiter = this.#waiting.get(id);
+  // What is not waited for any more was settled.
+
+  #resolve(id: number, value: unknown): void {
+    this.#waiting.get(id)?.resolve(value);
     this.#waiting.delete(id);
-    return waiter;
+  }
+
+  #reject(id: number, error: WireError): void {
+    this.#waiting.get(id)?.reject(fromWire(error));
+    this.#waiting.delete(id);
   }
 
   #deliver(message: ComlinkMessage): void {

@@ -2,11 +2,11 @@
 // status, counts, progress, interrupts and durability cost no message.
 //
 //   header          256 bytes   live sessions per status and per state (main)
-//   thread blocks    64 bytes   one per thread number: heartbeat, what it executes and since when
+//   thread blocks   128 bytes   one per thread number: heartbeat, what it executes and since when, what it is offered
 //   session rows    128 bytes   one per session in memory, addressed by slot
 //
-// Every column has exactly one writer; the types below refuse any other. Single words are read and written with
-// Atomics. The columns of a `stats` group are several words and are written together by the session's thread under a
+// Every column has exactly one writer; the types below refuse any other. (The one word that two sides compete for, a
+// thread's offer, is no column: it has methods of its own.) Single words are read and written with Atomics. The columns of a `stats` group are several words and are written together by the session's thread under a
 // sequence lock (odd while being written). A slot is reused: `generation` grows each time, so whoever kept a slot across
 // an await compares it first.
 
@@ -116,6 +116,9 @@ export const THREAD_COLUMNS = {
   elu: { word: 8, type: 'f64', writer: 'thread', doc: 'Event-loop utilization 0..1 between the last two heartbeats.' },
 } as const satisfies Record<string, Column>;
 
+/** In the thread block: the number of the run that the thread may begin by itself, or 0. */
+const OFFER_WORD = 16;
+
 type RowColumn = keyof typeof ROW_COLUMNS;
 type ThreadColumn = keyof typeof THREAD_COLUMNS;
 /** The row columns that a writer may write one by one (the stats group is written as a whole). */
@@ -130,7 +133,7 @@ export type RowColumnOf<W extends Writer> = {
 const STATUSES = ['idle', 'running', 'error'] as const satisfies readonly SessionStatus[];
 
 const HEADER_BYTES = 256;
-const THREAD_BYTES = 64;
+const THREAD_BYTES = 128;
 export const ROW_BYTES = 128;
 const ROWS_AT = HEADER_BYTES + THREADS_MAX_THREADS * THREAD_BYTES;
 const STATUS_COUNT_WORD = 0;
@@ -333,6 +336,21 @@ export class StatusTable {
     const at = threadWord(thread) + word;
     if (type === 'f64') this.#f64[at >> 1] = value;
     else Atomics.store(this.#i32, at, value);
+  }
+
+  /** Main offers the thread a run under this number, which is given once. */
+  offer(thread: number, no: number): void {
+    Atomics.store(this.#i32, threadWord(thread) + OFFER_WORD, no);
+  }
+
+  /** True for whoever comes first: the thread, which then begins the run, or main, which takes the offer back. */
+  takeOffer(thread: number, no: number): boolean {
+    return Atomics.compareExchange(this.#i32, threadWord(thread) + OFFER_WORD, no, 0) === no;
+  }
+
+  /** The thread takes whatever it is offered. @returns its number; 0: nothing */
+  takeAnyOffer(thread: number): number {
+    return Atomics.exchange(this.#i32, threadWord(thread) + OFFER_WORD, 0);
   }
 }
 

@@ -110,6 +110,10 @@ export class Activation {
     return this.#run !== null;
   }
 
+  get load(): 'cpu' | 'io' {
+    return this.#definition.load ?? 'cpu';
+  }
+
   async run(request: RunRequest): Promise<RunReport> {
     if (this.#run) throw new CabanaError('SESSION_BUSY', `session ${this.sessionId} has a run already`);
     const interrupt = new RunInterrupt(this.#services.table, this.#slot, request.runNo);
@@ -128,7 +132,7 @@ export class Activation {
     const { runId } = request;
     const input = request.input ?? (await this.#readInput(request.inputSeq));
     link.post({ t: 'start', at: Date.now(), runId, ...this.#history.fence() }, 0);
-    if (this.#definition.load !== 'io') this.#hold(request.runNo);
+    if (this.load === 'cpu') this.#hold(request.runNo);
     this.#status.runStarted();
     this.#ctx.scope({ runId, interrupt, resumed: request.resumed });
     const startedAt = performance.now();

@@ -15,6 +15,11 @@ export class AgentHost implements AgentThreadCalls {
   /** Activations whose session has come back under a later epoch, until main has them discarded. */
   readonly #superseded = new Set<Activation>();
   #modules: ReadonlyMap<string, AgentModule> = new Map();
+  /** Cpu runs and compactions that execute here, and offered runs that wait until there is none. */
+  #executing = 0;
+  #waiting: (() => void)[] = [];
+  /** The offer that was taken at the end of a run; its request is here or on its way. 0: none. */
+  #taken = 0;
 
   constructor(files: readonly string[], services: ThreadServices, onShutdown: () => void) {
     this.#files = files;
@@ -45,12 +50,45 @@ export class AgentHost implements AgentThreadCalls {
     return { epoch: loaded.epoch, record: loaded.record };
   }
 
-  run(request: RunRequest): Promise<RunReport> {
-    return this.#agent(request.sessionId).run(request);
+  async run(request: RunRequest): Promise<RunReport | null> {
+    if (request.offer !== 0 && !(await this.#turnOf(request.offer))) return null;
+    const agent = this.#agent(request.sessionId);
+    return agent.load === 'cpu' ? this.#alone(() => agent.run(request)) : agent.run(request);
   }
 
   compact(sessionId: string, runNo: number): Promise<boolean> {
-    return this.#agent(sessionId).compact(runNo);
+    const agent = this.#agent(sessionId);
+    return this.#alone(() => agent.compact(runNo));
+  }
+
+  /** Resolves when the thread is free for the offered run. False: main has taken the offer back. */
+  async #turnOf(offer: number): Promise<boolean> {
+    while (this.#executing > 0) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    const taken = this.#taken === offer;
+    if (taken) this.#taken = 0;
+    return taken || this.#services.table.takeOffer(this.#services.thread, offer);
+  }
+
+  /** Executes what has the thread to itself. */
+  async #alone<T>(execute: () => Promise<T>): Promise<T> {
+    const { table, thread } = this.#services;
+    this.#executing++;
+    try {
+      return await execute();
+    } finally {
+      this.#executing--;
+      // Taken before the report of this run leaves: main, when it has that, finds the next run begun. The request itself
+      // may be waiting here or in the port, behind code that did not yield.
+      if (this.#executing === 0) this.#taken ||= table.takeAnyOffer(thread);
+      // In a later turn, so that the report is on its way before the next run holds the thread.
+      if (this.#waiting.length > 0) setImmediate(() => this.#wakeWaiting());
+    }
+  }
+
+  #wakeWaiting(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const wake of waiting) wake();
   }
 
   interrupt(sessionId: string, runNo: number): void {

@@ -36,12 +36,15 @@ export interface ActAnswer {
   n: number;
   /** Of the incarnation of the thread. */
   threadId: number;
+  /** Runs that this incarnation has begun, this one included. */
+  begun: number;
   resumed: boolean;
 }
 
 const DEAF_MAX_MS = 20_000;
 /** Kept, so that nothing of it is collected. */
 const hoard: unknown[] = [];
+let begun = 0;
 
 export function start(): ActState {
   return { n: 0 };
@@ -54,11 +57,12 @@ export function restore(_ctx: unknown, saved: ActState | undefined, tail: Stored
 }
 
 export async function act(ctx: AgentContext<ActState>, input: Act): Promise<ActAnswer> {
+  const mine = ++begun;
   for (let i = 0; i < (input.count ?? 0); i++) countOne(ctx);
   if (input.how) await hold(ctx, input);
   if (input.crash) await crash(input.crash, input.laterMs);
   if (input.after) countOne(ctx);
-  return { n: ctx.state.n, threadId, resumed: ctx.resumed };
+  return { n: ctx.state.n, threadId, begun: mine, resumed: ctx.resumed };
 }
 
 function countOne(ctx: AgentContext<ActState>): void {

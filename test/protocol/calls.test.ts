@@ -185,6 +185,28 @@ test('a call that gave a port away is rejected by settle() like any other', asyn
   for (const call of [pending, hold()]) await assert.rejects(call, { code: 'THREAD_DIED' });
 });
 
+test('answers that arrive after settle() are passed over, and what is behind them in the batch is still read', async () => {
+  const { port1, port2 } = new MessageChannel();
+  const heard: unknown[] = [];
+  const near = new BatchEndpoint(port1);
+  const far = new BatchEndpoint(port2);
+  let sayNote = (): void => undefined;
+  near.onNote((note) => heard.push(note));
+  serve<Pick<Echo, 'echo'>>({ echo: (value) => (sayNote(), value) }, ['echo'], far);
+  const calls = remote<Pick<Echo, 'echo'>>(['echo'], near);
+  // In the same batch, behind the answer.
+  sayNote = () => queueMicrotask(() => far.note('behind'));
+  // The port stays open so that the answer arrives although nobody waits for it any more.
+  port1.close = () => undefined;
+  const call = calls.echo(1);
+  near.flush();
+  near.settle(DEAD);
+  await assert.rejects(call, { code: 'THREAD_DIED' });
+  await once(port1, 'message');
+  assert.deepEqual(heard, ['behind']);
+  port2.close();
+});
+
 test('calls that were answered before the death are not touched by it', async (t) => {
   const { near, calls } = pair(t);
   const answered = calls.echo('answer');

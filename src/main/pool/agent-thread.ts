@@ -19,6 +19,12 @@ export interface AgentThreadOptions {
   onNote: (note: AgentThreadNote) => void;
 }
 
+/** Something that was put into the thread's hand. */
+export interface Revocable {
+  /** Takes it back. False: the thread was first. */
+  withdraw(): boolean;
+}
+
 const ENTRY = new URL('../../worker/entry.cjs', import.meta.url);
 
 export class AgentThread {
@@ -36,8 +42,10 @@ export class AgentThread {
   readonly #table: StatusTable;
   #culpritSlot: number | null = null;
 
-  /** Whether a cpu run has the thread to itself now. Placement reads it; the dispatcher sets it. */
-  cpuBusy = false;
+  /** Cpu runs and compactions that have the thread to themselves, or are on their way to: one, but for a moment of two. */
+  cpuRuns = 0;
+  /** The run that the thread may begin by itself when it is free. */
+  offer: Revocable | null = null;
   /** Sessions whose agent is here, or on its way here. */
   sessions = 0;
 
@@ -85,6 +93,10 @@ export class AgentThread {
     return this.#state;
   }
 
+  get cpuBusy(): boolean {
+    return this.cpuRuns > 0;
+  }
+
   /** It has loaded its agents. */
   isUp(): void {
     if (this.#state === 'starting') this.#state = 'up';
@@ -101,6 +113,7 @@ export class AgentThread {
   /** Main has given up on it. It may still execute, but nothing is put there, and its sessions may be taken from it. */
   condemn(): void {
     this.#state = 'gone';
+    this.offer?.withdraw();
   }
 
   /** Ends the thread at once; pending calls are answered with THREAD_DIED. */
@@ -112,6 +125,8 @@ export class AgentThread {
   #gone(reason: CabanaError | null): CabanaError | null {
     this.#state = 'gone';
     this.#culpritSlot ??= culpritIn(this.#table, this.no);
+    // Likewise before a thread of the same number is there.
+    this.offer?.withdraw();
     const why = reason ? reason.message : `thread ${this.no} was shut down`;
     this.#endpoint.settle(new CabanaError('THREAD_DIED', why, { cause: reason }));
     return reason;

@@ -84,6 +84,29 @@ export function pickDue<T extends ThreadLoad, D extends Due<T> & { skips: number
 }
 
 /**
+ * The due session that would start next on this busy thread without having to move or to be brought up, so that it can be
+ * offered to the thread beforehand; null: somebody else's turn comes first, or nobody at home there is in the part of the
+ * line that is looked at.
+ */
+export function successorOn<T extends ThreadLoad, D extends Due<T> & { skips: number; ready: boolean }>(
+  line: Iterable<D>,
+  thread: T,
+): D | null {
+  let oldest: D | null = null;
+  let looked = 0;
+  for (const due of line) {
+    if (due.home === thread && due.ready) {
+      if (oldest) oldest.skips++;
+      return due;
+    }
+    if (!due.home?.alive || looked++ >= AFFINITY_WINDOW) return null;
+    if (due.movable) oldest ??= due;
+    if (oldest && oldest.skips >= AFFINITY_MAX_SKIPS) return null;
+  }
+  return null;
+}
+
+/**
  * Whether a session's waiting runs, which can only run one after the other, would take longer than all the others' on the
  * other threads. Then every pause of it makes the whole last longer, as in any list schedule: the longest chain first.
  * @param others runs of all other sessions that are not over

@@ -5,98 +5,9 @@
 // decides how long the whole takes (isCritical) goes on at once.
 
 import type { AgentThread } from '../pool/agent-thread.js';
-import { isCritical, pickDue, type Due } from '../pool/placement.js';
+import { isCritical, pickDue, successorOn } from '../pool/placement.js';
+import { Line, Place } from './line.js';
 import type { Session } from './session.js';
-
-class Place implements Due<AgentThread> {
-  skips = 0;
-  readonly session: Session;
-  readonly load: 'cpu' | 'io';
-  /** Whether none of its runs has been served since it came in line. */
-  readonly isFirst: boolean;
-
-  constructor(session: Session, load: 'cpu' | 'io', isFirst: boolean) {
-    this.session = session;
-    this.load = load;
-    this.isFirst = isFirst;
-  }
-
-  get home(): AgentThread | null {
-    return this.session.isLive ? (this.session.place?.thread ?? null) : null;
-  }
-
-  get movable(): boolean {
-    return this.session.clean && !this.session.isLocked;
-  }
-
-  get backlog(): number {
-    return this.session.queued;
-  }
-
-  get priority(): number {
-    return this.session.mailbox.head?.priority ?? 0;
-  }
-}
-
-/** The sessions of one priority: `ahead` before the others. */
-interface Queue {
-  priority: number;
-  ahead: Map<Session, Place>;
-  places: Map<Session, Place>;
-}
-
-/** Sessions in line: by priority, then first come, first served. */
-class Line {
-  /** One queue per priority that was ever used, highest first. */
-  readonly #queues: Queue[] = [];
-  #size = 0;
-  #firsts = 0;
-
-  get size(): number {
-    return this.#size;
-  }
-
-  /** Places of sessions of which no run has been served yet. */
-  get firsts(): number {
-    return this.#firsts;
-  }
-
-  has(session: Session): boolean {
-    return this.#queues.some(({ ahead, places }) => ahead.has(session) || places.has(session));
-  }
-
-  /** @param ahead before the others of its priority */
-  add(place: Place, ahead: boolean): void {
-    const { priority } = place;
-    let queue = this.#queues.find((candidate) => candidate.priority === priority);
-    if (!queue) {
-      queue = { priority, ahead: new Map(), places: new Map() };
-      this.#queues.push(queue);
-      this.#queues.sort((a, b) => b.priority - a.priority);
-    }
-    queue[ahead ? 'ahead' : 'places'].set(place.session, place);
-    this.#size++;
-    if (place.isFirst) this.#firsts++;
-  }
-
-  delete(session: Session): void {
-    for (const { ahead, places } of this.#queues) {
-      const place = ahead.get(session) ?? places.get(session);
-      if (!place) continue;
-      ahead.delete(session);
-      places.delete(session);
-      this.#size--;
-      if (place.isFirst) this.#firsts--;
-    }
-  }
-
-  *[Symbol.iterator](): Generator<Place, void> {
-    for (const { ahead, places } of this.#queues) {
-      yield* ahead.values();
-      yield* places.values();
-    }
-  }
-}
 
 export interface Admitted {
   session: Session;
@@ -138,11 +49,12 @@ export class Admission {
   enqueue(session: Session, load: 'cpu' | 'io', again: boolean): void {
     const line = this.#lines[load];
     if (line.has(session)) return;
-    const ahead = again && line.firsts === 0 && this.#isCritical(session);
-    line.add(new Place(session, load, !again), ahead);
+    line.add(new Place(session, load, !again), again && this.goesOn(session));
   }
 
-  #isCritical({ queued }: Session): boolean {
+  /** Whether the session's next run follows its current one at once. */
+  goesOn({ queued }: Session): boolean {
+    if (this.#lines.cpu.firsts > 0) return false;
     const threads = this.#threads().filter((thread) => thread.alive).length;
     return isCritical(queued, this.#openRuns() - queued, threads);
   }
@@ -154,16 +66,34 @@ export class Admission {
 
   /** The next session that may run, with the thread where: its place is taken by this call; release() gives it back. */
   next(): Admitted | null {
-    if (this.full) return null;
     const threads = this.#threads();
-    const free = threads.some((thread) => thread.alive && !thread.cpuBusy);
-    const picked = pickDue(this.#lines.io, threads) ?? (free ? pickDue(this.#lines.cpu, threads) : null);
-    if (!picked) return null;
-    const { session, load } = picked.due;
+    while (!this.full) {
+      const free = threads.some((thread) => thread.alive && !thread.cpuBusy);
+      const picked = pickDue(this.#lines.io, threads) ?? (free ? pickDue(this.#lines.cpu, threads) : null);
+      if (!picked) return null;
+      const { session, load } = picked.due;
+      // Its thread has begun it meanwhile: it is out of the line.
+      if (session.offer && !session.offer.withdraw()) continue;
+      return this.#take(session, picked.thread, load);
+    }
+    return null;
+  }
+
+  /** The session whose run could be offered to this busy thread. */
+  successor(thread: AgentThread): Session | null {
+    return successorOn(this.#lines.cpu, thread)?.session ?? null;
+  }
+
+  /** The thread has begun, or will begin, the session's run by itself; the run before it gives its place up in this turn or soon. */
+  adopt(session: Session, thread: AgentThread): Admitted {
+    return this.#take(session, thread, 'cpu');
+  }
+
+  #take(session: Session, thread: AgentThread, load: 'cpu' | 'io'): Admitted {
     this.#lines[load].delete(session);
     this.#running++;
-    if (load === 'cpu') picked.thread.cpuBusy = true;
-    return { session, thread: picked.thread, load };
+    if (load === 'cpu') thread.cpuRuns++;
+    return { session, thread, load };
   }
 
   /**
@@ -184,14 +114,14 @@ export class Admission {
   /** A run is over, or could not start: what next() took is free again. */
   release(admitted: Admitted): void {
     this.#running--;
-    if (admitted.load === 'cpu') admitted.thread.cpuBusy = false;
+    if (admitted.load === 'cpu') admitted.thread.cpuRuns--;
   }
 
   /** The session turned out to live on another thread that is free: its run takes place there. */
   moveTo(admitted: Admitted, thread: AgentThread): void {
     if (admitted.load === 'cpu') {
-      admitted.thread.cpuBusy = false;
-      thread.cpuBusy = true;
+      admitted.thread.cpuRuns--;
+      thread.cpuRuns++;
     }
     admitted.thread = thread;
   }

@@ -1,6 +1,6 @@
 // Runs from the moment they are due to their outcome: started in order, ended once. (How they come in: intake.ts.)
 //
-//   intake -> line (admission) -> start (under the session's lock) -> run (thread)
+//   intake -> line (admission) -> start (under the session's lock), or begun by its thread (offers) -> run (thread)
 //          -> report (thread) and outcome (store): over when both are in
 //
 // The outcome reaches main from the store alone, when it is on disk. Whoever ends a run, the store decides: it lets a
@@ -8,6 +8,7 @@
 
 import { CabanaError } from '../../protocol/errors.js';
 import { EVACUATE_IN_FLIGHT_AGENTS } from '../../protocol/limits.js';
+import type { RunReport } from '../../protocol/control.js';
 import type { AgentProfile } from '../../protocol/session.js';
 import type { StatusTable } from '../../protocol/status-table.js';
 import type { Clock } from '../clock.js';
@@ -21,6 +22,7 @@ import type { Losses } from './losses.js';
 import type { Run } from './run.js';
 import { codeOf, endingOf, quarantined, type Endings } from './endings.js';
 import { Execution } from './execution.js';
+import { Offers, type Begun } from './offers.js';
 import type { RunTable } from './run-table.js';
 import type { Session } from './session.js';
 import type { Subscriptions } from './subscriptions.js';
@@ -48,6 +50,9 @@ export class Dispatcher {
   /** Work that quiet() waits for. */
   readonly #tasks = new Set<Promise<void>>();
   readonly #executing = new Set<Execution>();
+  /** The run that each thread executes alone. */
+  readonly #onCpu = new Map<AgentThread, { session: Session; run: Run }>();
+  readonly #offers: Offers;
   readonly #compacting = new Set<Session>();
   /** Sessions that were asked to leave a busy thread. */
   readonly #evacuating = new Set<Session>();
@@ -59,6 +64,7 @@ export class Dispatcher {
     this.#runs = parts.runs;
     this.#endings = parts.endings;
     this.#losses = parts.losses;
+    this.#offers = new Offers({ table: parts.table, adopt: (begun) => this.#adopt(begun) });
   }
 
   /** Once this is true nothing new comes in, and nothing that waits is started. */
@@ -82,6 +88,7 @@ export class Dispatcher {
     if (!session.deleted && !session.current && session.queued > 0 && session.mailbox.head!.isAccepted) {
       const profile = this.#parts.profiles.get(session.profile ?? '');
       this.#parts.admission.enqueue(session, profile?.load ?? 'cpu', again);
+      this.#offers.yieldTo(session.mailbox.head!.priority);
     }
     this.fill();
   }
@@ -91,7 +98,16 @@ export class Dispatcher {
     if (this.#draining) return;
     const { admission } = this.#parts;
     for (let admitted = admission.next(); admitted; admitted = admission.next()) this.track(this.#serve(admitted));
+    for (const [thread, { session, run }] of this.#onCpu) this.#offerNext(thread, session, run);
     if (admission.waiting > 0) this.#makeRoom();
+  }
+
+  /** Has the thread begin its next run by itself when this one ends, if it is clear which that will be. */
+  #offerNext(thread: AgentThread, session: Session, run: Run): void {
+    const { admission } = this.#parts;
+    if (this.#draining || thread.offer || !thread.alive || admission.goesOn(session)) return;
+    const next = admission.successor(thread);
+    if (next) this.#offers.make(next, thread, run);
   }
 
   /** Runs are due and cannot start: compactions step back, and sessions tied to a busy thread are asked to leave it. */
@@ -123,11 +139,11 @@ export class Dispatcher {
     const execution = new Execution(session, run, { thread, load: 'cpu' }, null);
     this.#executing.add(execution);
     this.#compacting.add(session);
-    thread.cpuBusy = true;
+    thread.cpuRuns++;
     return () => {
       this.#executing.delete(execution);
       this.#compacting.delete(session);
-      thread.cpuBusy = false;
+      thread.cpuRuns--;
       this.pump(session);
     };
   }
@@ -142,28 +158,53 @@ export class Dispatcher {
     const { session } = admitted;
     // While it stood in line its oldest run may have been interrupted, and the next one not be accepted yet.
     const run = session.mailbox.head?.isAccepted ? session.mailbox.shift() : undefined;
-    if (run) {
-      // In the turn in which it leaves the mailbox, so that it is always in one of the two.
-      session.current = run;
-      // A compaction holds the lock; it is undone, and waited for there.
-      session.compaction?.interrupt();
-      const execution = new Execution(session, run, admitted, this.#timeoutOf(session, run));
-      this.#executing.add(execution);
-      try {
-        if (await this.#tryToStart(admitted, run)) {
-          execution.executes = true;
-          await this.#await(admitted, run);
-        }
-      } finally {
-        this.#executing.delete(execution);
-        if (session.current === run) session.current = null;
-        this.#parts.admission.release(admitted);
-      }
-    } else {
+    if (!run) {
       this.#parts.admission.release(admitted);
+      this.pump(session);
+      this.#parts.directory.dropIfUnused(session);
+      return;
     }
-    this.pump(session, run !== undefined);
-    this.#parts.directory.dropIfUnused(session);
+    // In the turn in which it leaves the mailbox, so that it is always in one of the two.
+    const execution = this.#enter(admitted, run);
+    // A compaction holds the lock; it is undone, and waited for there.
+    session.compaction?.interrupt();
+    try {
+      if (!(await this.#tryToStart(admitted, run))) return;
+      const report = admitted.thread.calls.run(run.request(0));
+      await this.#await(execution, admitted, report);
+    } finally {
+      this.#leave(execution, admitted);
+    }
+  }
+
+  /** A thread has begun an offered run, or will in a moment. In one turn, so that nobody sees it as one that waits. */
+  #adopt({ session, run, thread, report }: Begun): void {
+    const admitted = this.#parts.admission.adopt(session, thread);
+    session.mailbox.remove(run);
+    const execution = this.#enter(admitted, run);
+    this.#begin(session, run);
+    this.track(this.#await(execution, admitted, report).finally(() => this.#leave(execution, admitted)));
+  }
+
+  #enter(admitted: Admitted, run: Run): Execution {
+    const { session } = admitted;
+    session.current = run;
+    const execution = new Execution(session, run, admitted, this.#timeoutOf(session, run));
+    this.#executing.add(execution);
+    return execution;
+  }
+
+  #leave(execution: Execution, admitted: Admitted): void {
+    const { session, run } = execution;
+    const { admission, directory } = this.#parts;
+    this.#executing.delete(execution);
+    if (this.#onCpu.get(admitted.thread)?.run === run) this.#onCpu.delete(admitted.thread);
+    if (session.current === run) session.current = null;
+    admission.release(admitted);
+    // If it ended as it should, its thread has taken what it was offered; that is adopted here.
+    this.#offers.after(run)?.withdraw();
+    this.pump(session, execution.executes);
+    directory.dropIfUnused(session);
   }
 
   async #tryToStart(admitted: Admitted, run: Run): Promise<boolean> {
@@ -181,7 +222,7 @@ export class Dispatcher {
   /** Under the lock: the session is live on the admitted thread and running, or false. */
   async #start(admitted: Admitted, run: Run): Promise<boolean> {
     const { session } = admitted;
-    const { lifecycle, admission, table, directory, clock } = this.#parts;
+    const { lifecycle, admission } = this.#parts;
     if (session.deleted || this.#draining) return false;
     if (session.quarantine) {
       await this.#endings.endUnstarted(session, run, quarantined(session.quarantine));
@@ -201,6 +242,13 @@ export class Dispatcher {
     if (!session.isLive && !(await lifecycle.bringUp(session, admitted.thread))) {
       throw new CabanaError('SESSION_NOT_FOUND', `there is no session ${session.id}`);
     }
+    this.#begin(session, run);
+    return true;
+  }
+
+  /** The session is running, as everybody sees from this turn on. */
+  #begin(session: Session, run: Run): void {
+    const { table, directory, clock, interrupts, subscriptions } = this.#parts;
     directory.busy(session);
     session.clean = false;
     session.compacted = false;
@@ -209,29 +257,26 @@ export class Dispatcher {
     session.live.errorCode = null;
     session.startedNo = run.no;
     session.moveTo('running');
-    const { slot } = session.place!;
-    table.set('main', slot, 'runNo', run.no);
+    table.set('main', session.place!.slot, 'runNo', run.no);
     run.start(clock.now());
-    if (run.interruptReason) this.#parts.interrupts.signal(session, run);
-    this.#parts.subscriptions.publish(session.id, { type: 'run', run: run.info });
-    return true;
+    if (run.interruptReason) interrupts.signal(session, run);
+    subscriptions.publish(session.id, { type: 'run', run: run.info });
   }
 
-  async #await(admitted: Admitted, run: Run): Promise<void> {
-    const { session, thread } = admitted;
-    const { lifecycle } = this.#parts;
-    const input = this.#runs.takeInput(run);
+  /** From its being handed to the thread to its end there. */
+  async #await(execution: Execution, admitted: Admitted, report: Promise<RunReport | null>): Promise<void> {
+    const { session, run } = execution;
+    const { thread, load } = admitted;
+    execution.executes = true;
+    this.#runs.dropInput(run);
+    if (load === 'cpu') {
+      this.#onCpu.set(thread, execution);
+      this.#offerNext(thread, session, run);
+    }
     try {
-      const report = thread.calls.run({
-        sessionId: session.id,
-        runNo: run.no,
-        runId: run.id,
-        input,
-        inputSeq: run.inputSeq,
-        resumed: run.resumed,
-      });
-      const { saved } = await Promise.race([report, run.lost]);
-      lifecycle.ranToItsEnd(session, saved);
+      const done = await Promise.race([report, run.lost]);
+      if (!done) throw new CabanaError('INTERNAL', `thread ${thread.no} did not begin run ${run.id}`);
+      this.#parts.lifecycle.ranToItsEnd(session, done.saved);
       if (run.reported()) this.#endings.conclude(session, run);
     } catch (error) {
       await this.#losses.lost(admitted, run, error);
@@ -247,6 +292,7 @@ export class Dispatcher {
   /** No new work from now on, and nothing that waits is started. */
   drain(): void {
     this.#draining = true;
+    this.#offers.withdrawAll();
     for (const session of this.#compacting) session.compaction?.interrupt();
   }
 

@@ -30,6 +30,8 @@ export class Interrupts {
   request(sessionId: string, runId?: string, reason: InterruptReason = 'request'): string | null {
     const session = this.#parts.directory.get(sessionId);
     if (!session) return null;
+    // Its thread may have begun the waiting run: then that is the current one.
+    session.offer?.withdraw();
     if (session.current && (runId === undefined || session.current.id === runId)) {
       return this.current(session, reason);
     }

@@ -57,15 +57,13 @@ export class RunTable {
 
   /** Inputs of accepted runs are on disk: beyond a bound memory lets go of them, and the thread reads them there. */
   shedInput(run: Run): void {
-    if (this.#inputBytes > QUEUED_INPUT_MAX_BYTES) this.takeInput(run);
+    if (this.#inputBytes > QUEUED_INPUT_MAX_BYTES) this.dropInput(run);
   }
 
-  /** The input on its way to the thread; null: it is read from the store. */
-  takeInput(run: Run): Uint8Array | null {
-    const { input } = run;
-    this.#inputBytes -= input?.byteLength ?? 0;
+  /** Memory lets go of the input: its thread has it, or reads it from the store. */
+  dropInput(run: Run): void {
+    this.#inputBytes -= run.input?.byteLength ?? 0;
     run.input = null;
-    return input;
   }
 
   /** The run is over, or was refused. */
@@ -77,7 +75,7 @@ export class RunTable {
       if (runs.size === 0) this.#sessions.delete(run.sessionId);
     }
     if (session && session.queued > 0) session.mailbox.remove(run);
-    this.takeInput(run);
+    this.dropInput(run);
   }
 
   /** Takes out all of them. */

@@ -1,7 +1,7 @@
 // One run as main tracks it, from send() to its outcome.
 
 import { decodeValue } from '../../protocol/codec.js';
-import type { StoredRun } from '../../protocol/control.js';
+import type { RunRequest, StoredRun } from '../../protocol/control.js';
 import type { CabanaError } from '../../protocol/errors.js';
 import type { InterruptReason } from '../../protocol/interrupt.js';
 import { isTerminal, type RunInfo, type RunState } from '../../protocol/session.js';
@@ -95,6 +95,12 @@ export class Run {
       startedAt: iso(this.#startedAt),
       endedAt: null,
     };
+  }
+
+  /** @param offer its number as an offer; 0: it is to begin at once */
+  request(offer: number): RunRequest {
+    const { sessionId, no, id, input, inputSeq, resumed } = this;
+    return { sessionId, runNo: no, runId: id, input, inputSeq, resumed, offer };
   }
 
   accept(run: StoredRun): void {

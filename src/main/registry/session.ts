@@ -5,7 +5,7 @@ import type { SessionState } from '../../protocol/session-state.js';
 import { stateNumber } from '../../protocol/session-state.js';
 import { statusOf, type SessionRecord, type SessionStats, type SessionStatus } from '../../protocol/session.js';
 import type { StatusTable } from '../../protocol/status-table.js';
-import type { AgentThread } from '../pool/agent-thread.js';
+import type { AgentThread, Revocable } from '../pool/agent-thread.js';
 import { Mailbox } from './mailbox.js';
 import type { Run } from './run.js';
 import type { Slot } from './slots.js';
@@ -34,6 +34,8 @@ export class Session {
   place: ActivationPlace | null = null;
   /** The run being executed or about to be. */
   current: Run | null = null;
+  /** Its oldest waiting run is in its thread's hand, which may begin it. */
+  offer: Revocable | null = null;
   /** The restore that every caller waits on. */
   restoring: Promise<boolean> | null = null;
   /** Why it is failed. */
@@ -130,6 +132,8 @@ export class Session {
 
   /** Runs fn alone among what activates, passivates, deletes and starts runs of this session. */
   lock<T>(fn: () => Promise<T>): Promise<T> {
+    // An offered run would begin without the lock. From here on it has begun, or does not.
+    this.offer?.withdraw();
     this.#mutex ??= new Mutex();
     return this.#mutex.runExclusive(fn);
   }
