@@ -50,6 +50,10 @@ export const JOURNAL_CREDIT_BYTES = 8 * 1024 * 1024;
 export const COMMIT_MAX_OPS = 4096;
 /** Operations that wait for room on a full disk. Beyond it they are dropped and their sessions refuse to write. */
 export const STALLED_MAX_OPS = 100_000;
+/** Bytes in the write-ahead log from which on they are brought into the database, once everybody has been told. */
+export const CHECKPOINT_FROM_BYTES = 16 * 1024 * 1024;
+/** The same while the host drains: what the log holds then is brought in at the next start. */
+export const CHECKPOINT_DRAINING_FROM_BYTES = 1024 * 1024 * 1024;
 /** How long the store waits before it tries again to write to a full disk. */
 export const STORE_FULL_RETRY_MS = 250;
 

@@ -260,12 +260,16 @@ export class Activation {
   /** Ends the activation; waits for its run. What is not saved is in the journal or lost on purpose (deleted). */
   async end(): Promise<void> {
     await this.#run?.ended.catch(() => undefined);
+    if (this.#definition.stop) await this.#stop();
+    this.#history.close();
+  }
+
+  async #stop(): Promise<void> {
     try {
       await inTime(Promise.resolve(this.#definition.stop?.(this.#ctx)), HOOK_MAX_MS, 'AGENT_ERROR', 'stop');
     } catch (error) {
       this.#ctx.log.error(`stop() threw: ${messageOf(error)}`);
     }
-    this.#history.close();
   }
 
   /**

@@ -8,6 +8,9 @@ import { JOURNAL_BACKLOG_MAX_BYTES, JOURNAL_CREDIT_BYTES } from '../protocol/lim
 /** As links.ts of the store counts it: what an operation weighs beside its bodies. */
 const OP_OVERHEAD_BYTES = 64;
 
+/** Below it a copy is cheaper than a transfer. */
+const TRANSFER_FROM_BYTES = 4096;
+
 /** Who hears of durable and refused entries of one activation. */
 export interface JournalListener {
   readonly epoch: number;
@@ -44,7 +47,7 @@ export class JournalLink {
   /** Posts an operation. It is in the store's queue when this returns, and safe from then on. */
   post(request: Exclude<JournalRequest, { t: 'load' | 'read' }>, bodyBytes: number): void {
     this.#posted = (this.#posted + bodyBytes + OP_OVERHEAD_BYTES) | 0;
-    this.#port.postMessage(request);
+    this.#port.postMessage(request, largeBuffersOf(request));
   }
 
   /** @throws CabanaError JOURNAL_BACKLOG if so many bytes more would be too much */
@@ -92,7 +95,8 @@ export class JournalLink {
       const request = this.#nextRequest++;
       this.#waiting.set(request, { resolve, reject });
       this.#posted = (this.#posted + bytes) | 0;
-      this.#port.postMessage(make(request));
+      const message = make(request);
+      this.#port.postMessage(message, largeBuffersOf(message));
     });
   }
 
@@ -139,4 +143,10 @@ export class JournalLink {
     this.#roomWaiters = [];
     for (const wake of waiters) wake();
   }
+}
+
+/** The buffers that are handed over instead of copied: codec.ts gives every body one of its own, and nobody here keeps it. */
+function largeBuffersOf(request: JournalRequest): ArrayBuffer[] {
+  const body = request.t === 'save' ? request.body : request.t === 'end' ? request.snapshot : null;
+  return body !== null && body.byteLength >= TRANSFER_FROM_BYTES ? [body.buffer as ArrayBuffer] : [];
 }

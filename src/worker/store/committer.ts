@@ -26,6 +26,8 @@ export interface Item {
 export interface CommitterHooks {
   /** After a batch and its `done` calls. */
   onBatch(): void;
+  /** After that: work between two commits. Its final failure (STORE_IO) is the committer's. */
+  upkeep?(): Promise<void>;
   /** The storage failed for good; nothing more is committed or acknowledged. */
   onFatal(error: CabanaError): void;
 }
@@ -89,9 +91,19 @@ export class GroupCommitter {
         }
         if (this.#queue.length > 0) await this.#commit(this.#takeBatch());
         this.#hooks.onBatch();
+        await this.#upkeep();
       }
     } finally {
       this.#working = null;
+    }
+  }
+
+  async #upkeep(): Promise<void> {
+    try {
+      await this.#hooks.upkeep?.();
+    } catch (error) {
+      // A full disk is found out by the next commit as well.
+      if (error instanceof CabanaError && error.code === 'STORE_IO') this.#fail(error);
     }
   }
 
