@@ -149,6 +149,10 @@ export class History implements AgentHistory, JournalListener {
   }
 }
 
+/** The last instant that was written out: entries of one commit often share theirs. */
+let instant = { at: 0, text: new Date(0).toISOString() };
+
 export function storedEntry(row: EntryRow): StoredEntry {
-  return { ...decodeEntry(row.body), seq: row.seq, created_at: new Date(row.at).toISOString() };
+  if (row.at !== instant.at) instant = { at: row.at, text: new Date(row.at).toISOString() };
+  return Object.assign(decodeEntry(row.body), { seq: row.seq, created_at: instant.text });
 }

@@ -45,7 +45,7 @@ async function setUp(t: TestContext) {
     await sqlite.close();
   });
   const activate = async (): Promise<History> => {
-    const loaded = (await link.load('a', 0, generation))!;
+    const loaded = (await link.load('a', { slot: 0, generation }, (row) => row))!;
     return new History(link, table, { key: loaded.key, epoch: loaded.epoch, slot: 0 }, () => AT);
   };
   return { sqlite, table, links, link, activate, gate };

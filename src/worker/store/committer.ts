@@ -107,19 +107,16 @@ export class GroupCommitter {
     }
   }
 
-  /** Operations up to the next barrier; or the barriers at the front. */
+  /** Operations up to the next barrier; or the barrier at the front, so that reads do not hold up commits for long. */
   #takeBatch(): Item[] {
-    const barrierFirst = this.#queue[0]?.op === null;
+    if (this.#queue[0]?.op === null) return this.#queue.splice(0, 1);
     let end = 0;
-    while (end < this.#queue.length && end < COMMIT_MAX_OPS && (this.#queue[end]!.op === null) === barrierFirst) end++;
+    while (end < this.#queue.length && end < COMMIT_MAX_OPS && this.#queue[end]!.op !== null) end++;
     return this.#queue.splice(0, end);
   }
 
   async #commit(batch: Item[]): Promise<void> {
-    if (batch[0]?.op === null) {
-      for (const item of batch) item.done(NOTHING);
-      return;
-    }
+    if (batch[0]?.op === null) return batch[0].done(NOTHING);
     // While something waits for room, what agents did queues behind it; the rest takes its chance.
     const items = this.#stalled.length > 0 ? batch.filter((item) => !this.#stall(item)) : batch;
     const error = await this.#tryCommit(items);

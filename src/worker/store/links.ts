@@ -6,7 +6,14 @@
 
 import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
 import { toWire, type CabanaError } from '../../protocol/errors.js';
-import type { Fence, JournalReply, JournalRequest } from '../../protocol/journal.js';
+import {
+  packRows,
+  type Batch,
+  type Fence,
+  type JournalReply,
+  type JournalRequest,
+  type Loaded,
+} from '../../protocol/journal.js';
 import type { StatusTable } from '../../protocol/status-table.js';
 import type { GroupCommitter } from './committer.js';
 import type { OpResult, Store, WriteOp, Written } from './store.js';
@@ -21,6 +28,9 @@ interface Link {
   credit: Int32Array;
   /** Triples of key, epoch and n that the thread has yet to be told. */
   acks: number[];
+  /** Answers that leave as one message at the end of the microtask, or behind the acknowledgements of a batch. */
+  outbox: JournalReply[];
+  transfers: ArrayBuffer[];
 }
 
 /** Where a session in memory lives: which link writes it, and which row of the table shows it. */
@@ -50,9 +60,9 @@ export class Links {
   }
 
   attach(thread: number, port: MessagePort, credit: SharedArrayBuffer): void {
-    const link: Link = { thread, port, credit: new Int32Array(credit), acks: [] };
+    const link: Link = { thread, port, credit: new Int32Array(credit), acks: [], outbox: [], transfers: [] };
     this.#links.set(thread, link);
-    port.on('message', (request: JournalRequest) => this.#receive(link, request));
+    port.on('message', (requests: Batch<JournalRequest>) => this.#receiveAll(link, requests));
   }
 
   /** Takes in what the thread had posted, waits until it is durable, and closes the link. */
@@ -62,6 +72,7 @@ export class Links {
     this.#links.delete(thread);
     this.#drain(link);
     await this.#committer.idle();
+    flush(link);
     link.port.close();
   }
 
@@ -78,8 +89,13 @@ export class Links {
 
   #drain(link: Link): void {
     for (let m = receiveMessageOnPort(link.port); m; m = receiveMessageOnPort(link.port)) {
-      this.#receive(link, m.message as JournalRequest);
+      this.#receiveAll(link, m.message as Batch<JournalRequest>);
     }
+  }
+
+  #receiveAll(link: Link, requests: Batch<JournalRequest>): void {
+    if (!Array.isArray(requests)) return this.#receive(link, requests);
+    for (const request of requests) this.#receive(link, request);
   }
 
   /** The session has left memory, or was deleted: its row of the table is not this link's any more. */
@@ -101,6 +117,7 @@ export class Links {
     for (const link of this.#toTell) {
       if (link.acks.length > 0) reply(link, { t: 'durable', acks: link.acks });
       link.acks = [];
+      flush(link);
     }
     this.#toTell.clear();
   }
@@ -133,7 +150,7 @@ export class Links {
       const loaded = result.ok.loaded ?? null;
       if (loaded) this.#places.set(sessionId, { link, slot, generation, epoch: loaded.epoch });
       this.publish(result.ok);
-      reply(link, { t: 'loaded', request: request.request, loaded });
+      replyLoaded(link, request.request, loaded);
     });
   }
 
@@ -141,7 +158,10 @@ export class Links {
   #read(link: Link, request: Extract<JournalRequest, { t: 'read' }>): void {
     const done = (): void => {
       this.#store.entries(request.key, request.from, request.limit).then(
-        (rows) => reply(link, { t: 'entries', request: request.request, rows }),
+        (entries) => {
+          const rows = packRows(entries);
+          reply(link, { t: 'entries', request: request.request, rows }, [rows.meta.buffer, rows.bodies.buffer]);
+        },
         (error: unknown) => fail(link, request.request, error),
       );
     };
@@ -200,8 +220,23 @@ function bytesOfEnd(end: Extract<JournalRequest, { t: 'end' }>): number {
   return end.entry.byteLength + (end.output?.byteLength ?? 0) + (end.snapshot?.byteLength ?? 0);
 }
 
-function reply(link: Link, message: JournalReply): void {
-  link.port.postMessage(message);
+function replyLoaded(link: Link, request: number, loaded: Loaded | null): void {
+  if (!loaded) return reply(link, { t: 'loaded', request, loaded: null });
+  const tail = packRows(loaded.tail);
+  reply(link, { t: 'loaded', request, loaded: { ...loaded, tail } }, [tail.meta.buffer, tail.bodies.buffer]);
+}
+
+function reply(link: Link, message: JournalReply, handedOver: readonly ArrayBuffer[] = []): void {
+  for (const buffer of handedOver) link.transfers.push(buffer);
+  if (link.outbox.push(message) === 1) queueMicrotask(() => flush(link));
+}
+
+function flush(link: Link): void {
+  const { outbox, transfers } = link;
+  if (outbox.length === 0) return;
+  link.outbox = [];
+  link.transfers = [];
+  link.port.postMessage(outbox.length === 1 ? outbox[0] : outbox, transfers);
 }
 
 function fail(link: Link, request: number, error: unknown): void {
