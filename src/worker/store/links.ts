@@ -15,7 +15,7 @@ import {
   type Loaded,
 } from '../../protocol/journal.js';
 import type { StatusTable } from '../../protocol/status-table.js';
-import type { GroupCommitter } from './committer.js';
+import type { GroupCommitter, Item } from './committer.js';
 import type { OpResult, Store, WriteOp, Written } from './store.js';
 
 /** What an operation weighs beside its bodies, in the backlog of its link. */
@@ -177,42 +177,55 @@ export class Links {
       (result) => {
         Atomics.add(link.credit, 0, weight);
         if ('error' in result) return fail(link, request.request, result.error);
-        this.#written(link, request, result.ok);
+        this.written(link, request, result.ok);
         reply(link, { t: 'saved', request: request.request });
       },
       stalled,
     );
   }
 
-  #write(link: Link, op: Exclude<JournalRequest, { t: 'load' | 'read' | 'save' }>, bytes: number): void {
-    const refuse = (error: CabanaError): void =>
-      reply(link, { t: 'refused', key: op.key, epoch: op.epoch, error: toWire(error) });
-    this.#submit(
-      op,
-      false,
-      (result) => {
-        Atomics.add(link.credit, 0, bytes + OP_OVERHEAD_BYTES);
-        if ('error' in result) return refuse(result.error);
-        this.#written(link, op, result.ok);
-      },
-      refuse,
-    );
+  #write(link: Link, op: ThreadOp, bytes: number): void {
+    this.#committer.submit(new ThreadWrite(this, link, op, bytes + OP_OVERHEAD_BYTES));
   }
 
-  #written(link: Link, op: Fence, written: Written): void {
+  /** An operation of a thread is durable. */
+  written(link: Link, op: Fence, written: Written): void {
     this.publish(written);
     link.acks.push(op.key, op.epoch, op.n);
     this.#toTell.add(link);
     this.#onWritten(written);
   }
 
-  #submit(
-    op: WriteOp,
-    refusable: boolean,
-    done: (result: OpResult) => void,
-    stalled?: (error: CabanaError) => void,
-  ): void {
+  #submit(op: WriteOp, refusable: boolean, done: (result: OpResult) => void, stalled?: Item['stalled']): void {
     this.#committer.submit({ op, refusable, done, ...(stalled ? { stalled } : {}) });
+  }
+}
+
+type ThreadOp = Exclude<JournalRequest, { t: 'load' | 'read' | 'save' }>;
+
+/** An operation that its thread does not ask an answer for. One object each: this is the path of every entry. */
+class ThreadWrite implements Item {
+  readonly op: ThreadOp;
+  readonly refusable = false;
+  readonly #links: Links;
+  readonly #link: Link;
+  readonly #weight: number;
+
+  constructor(links: Links, link: Link, op: ThreadOp, weight: number) {
+    this.#links = links;
+    this.#link = link;
+    this.op = op;
+    this.#weight = weight;
+  }
+
+  done(result: OpResult): void {
+    Atomics.add(this.#link.credit, 0, this.#weight);
+    if ('error' in result) this.stalled(result.error);
+    else this.#links.written(this.#link, this.op, result.ok);
+  }
+
+  stalled(error: CabanaError): void {
+    reply(this.#link, { t: 'refused', key: this.op.key, epoch: this.op.epoch, error: toWire(error) });
   }
 }
 
