@@ -103,25 +103,43 @@ export class BenchRun {
     ours: () => Promise<number> | number,
     theirs: () => Promise<number> | number,
   ): Promise<Result> {
-    const count = this.smoke ? 1 : (what.rounds ?? FULL_ROUNDS);
+    const rounds = await this.alternate(`${what.metric} against ${what.baseline}`, ours, theirs, what.rounds);
+    return this.record(
+      what,
+      rounds.map((round) => ({ value: round.ours, baseline: round.theirs })),
+    );
+  }
+
+  /** The alternating rounds of compare(), of functions that measure several things at once: record() takes them apart. */
+  async alternate<A, B>(
+    what: string,
+    ours: () => Promise<A> | A,
+    theirs: () => Promise<B> | B,
+    fullRounds = FULL_ROUNDS,
+  ): Promise<{ ours: A; theirs: B }[]> {
+    const count = this.smoke ? 1 : fullRounds;
     if (!this.smoke) {
       await ours();
       await theirs();
     }
-    const rounds: { value: number; baseline: number }[] = [];
+    const rounds: { ours: A; theirs: B }[] = [];
     for (let i = 0; i < count; i++) {
-      this.progress(`${what.metric} against ${what.baseline}, round ${i + 1} of ${count}`);
-      let value: number;
-      let baseline: number;
+      this.progress(`${what}, round ${i + 1} of ${count}`);
       if (i % 2 === 0) {
-        value = await ours();
-        baseline = await theirs();
+        rounds.push({ ours: await ours(), theirs: await theirs() });
       } else {
-        baseline = await theirs();
-        value = await ours();
+        const before = await theirs();
+        rounds.push({ ours: await ours(), theirs: before });
       }
-      rounds.push({ value, baseline });
     }
+    return rounds;
+  }
+
+  /** A figure and its baseline, as alternating rounds gave them. */
+  record(
+    what: { metric: string; unit: string; baseline: string; target?: Target },
+    rounds: { value: number; baseline: number }[],
+  ): Result {
     const ratios = rounds.map((round) => round.value / round.baseline);
     return this.#add(what, rounds, {
       value: median(rounds.map((round) => round.value)),

@@ -1,16 +1,18 @@
-// The journal's table without Cabana: better-sqlite3 in this thread, the product's own layout and pragmas, rows encoded
-// beforehand. What the store's group commit is measured by.
+// The journal's table without Cabana: better-sqlite3 in this thread, the product's own layout, page size and durability,
+// rows encoded beforehand. What the store's group commit is measured by. Checkpoints are SQLite's own, as they are by
+// default.
 
 import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs';
 import { crc32 } from 'node:zlib';
 import Sqlite, { type Database, type Statement } from 'better-sqlite3';
 
-/** The statements that make the product's journal, as its own database has them. */
+/** The statements that make the product's journal, as its own database has them; its page size before them. */
 export function journalLayout(productDatabase: string): string[] {
   const db = new Sqlite(productDatabase, { readonly: true });
+  const pageBytes = db.pragma('page_size', { simple: true }) as number;
   const rows = db.prepare<[], { sql: string }>(`SELECT sql FROM sqlite_master WHERE tbl_name = 'journal'`).all();
   db.close();
-  return rows.map((row) => row.sql);
+  return [`PRAGMA page_size = ${pageBytes}`, ...rows.map((row) => row.sql)];
 }
 
 export class RawJournal {
@@ -24,11 +26,12 @@ export class RawJournal {
   constructor(path: string, layout: readonly string[], sessions: number) {
     this.#sessions = sessions;
     this.#db = new Sqlite(path);
+    this.#db.exec(layout[0]!);
     this.#db.pragma('journal_mode = WAL');
     this.#db.pragma('synchronous = FULL');
     this.#db.pragma('temp_store = MEMORY');
     this.#db.pragma('cache_size = -65536');
-    for (const statement of layout) this.#db.exec(statement);
+    for (const statement of layout.slice(1)) this.#db.exec(statement);
     this.#append = this.#db.prepare(
       'INSERT INTO journal (session, seq, epoch, kind, at, crc, body) VALUES (?, ?, ?, ?, ?, ?, ?)',
     );

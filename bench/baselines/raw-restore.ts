@@ -31,7 +31,8 @@ export class RawRestore {
 
   constructor(path: string) {
     this.#db = new Sqlite(path);
-    this.#db.pragma('synchronous = FULL');
+    // As a restore of the product has it: an epoch does not wait for the disk.
+    this.#db.pragma('synchronous = NORMAL');
     this.#db.pragma('cache_size = -65536');
     this.#session = this.#db.prepare('SELECT * FROM sessions WHERE id = ? AND deleted_at IS NULL');
     this.#lastSeq = this.#db.prepare('SELECT seq FROM journal WHERE session = ? ORDER BY seq DESC LIMIT 1');
@@ -46,7 +47,7 @@ export class RawRestore {
     return this.#read(this.#session.get(id)!);
   }
 
-  /** The same, and a new epoch on disk before it is used. */
+  /** The same, and a new epoch written in the same transaction. */
   readFenced(id: string): RawRestored {
     this.#db.exec('BEGIN IMMEDIATE');
     const session = this.#session.get(id)!;

@@ -83,6 +83,14 @@ interface Figures {
   p99: number;
 }
 
+interface Round {
+  /** Entries a second. */
+  rate: number;
+  ackMs: number[];
+  /** Entries a commit. */
+  group: number;
+}
+
 class Appending {
   readonly #b: BenchRun;
   readonly #host: Host;
@@ -97,7 +105,6 @@ class Appending {
   /** Acknowledgement groups of each thread so far, and the size of the groups of the last round. */
   readonly #groups = new Map<number, number>();
   #groupSize = 1;
-  readonly #ackMs: number[] = [];
 
   private constructor(b: BenchRun, host: Host, dataDir: string, ids: string[], entries: number) {
     this.#b = b;
@@ -129,9 +136,17 @@ class Appending {
     const all = new RawJournal(join(this.#rawDir, 'all.db'), this.#layout, sessions);
     b.after(() => same.close());
     b.after(() => all.close());
-    const ours = (): Promise<number> => this.#round();
-
-    const bySame = await b.compare(
+    const rounds = await b.alternate(
+      metric,
+      () => this.#round(),
+      () => {
+        const commits = same.write(this.#bodies, this.#groupSize);
+        const syncs = writeAndSync(join(this.#rawDir, 'file'), this.#bodies, this.#groupSize);
+        return { rate: this.#rateOf(commits), commitMs: median(commits), file: this.#rateOf(syncs), syncs };
+      },
+    );
+    b.check(same.rows % this.#bodies.length === 0, 'the baseline wrote every row');
+    const bySame = b.record(
       {
         metric,
         unit: 'entries/s',
@@ -139,23 +154,23 @@ class Appending {
         // With one session there is nothing to group, and the way there and back counts: that is the figure below.
         ...(sessions > 1 ? { target: { of: 'ratio', is: 'at least', limit: 0.8 } as const } : {}),
       },
-      ours,
-      () => this.#rateOf(same.write(this.#bodies, this.#groupSize)),
+      rounds.map(({ ours, theirs }) => ({ value: ours.rate, baseline: theirs.rate })),
     );
-    b.check(same.rows % this.#bodies.length === 0, 'the baseline wrote every row');
-    await b.measure({ metric: `entries a commit, ${sessions.toLocaleString('en-US')} sessions`, unit: '' }, () => {
-      return this.#groupSize;
-    });
-    if (sessions === 1) await this.#compareOne(same);
-    this.#ackMs.length = 0;
-    const byFile = await b.compare(
+    const byFile = b.record(
       { metric, unit: 'entries/s', baseline: 'raw write and fdatasync, the same group size' },
-      ours,
-      () => this.#rateOf(writeAndSync(join(this.#rawDir, 'file'), this.#bodies, this.#groupSize)),
+      rounds.map(({ ours, theirs }) => ({ value: ours.rate, baseline: theirs.file })),
     );
-    const p50 = quantile(this.#ackMs, 0.5);
-    const p99 = quantile(this.#ackMs, 0.99);
-    if (sessions > 1) {
+    const groups = rounds.map(({ ours }) => ours.group).values();
+    await b.measure({ metric: `entries a commit, ${sessions.toLocaleString('en-US')} sessions`, unit: '' }, () => {
+      return groups.next().value!;
+    });
+    const acks = rounds.flatMap(({ ours }) => ours.ackMs);
+    const p50 = quantile(acks, 0.5);
+    const p99 = quantile(acks, 0.99);
+    if (sessions === 1) {
+      this.#recordOne(rounds.map(({ ours, theirs }) => ({ value: median(ours.ackMs), baseline: theirs.commitMs })));
+      this.#checkSynced(p50, Math.min(...rounds.flatMap(({ theirs }) => theirs.syncs)));
+    } else {
       const what = `append to durable, ${sessions.toLocaleString('en-US')} sessions`;
       await b.measure({ metric: `${what}, p50`, unit: 'ms', rounds: 1 }, () => p50);
       await b.measure({ metric: `${what}, p99`, unit: 'ms', rounds: 1 }, () => p99);
@@ -170,49 +185,46 @@ class Appending {
     };
   }
 
-  /** The time of one entry, against one commit; and that it is not sooner than the disk can be. */
-  async #compareOne(raw: RawJournal): Promise<void> {
-    const b: BenchRun = this.#b;
-    const result = await b.compare(
+  /** The time of one entry, against one commit. */
+  #recordOne(rounds: { value: number; baseline: number }[]): void {
+    this.#b.record(
       {
         metric: 'append to durable, one entry at a time, p50',
         unit: 'ms',
         baseline: 'raw SQLite commit of one row',
         target: { of: 'ratio', is: 'at most', limit: 1.5 },
       },
-      async () => {
-        this.#ackMs.length = 0;
-        await this.#round();
-        return median(this.#ackMs);
-      },
-      () => median(raw.write(this.#bodies, 1)),
+      rounds,
     );
-    // The quickest: other people's writes make some of them slow, and none of ours quicker than a sync can be.
-    const sync = Math.min(...writeAndSync(join(this.#rawDir, 'sync'), this.#bodies, 1));
-    const times = `an entry is durable after ${result.value} ms, a sync takes ${sync} ms`;
-    b.check(result.value >= SYNC_SHARE * sync, `${times}: nothing was synced`);
   }
 
-  /** Every session appends its share, all at once. @returns entries a second */
-  async #round(): Promise<number> {
+  /** @param sync the quickest: other people's writes make some of them slow, and none of ours quicker than one can be */
+  #checkSynced(durableMs: number, sync: number): void {
+    const times = `an entry is durable after ${durableMs} ms, a sync takes ${sync} ms`;
+    this.#b.check(durableMs >= SYNC_SHARE * sync, `${times}: nothing was synced`);
+  }
+
+  /** Every session appends its share, all at once. */
+  async #round(): Promise<Round> {
     const startAt = epochNow() + LEAD_MS + LEAD_MS_PER_SESSION * this.#ids.length;
     const input: AppendInput = { entries: this.#entries, bytes: ENTRY_BYTES, startAt };
     const runs = await Promise.all(this.#ids.map((id) => this.#host.send(id, input).result));
     this.#rounds++;
     let endAt = 0;
+    const ackMs: number[] = [];
     const groups = new Map<number, number>();
     for (const run of runs) {
       this.#b.check(run.state === 'completed', `a run ended ${run.state}: ${run.error}`);
       const appended = run.output as Appended;
       endAt = Math.max(endAt, appended.endAt);
-      for (const ms of appended.ackMs) this.#ackMs.push(ms);
+      for (const ms of appended.ackMs) ackMs.push(ms);
       groups.set(appended.thread, Math.max(groups.get(appended.thread) ?? 0, appended.groups));
     }
     // Each thread hears of a commit once. The one that heard of most saw the fewest go by without it.
     const commits = Math.max(...[...groups].map(([thread, count]) => count - (this.#groups.get(thread) ?? 0)));
     for (const [thread, count] of groups) this.#groups.set(thread, count);
     this.#groupSize = Math.min(this.#ids.length, Math.max(1, Math.round(this.#bodies.length / commits)));
-    return (1000 * this.#bodies.length) / (endAt - startAt);
+    return { rate: (1000 * this.#bodies.length) / (endAt - startAt), ackMs, group: this.#groupSize };
   }
 
   #rateOf(times: readonly number[]): number {

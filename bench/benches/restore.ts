@@ -29,12 +29,26 @@ export const restore: Bench = {
   name: 'restore',
   question: 'What does it cost to bring up a cold session, or many, or one that many want at once?',
   async run(b) {
-    const bench = await Restoring.prepare(b, b.smoke ? [10] : [10, 1_000, 100_000], b.size(1_000, 20));
-    await bench.histories();
-    await bench.manyAtOnce();
-    await bench.manyCallers(b.size(10_000, 100));
+    const bench = await Restoring.prepare(b, {
+      sizes: b.smoke ? [10] : [10, 1_000, 100_000],
+      many: b.size(1_000, 20),
+      callers: b.size(10_000, 100),
+    });
+    await bench.compare();
   },
 };
+
+interface Sizes {
+  /** Lengths of histories. */
+  sizes: readonly number[];
+  /** Sessions brought up at once. */
+  many: number;
+  /** Callers for one session. */
+  callers: number;
+}
+
+/** Milliseconds, by what took them. */
+type Times = Map<string, number>;
 
 /** A session as it is on disk: `snapshot` is fresh, or was taken before the history began. */
 interface Stored {
@@ -46,79 +60,93 @@ interface Stored {
 class Restoring {
   readonly #b: BenchRun;
   readonly #template: string;
-  readonly #sizes: readonly number[];
-  readonly #long: readonly Stored[];
+  readonly #sizes: Sizes;
+  /** By fresh or not and length of history: one each, or several of a short one. */
+  readonly #groups: readonly Stored[][];
   readonly #many: readonly Stored[];
+  readonly #wanted: { byOne: Stored; byMany: Stored };
   #copies = 0;
 
-  private constructor(b: BenchRun, template: string, sizes: readonly number[], long: Stored[], many: Stored[]) {
+  private constructor(b: BenchRun, template: string, sizes: Sizes) {
     this.#b = b;
     this.#template = template;
     this.#sizes = sizes;
-    this.#long = long;
-    this.#many = many;
+    this.#groups = sizes.sizes.flatMap((history) =>
+      [true, false].map((fresh) =>
+        Array.from({ length: b.size(history <= REPEATS.upTo ? REPEATS.count : 1, 1) }, (_, k) => ({
+          id: `${fresh ? 'fresh' : 'tail'}-${history}-${k}`,
+          history,
+          fresh,
+        })),
+      ),
+    );
+    this.#many = short('many', sizes.many);
+    const history = sizes.sizes[1] ?? sizes.sizes[0]!;
+    this.#wanted = {
+      byOne: { id: 'wanted-by-one', history, fresh: false },
+      byMany: { id: 'wanted-by-many', history, fresh: false },
+    };
   }
 
   /** Sessions made by a host; their histories are written where it would have written them, in a fraction of the time. */
-  static async prepare(b: BenchRun, sizes: readonly number[], many: number): Promise<Restoring> {
+  static async prepare(b: BenchRun, sizes: Sizes): Promise<Restoring> {
     const dataDir = tempDir(b);
-    const long = sizes.flatMap((history) =>
-      Array.from({ length: b.size(history <= REPEATS.upTo ? REPEATS.count : 1, 1) }, (_, k) => [
-        { id: `fresh-${history}-${k}`, history, fresh: true },
-        { id: `tail-${history}-${k}`, history, fresh: false },
-      ]).flat(),
-    );
-    const short = Array.from({ length: many }, (_, k) => ({ id: `many-${k}`, history: 10, fresh: false }));
-    const warm = Array.from({ length: b.size(WARM_SESSIONS, 1) }, (_, k) => ({
-      id: warmId(k),
-      history: 10,
-      fresh: false,
-    }));
+    const database = join(dataDir, 'cabana.db');
+    const bench = new Restoring(b, database, sizes);
+    const all = [...bench.#groups.flat(), ...bench.#many, ...Object.values(bench.#wanted), ...bench.#warm];
     const host = await startHost(b, { agents: [benchAgent('keeper')], dataDir });
-    await each([...long, ...short, ...warm], 64, async ({ id }) => {
+    await each(all, 64, async ({ id }) => {
       await host.create({ sessionId: id, agentProfile: 'keeper' });
       const run = await host.send(id, { fill: STATE_BYTES }).result;
       b.check(run.state === 'completed', `${id} was filled`);
     });
     await host.close();
-    const database = join(dataDir, 'cabana.db');
-    writeHistories(database, [...long, ...short, ...warm]);
-    return new Restoring(b, database, sizes, long, short);
+    writeHistories(database, all);
+    return bench;
   }
 
-  async histories(): Promise<void> {
+  get #warm(): Stored[] {
+    return short('warm', this.#b.size(WARM_SESSIONS, 1));
+  }
+
+  /** Every round is one host and one raw reader, each of which brings up everything once. */
+  async compare(): Promise<void> {
     const b: BenchRun = this.#b;
+    const rounds = await b.alternate(
+      'bringing up cold sessions',
+      () => this.#onHost((host) => this.#ours(host)),
+      () => this.#theirs(),
+    );
+    const record = (metric: string, ofOurs: string, baseline: string, ofBaseline: string, aimed: boolean) =>
+      b.record(
+        { metric, unit: 'ms', baseline, ...(aimed ? { target: TARGET } : {}) },
+        rounds.map(({ ours, theirs }) => ({
+          value: ours.get(ofOurs)!,
+          baseline: (theirs.get(ofBaseline) ?? ours.get(ofBaseline))!,
+        })),
+      );
     const curves = new Map<string, { x: number; y: number }[]>();
     const point = (name: string, x: number, y: number): void => {
       curves.set(name, [...(curves.get(name) ?? []), { x, y }]);
     };
-    for (const fresh of [true, false]) {
-      for (const history of this.#sizes) {
-        const stored = this.#long.filter((s) => s.history === history && s.fresh === fresh);
-        const what = fresh ? 'a fresh snapshot' : 'all of it after the snapshot';
-        const metric = `ensure(), history of ${history.toLocaleString('en-US')}, ${what}`;
-        const plain = await b.compare(
-          {
-            metric,
-            unit: 'ms',
-            baseline: 'raw read and decode of the same rows',
-            target: TARGET,
-            ...(history > REPEATS.upTo ? { rounds: 3 } : {}),
-          },
-          () => this.#ensure(stored),
-          () => this.#raw(stored, (raw, id) => raw.read(id)),
-        );
-        point(`Cabana, ${what}`, history, plain.value);
-        point(`raw read and decode, ${what}`, history, plain.baseline!);
-        // What taking a durable epoch adds is the same for every size: the least shows it best.
-        if (history > this.#sizes[0]!) continue;
-        await b.compare(
-          { metric, unit: 'ms', baseline: 'the same, and its epoch made durable' },
-          () => this.#ensure(stored),
-          () => this.#raw(stored, (raw, id) => raw.readFenced(id)),
-        );
+    for (const [first] of this.#groups) {
+      const { history, fresh } = first!;
+      const what = fresh ? 'a fresh snapshot' : 'all of it after the snapshot';
+      const metric = `ensure(), history of ${history.toLocaleString('en-US')}, ${what}`;
+      const name = nameOf(first!);
+      const plain = record(metric, name, 'raw read and decode of the same rows', name, true);
+      point(`Cabana, ${what}`, history, plain.value);
+      point(`raw read and decode, ${what}`, history, plain.baseline!);
+      // What taking an epoch adds is the same for every size: the least shows it best.
+      if (history === this.#sizes.sizes[0]) {
+        record(metric, name, 'the same, and its epoch written', `${name}, its epoch written`, false);
       }
     }
+    const sessions = this.#many.length.toLocaleString('en-US');
+    const manyMetric = `${sessions} sessions at once, histories of 10`;
+    record(manyMetric, 'many', 'raw read and decode of the same rows', 'many', true);
+    const callers = `${this.#sizes.callers.toLocaleString('en-US')} callers of ensure() for one session`;
+    record(callers, 'callers', 'one caller', 'one caller', false);
     b.curve({
       metric: 'bringing up one cold session',
       xUnit: 'entries of history',
@@ -127,67 +155,60 @@ class Restoring {
     });
   }
 
-  /** One after the other. @returns milliseconds of one */
-  async #ensure(sessions: readonly Stored[]): Promise<number> {
-    return this.#onHost(async (host) => {
-      const times: number[] = [];
-      for (const { id } of sessions) times.push(await timed(() => host.registry.ensure(id)));
-      for (const stored of sessions) await this.#checkRestored(host, stored);
-      return mean(times);
-    });
+  async #ours(host: Host): Promise<Times> {
+    const b: BenchRun = this.#b;
+    const times: Times = new Map();
+    for (const group of this.#groups) {
+      const each: number[] = [];
+      for (const { id } of group) each.push(await timed(() => host.registry.ensure(id)));
+      times.set(nameOf(group[0]!), mean(each));
+    }
+    const { byOne, byMany } = this.#wanted;
+    times.set('one caller', await timed(() => host.registry.ensure(byOne.id)));
+    let answers: boolean[] = [];
+    const callers = Array.from({ length: this.#sizes.callers }, () => byMany.id);
+    times.set(
+      'callers',
+      await timed(async () => {
+        answers = await Promise.all(callers.map((id) => host.registry.ensure(id)));
+      }),
+    );
+    b.check(
+      answers.every((answer) => answer),
+      'every caller was told that it is live',
+    );
+    times.set('many', await timed(() => Promise.all(this.#many.map(({ id }) => host.registry.ensure(id)))));
+    const all = [...this.#groups.flat(), byOne, byMany, ...this.#many];
+    await each(all, 64, (stored) => this.#checkRestored(host, stored));
+    return times;
   }
 
-  async manyAtOnce(): Promise<void> {
-    const many = this.#many;
-    await this.#b.compare(
-      {
-        metric: `${many.length.toLocaleString('en-US')} sessions at once, histories of 10`,
-        unit: 'ms',
-        baseline: 'raw read and decode of the same rows',
-        target: TARGET,
-      },
-      () =>
-        this.#onHost(async (host) => {
-          const ms = await timed(() => Promise.all(many.map(({ id }) => host.registry.ensure(id))));
-          for (const stored of many) await this.#checkRestored(host, stored);
-          return ms;
-        }),
-      async () => many.length * (await this.#raw(many, (raw, id) => raw.read(id))),
-    );
-  }
-
-  async manyCallers(callers: number): Promise<void> {
-    const size = this.#sizes[1] ?? this.#sizes[0];
-    const stored = this.#long.find((s) => s.history === size && !s.fresh)!;
-    await this.#b.compare(
-      {
-        metric: `${callers.toLocaleString('en-US')} callers of ensure() for one session`,
-        unit: 'ms',
-        baseline: 'one caller',
-      },
-      () =>
-        this.#onHost(async (host) => {
-          let answers: boolean[] = [];
-          const ms = await timed(async () => {
-            answers = await Promise.all(Array.from({ length: callers }, () => host.registry.ensure(stored.id)));
-          });
-          this.#b.check(
-            answers.every((answer) => answer),
-            'every caller was told that it is live',
-          );
-          await this.#checkRestored(host, stored);
-          return ms;
-        }),
-      () => this.#ensure([stored]),
-    );
+  async #theirs(): Promise<Times> {
+    const dataDir = this.#copy();
+    const raw = new RawRestore(join(dataDir, 'cabana.db'));
+    const times: Times = new Map();
+    try {
+      for (const { id } of this.#warm) raw.readFenced(id);
+      for (const group of this.#groups) {
+        const name = nameOf(group[0]!);
+        times.set(name, await this.#raw(group, (id) => raw.read(id)));
+        if (group[0]!.history > this.#sizes.sizes[0]!) continue;
+        times.set(`${name}, its epoch written`, await this.#raw(group, (id) => raw.readFenced(id)));
+      }
+      times.set('many', this.#many.length * (await this.#raw(this.#many, (id) => raw.read(id))));
+    } finally {
+      raw.close();
+      rmSync(dataDir, { recursive: true });
+    }
+    return times;
   }
 
   /** A host that was started on a copy of the data folder: what is asked for is not in memory. */
-  async #onHost(work: (host: Host) => Promise<number>): Promise<number> {
+  async #onHost<T>(work: (host: Host) => Promise<T>): Promise<T> {
     const dataDir = this.#copy();
     const host = await startHost(this.#b, { agents: [benchAgent('keeper')], dataDir });
     try {
-      for (let k = 0; k < this.#b.size(WARM_SESSIONS, 1); k++) await host.registry.ensure(warmId(k));
+      for (const { id } of this.#warm) await host.registry.ensure(id);
       return await work(host);
     } finally {
       await host.close();
@@ -196,24 +217,16 @@ class Restoring {
   }
 
   /** One after the other. @returns milliseconds of one */
-  async #raw(sessions: readonly Stored[], read: (raw: RawRestore, id: string) => RawRestored): Promise<number> {
-    const dataDir = this.#copy();
-    const raw = new RawRestore(join(dataDir, 'cabana.db'));
-    try {
-      for (let k = 0; k < this.#b.size(WARM_SESSIONS, 1); k++) read(raw, warmId(k));
-      const restored: RawRestored[] = [];
-      const times: number[] = [];
-      for (const { id } of sessions) times.push(await timed(() => restored.push(read(raw, id))));
-      for (const [k, stored] of sessions.entries()) {
-        const { state, tail, sum } = restored[k]!;
-        const digest = sha256((state as KeptState).bytes);
-        this.#check(stored, { sha256: digest, restores: 1, tail, sum, historySeq: stored.history });
-      }
-      return mean(times);
-    } finally {
-      raw.close();
-      rmSync(dataDir, { recursive: true });
+  async #raw(sessions: readonly Stored[], read: (id: string) => RawRestored): Promise<number> {
+    const restored: RawRestored[] = [];
+    const times: number[] = [];
+    for (const { id } of sessions) times.push(await timed(() => restored.push(read(id))));
+    for (const [k, stored] of sessions.entries()) {
+      const { state, tail, sum } = restored[k]!;
+      const digest = sha256((state as KeptState).bytes);
+      this.#check(stored, { sha256: digest, restores: 1, tail, sum, historySeq: stored.history });
     }
+    return mean(times);
   }
 
   #copy(): string {
@@ -268,8 +281,12 @@ function writeHistories(database: string, sessions: readonly Stored[]): void {
   db.close();
 }
 
-function warmId(k: number): string {
-  return `warm-${k}`;
+function short(name: string, count: number): Stored[] {
+  return Array.from({ length: count }, (_, k) => ({ id: `${name}-${k}`, history: 10, fresh: false }));
+}
+
+function nameOf({ history, fresh }: Stored): string {
+  return `${fresh ? 'fresh' : 'tail'} ${history}`;
 }
 
 function mean(values: readonly number[]): number {

@@ -90,7 +90,8 @@ function stopGrace(config: HostConfig): number {
 
 /** (3) Every live agent at once; (4) those that do not answer by the deadline are given up and named. */
 async function flushAll(parts: ShutdownParts, progress: DrainProgress): Promise<{ live: number; unflushed: string[] }> {
-  const { registry, directory, config, fatal } = parts;
+  const { registry, directory, store, config, fatal } = parts;
+  store.drain();
   const waiting = new Set<string>();
   let live = 0;
   let done = 0;

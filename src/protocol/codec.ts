@@ -4,7 +4,7 @@
 // pack() returns a view into a pooled buffer; every encoder here copies exactly its bytes, so that posting them never
 // drags the pool along. -0 becomes 0, functions become undefined, class instances become plain objects; symbols throw.
 
-import { Packr, Unpackr } from 'msgpackr';
+import { Packr, RESET_BUFFER_MODE, Unpackr } from 'msgpackr';
 import { CabanaError, messageOf, type ErrorCode } from './errors.js';
 import {
   ENTRY_MAX_BYTES,
@@ -77,7 +77,8 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
 function pack(packr: Packr, value: unknown, kind: ValueKind): Uint8Array<ArrayBuffer> {
   let packed: Uint8Array;
   try {
-    packed = packr.pack(value);
+    // The pooled buffer is used again from the same place: what is in it is copied before the next call.
+    packed = packr.pack(value, RESET_BUFFER_MODE);
   } catch (error) {
     throw new CabanaError('VALUE_NOT_ENCODABLE', `this ${kind} cannot be encoded: ${messageOf(error)}`, {
       cause: error,

@@ -118,6 +118,8 @@ export interface StoreCalls {
   run(sessionId: string, runId: string): Promise<StoredRun | null>;
   /** Whether entries of this session are sent to main as they become durable. */
   watch(sessionId: string, on: boolean): void;
+  /** The host ends soon: what can be left to the next start is. */
+  drain(): void;
   /** False: something acknowledged to nobody could not be written (a full or failed disk). */
   close(): Promise<boolean>;
 }
@@ -141,6 +143,7 @@ export const STORE_CALLS = [
   'entries',
   'run',
   'watch',
+  'drain',
   'close',
 ] as const satisfies readonly (keyof StoreCalls)[];
 

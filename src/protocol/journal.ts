@@ -33,6 +33,9 @@ export type JournalRequest =
   /** Entries from seq `from` on. Sees everything this thread posted before. */
   | { t: 'read'; request: number; key: number; from: number; limit: number };
 
+/** What travels over a link, both ways: one message, or several in their order. */
+export type Batch<T> = T | T[];
+
 export interface RunEnd {
   runId: string;
   state: Extract<RunState, 'completed' | 'failed' | 'interrupted'>;
@@ -55,22 +58,65 @@ export interface EntryRow {
   body: Uint8Array;
 }
 
+/** Entries in two buffers that are handed over instead of copied: a history of many small ones is dear to clone. */
+export interface PackedRows {
+  /** Four numbers a row: seq, at, kind, and the length of its body. */
+  meta: Float64Array<ArrayBuffer>;
+  /** The bodies, one behind the other. */
+  bodies: Uint8Array<ArrayBuffer>;
+}
+
+const META_NUMBERS = 4;
+
+export function packRows(rows: readonly EntryRow[]): PackedRows {
+  const meta = new Float64Array(rows.length * META_NUMBERS);
+  const bodies = new Uint8Array(rows.reduce((sum, row) => sum + row.body.byteLength, 0));
+  let at = 0;
+  for (const [i, row] of rows.entries()) {
+    const m = i * META_NUMBERS;
+    meta[m] = row.seq;
+    meta[m + 1] = row.at;
+    meta[m + 2] = row.kind;
+    meta[m + 3] = row.body.byteLength;
+    bodies.set(row.body, at);
+    at += row.body.byteLength;
+  }
+  return { meta, bodies };
+}
+
+/** Their bodies are views of the packed ones. */
+export function unpackRows({ meta, bodies }: PackedRows): EntryRow[] {
+  const rows: EntryRow[] = [];
+  let at = 0;
+  for (let m = 0; m < meta.length; m += META_NUMBERS) {
+    const end = at + meta[m + 3]!;
+    rows.push({ seq: meta[m]!, at: meta[m + 1]!, kind: meta[m + 2]!, body: bodies.subarray(at, end) });
+    at = end;
+  }
+  return rows;
+}
+
 /** What an activation starts from. */
 export interface Loaded {
   key: number;
   epoch: number;
   record: SessionRecord;
   snapshot: Uint8Array | null;
-  /** Entries after the snapshot, but for the inputs of runs that have yet to start: their run will be given them. */
+  /**
+   * Entries after the snapshot, but for the inputs of runs that have yet to start: their run will be given them. Of a
+   * long tail the first ones; the others are to be read.
+   */
   tail: EntryRow[];
+  /** The first of those others (up to `seq`), and the inputs among them that are not of the tail; null: there are none. */
+  rest: { from: number; without: number[] } | null;
   /** Highest seq on disk. */
   seq: number;
 }
 
 export type JournalReply =
-  | { t: 'loaded'; request: number; loaded: Loaded | null }
+  | { t: 'loaded'; request: number; loaded: (Omit<Loaded, 'tail'> & { tail: PackedRows }) | null }
   | { t: 'saved'; request: number }
-  | { t: 'entries'; request: number; rows: EntryRow[] }
+  | { t: 'entries'; request: number; rows: PackedRows }
   | { t: 'failed'; request: number; error: WireError }
   /** Triples of key, epoch and n: that activation's entries up to n are on disk. */
   | { t: 'durable'; acks: number[] }

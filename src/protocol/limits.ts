@@ -39,8 +39,11 @@ export const LIST_LIMIT_DEFAULT_ROWS = 500;
 export const LIST_LIMIT_MAX_ROWS = 1000;
 export const MESSAGES_LIMIT_DEFAULT_ROWS = 100;
 export const MESSAGES_LIMIT_MAX_ROWS = 1000;
-/** Entries read from the store at a time by ctx.history.entries(). */
+/** Entries read from the store at a time: by ctx.history.entries(), and for a restore. */
 export const ENTRIES_PAGE_ROWS = 256;
+export const TAIL_PAGE_ROWS = 1024;
+/** Pages of a long tail that a restore asks for ahead. */
+export const TAIL_PAGES_IN_FLIGHT = 4;
 
 /** Bytes a thread may have posted to the store and not yet seen committed. Beyond it append() throws. */
 export const JOURNAL_BACKLOG_MAX_BYTES = 64 * 1024 * 1024;
@@ -50,6 +53,13 @@ export const JOURNAL_CREDIT_BYTES = 8 * 1024 * 1024;
 export const COMMIT_MAX_OPS = 4096;
 /** Operations that wait for room on a full disk. Beyond it they are dropped and their sessions refuse to write. */
 export const STALLED_MAX_OPS = 100_000;
+/** Bytes in the write-ahead log from which on they are brought into the database, once everybody has been told. */
+export const CHECKPOINT_FROM_BYTES = 16 * 1024 * 1024;
+/** The same while the host drains: what the log holds then is brought in at the next start. */
+export const CHECKPOINT_DRAINING_FROM_BYTES = 1024 * 1024 * 1024;
+/** Requests of a thread to the store, and bytes in them, that travel as one message. */
+export const REQUEST_BATCH_MAX_OPS = 32;
+export const REQUEST_BATCH_MAX_BYTES = 256 * 1024;
 /** How long the store waits before it tries again to write to a full disk. */
 export const STORE_FULL_RETRY_MS = 250;
 

@@ -3,20 +3,19 @@
 import { decodeState, encodeEntry, encodeState } from '../protocol/codec.js';
 import type { RunReport, RunRequest } from '../protocol/control.js';
 import { CabanaError, messageOf } from '../protocol/errors.js';
-import type { Loaded } from '../protocol/journal.js';
 import { HOOK_MAX_MS, SAVE_MAX_ATTEMPTS } from '../protocol/limits.js';
 import { outcomeEntry } from '../protocol/outcome.js';
 import type { StatusTable } from '../protocol/status-table.js';
-import type { AgentDefinition } from './agent.js';
+import type { AgentDefinition, StoredEntry } from './agent.js';
 import { Context } from './context.js';
 import type { Blame } from './blame.js';
 import type { CpuClock } from './cpu-clock.js';
 import { inTime } from './deadline.js';
 import type { EventSender } from './event-sender.js';
 import { execute, failed, type Outcome } from './execution.js';
-import { History, storedEntry } from './history.js';
+import { History } from './history.js';
 import { RunInterrupt } from './interrupt.js';
-import type { JournalLink } from './journal-link.js';
+import type { JournalLink, Restored } from './journal-link.js';
 import { StatusWriter } from './status-writer.js';
 
 /** What the activations of a thread share. */
@@ -48,7 +47,12 @@ export class Activation {
   #run: CurrentRun | null = null;
   #compacting: Promise<unknown> | null = null;
 
-  private constructor(definition: AgentDefinition, loaded: Loaded, slot: number, services: ThreadServices) {
+  private constructor(
+    definition: AgentDefinition,
+    loaded: Restored<StoredEntry>,
+    slot: number,
+    services: ThreadServices,
+  ) {
     const { record, key, epoch } = loaded;
     this.sessionId = record.sessionId;
     this.epoch = epoch;
@@ -67,7 +71,7 @@ export class Activation {
    */
   static async begin(
     definition: AgentDefinition,
-    loaded: Loaded,
+    loaded: Restored<StoredEntry>,
     slot: number,
     services: ThreadServices,
   ): Promise<Activation> {
@@ -84,7 +88,7 @@ export class Activation {
     }
   }
 
-  async #restore(loaded: Loaded): Promise<void> {
+  async #restore(loaded: Restored<StoredEntry>): Promise<void> {
     const { start, restore } = this.#definition;
     const ctx = this.#ctx;
     const initial = async (): Promise<unknown> => (start ? await start(ctx) : {});
@@ -103,7 +107,7 @@ export class Activation {
     }
     const saved = decodeState(loaded.snapshot ?? (await this.#captured((body) => body)));
     ctx.state = saved;
-    if (restore) ctx.state = await restore(ctx, saved, loaded.tail.map(storedEntry));
+    if (restore) ctx.state = await restore(ctx, saved, loaded.tail);
   }
 
   get running(): boolean {
@@ -264,12 +268,16 @@ export class Activation {
   /** Ends the activation; waits for its run. What is not saved is in the journal or lost on purpose (deleted). */
   async end(): Promise<void> {
     await this.#run?.ended.catch(() => undefined);
+    if (this.#definition.stop) await this.#stop();
+    this.#history.close();
+  }
+
+  async #stop(): Promise<void> {
     try {
       await inTime(Promise.resolve(this.#definition.stop?.(this.#ctx)), HOOK_MAX_MS, 'AGENT_ERROR', 'stop');
     } catch (error) {
       this.#ctx.log.error(`stop() threw: ${messageOf(error)}`);
     }
-    this.#history.close();
   }
 
   /**

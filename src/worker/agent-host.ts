@@ -5,6 +5,7 @@ import { CabanaError } from '../protocol/errors.js';
 import { profileOf, type AgentProfile } from '../protocol/session.js';
 import { collectGarbage } from './garbage.js';
 import { Activation, type ThreadServices } from './activation.js';
+import { storedEntry } from './history.js';
 import { loadAgentModules, type AgentModule } from './modules.js';
 
 export class AgentHost implements AgentThreadCalls {
@@ -38,7 +39,7 @@ export class AgentHost implements AgentThreadCalls {
   }
 
   async activate(request: { sessionId: string; slot: number; generation: number }): Promise<Activated | null> {
-    const loaded = await this.#services.link.load(request.sessionId, request.slot, request.generation);
+    const loaded = await this.#services.link.load(request.sessionId, request, storedEntry);
     if (!loaded) return null;
     const profile = profileOf(loaded.record);
     const module = this.#modules.get(profile);

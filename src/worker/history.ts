@@ -27,8 +27,9 @@ export class History implements AgentHistory, JournalListener {
   #n = 0;
   #durableN = 0;
   #waiters: DurableWaiter[] | null = null;
-  /** Set when this activation may write no more. */
+  /** Set when the store refused what this activation wrote: it may write no more. */
   #refused: CabanaError | null = null;
+  #closed = false;
 
   constructor(
     link: JournalLink,
@@ -88,7 +89,13 @@ export class History implements AgentHistory, JournalListener {
 
   /** @throws CabanaError STALE_EPOCH: this activation was superseded */
   assertWritable(): void {
-    if (this.#refused) throw new CabanaError(this.#refused.code, this.#refused.message, { cause: this.#refused });
+    const end = this.#end();
+    if (end) throw new CabanaError(end.code, end.message, { cause: end });
+  }
+
+  /** Why this activation may write no more; null: it may. */
+  #end(): CabanaError | null {
+    return this.#refused ?? (this.#closed ? new CabanaError('STALE_EPOCH', 'this activation has left memory') : null);
   }
 
   async *entries(options: { from?: number; limit?: number } = {}): AsyncIterableIterator<StoredEntry> {
@@ -108,7 +115,8 @@ export class History implements AgentHistory, JournalListener {
   }
 
   durable(): Promise<void> {
-    if (this.#refused) return Promise.reject(this.#refused);
+    const end = this.#end();
+    if (end) return Promise.reject(end);
     const n = this.#n;
     if (n <= this.#durableN || n <= this.#table.durable(this.#slot).appends) return Promise.resolve();
     return new Promise((resolve, reject) => (this.#waiters ??= []).push({ n, resolve, reject }));
@@ -135,13 +143,16 @@ export class History implements AgentHistory, JournalListener {
 
   close(): void {
     this.#link.unlisten(this.key, this);
-    const gone = new CabanaError('STALE_EPOCH', 'this activation has left memory');
-    this.#refused ??= gone;
-    for (const waiter of this.#waiters ?? []) waiter.reject(gone);
+    this.#closed = true;
+    for (const waiter of this.#waiters ?? []) waiter.reject(this.#end()!);
     this.#waiters = null;
   }
 }
 
+/** The last instant that was written out: entries of one commit often share theirs. */
+let instant = { at: 0, text: new Date(0).toISOString() };
+
 export function storedEntry(row: EntryRow): StoredEntry {
-  return { ...decodeEntry(row.body), seq: row.seq, created_at: new Date(row.at).toISOString() };
+  if (row.at !== instant.at) instant = { at: row.at, text: new Date(row.at).toISOString() };
+  return Object.assign(decodeEntry(row.body), { seq: row.seq, created_at: instant.text });
 }

@@ -2,11 +2,28 @@
 
 import type { MessagePort } from 'node:worker_threads';
 import { CabanaError, fromWire, type WireError } from '../protocol/errors.js';
-import type { EntryRow, JournalReply, JournalRequest, Loaded } from '../protocol/journal.js';
-import { JOURNAL_BACKLOG_MAX_BYTES, JOURNAL_CREDIT_BYTES } from '../protocol/limits.js';
+import {
+  unpackRows,
+  type Batch,
+  type EntryRow,
+  type JournalReply,
+  type JournalRequest,
+  type Loaded,
+} from '../protocol/journal.js';
+import {
+  JOURNAL_BACKLOG_MAX_BYTES,
+  JOURNAL_CREDIT_BYTES,
+  REQUEST_BATCH_MAX_BYTES,
+  REQUEST_BATCH_MAX_OPS,
+  TAIL_PAGE_ROWS,
+  TAIL_PAGES_IN_FLIGHT,
+} from '../protocol/limits.js';
 
 /** As links.ts of the store counts it: what an operation weighs beside its bodies. */
 const OP_OVERHEAD_BYTES = 64;
+
+/** Below it a copy is cheaper than a transfer. */
+const TRANSFER_FROM_BYTES = 4096;
 
 /** Who hears of durable and refused entries of one activation. */
 export interface JournalListener {
@@ -14,6 +31,9 @@ export interface JournalListener {
   onDurable(n: number): void;
   onRefused(error: CabanaError): void;
 }
+
+/** What an activation starts from, its tail whole and decoded. */
+export type Restored<T> = Omit<Loaded, 'tail' | 'rest'> & { tail: T[] };
 
 interface Waiting {
   resolve(reply: JournalReply): void;
@@ -28,12 +48,17 @@ export class JournalLink {
   readonly #waiting = new Map<number, Waiting>();
   readonly #listeners = new Map<number, JournalListener>();
   #roomWaiters: (() => void)[] = [];
+  /** Requests of this microtask: many agents that are loaded or saved at once are one message, not one each. */
+  #outbox: JournalRequest[] = [];
+  #outboxBytes = 0;
 
   /** @param credit the link's counter: bytes that the store has dealt with */
   constructor(port: MessagePort, credit: SharedArrayBuffer) {
     this.#port = port;
     this.#credit = new Int32Array(credit);
-    port.on('message', (reply: JournalReply) => this.#receive(reply));
+    port.on('message', (replies: Batch<JournalReply>) => {
+      for (const reply of Array.isArray(replies) ? replies : [replies]) this.#receive(reply);
+    });
   }
 
   /** Bytes posted and not yet dealt with by the store. Exact even if the event loop has not turned since. */
@@ -44,7 +69,9 @@ export class JournalLink {
   /** Posts an operation. It is in the store's queue when this returns, and safe from then on. */
   post(request: Exclude<JournalRequest, { t: 'load' | 'read' }>, bodyBytes: number): void {
     this.#posted = (this.#posted + bodyBytes + OP_OVERHEAD_BYTES) | 0;
-    this.#port.postMessage(request);
+    if (this.#outbox.length === 0) return this.#port.postMessage(request, largeBuffersOf(request));
+    this.#outbox.push(request);
+    this.#flush();
   }
 
   /** @throws CabanaError JOURNAL_BACKLOG if so many bytes more would be too much */
@@ -71,14 +98,46 @@ export class JournalLink {
     if (this.#listeners.get(key) === listener) this.#listeners.delete(key);
   }
 
-  async load(sessionId: string, slot: number, generation: number): Promise<Loaded | null> {
-    const reply = await this.#ask((request) => ({ t: 'load', request, sessionId, slot, generation }), 0);
-    return reply.t === 'loaded' ? reply.loaded : null;
+  /**
+   * Takes the session's next epoch and reads what it starts from.
+   * @param decode called for every entry of the tail as it comes in: while the store reads the next ones
+   */
+  async load<T>(
+    sessionId: string,
+    place: { slot: number; generation: number },
+    decode: (row: EntryRow) => T,
+  ): Promise<Restored<T> | null> {
+    const reply = await this.#ask((request) => ({ t: 'load', request, sessionId, ...place }), 0);
+    if (reply.t !== 'loaded' || !reply.loaded) return null;
+    const { tail: packed, ...loaded } = reply.loaded;
+    const tail = unpackRows(packed).map(decode);
+    if (loaded.rest) await this.#readRest(loaded.key, loaded.rest, loaded.seq, (row) => tail.push(decode(row)));
+    return { ...loaded, tail };
+  }
+
+  /** The pages of a long tail, in order; a few are asked for ahead. */
+  async #readRest(
+    key: number,
+    { from, without }: NonNullable<Loaded['rest']>,
+    last: number,
+    take: (row: EntryRow) => void,
+  ): Promise<void> {
+    const left = new Set(without);
+    const pages: Promise<EntryRow[]>[] = [];
+    for (let next = from; next <= last || pages.length > 0;) {
+      for (; next <= last && pages.length < TAIL_PAGES_IN_FLIGHT; next += TAIL_PAGE_ROWS) {
+        const page = this.read(key, next, Math.min(TAIL_PAGE_ROWS, last - next + 1));
+        // Its error is thrown below, unless the one before it has an error as well.
+        page.catch(() => undefined);
+        pages.push(page);
+      }
+      for (const row of await pages.shift()!) if (!left.has(row.seq)) take(row);
+    }
   }
 
   async read(key: number, from: number, limit: number): Promise<EntryRow[]> {
     const reply = await this.#ask((request) => ({ t: 'read', request, key, from, limit }), 0);
-    return reply.t === 'entries' ? reply.rows : [];
+    return reply.t === 'entries' ? unpackRows(reply.rows) : [];
   }
 
   /** Posts a snapshot and resolves when it is on disk. @throws CabanaError STORE_FULL, STALE_EPOCH */
@@ -92,8 +151,18 @@ export class JournalLink {
       const request = this.#nextRequest++;
       this.#waiting.set(request, { resolve, reject });
       this.#posted = (this.#posted + bytes) | 0;
-      this.#port.postMessage(make(request));
+      if (this.#outbox.push(make(request)) === 1) queueMicrotask(() => this.#flush());
+      this.#outboxBytes += bytes;
+      if (this.#outbox.length >= REQUEST_BATCH_MAX_OPS || this.#outboxBytes >= REQUEST_BATCH_MAX_BYTES) this.#flush();
     });
+  }
+
+  #flush(): void {
+    if (this.#outbox.length === 0) return;
+    const batch = this.#outbox;
+    this.#outbox = [];
+    this.#outboxBytes = 0;
+    this.#port.postMessage(batch, batch.flatMap(largeBuffersOf));
   }
 
   #receive(reply: JournalReply): void {
@@ -139,4 +208,10 @@ export class JournalLink {
     this.#roomWaiters = [];
     for (const wake of waiters) wake();
   }
+}
+
+/** The buffers that are handed over instead of copied: codec.ts gives every body one of its own, and nobody here keeps it. */
+function largeBuffersOf(request: JournalRequest): ArrayBuffer[] {
+  const body = request.t === 'save' ? request.body : request.t === 'end' ? request.snapshot : null;
+  return body !== null && body.byteLength >= TRANSFER_FROM_BYTES ? [body.buffer as ArrayBuffer] : [];
 }

@@ -4,19 +4,23 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { MessageChannel } from 'node:worker_threads';
+import Sqlite from 'better-sqlite3';
+import { decodeState, encodeState } from '../../src/protocol/codec.js';
 import { newCreditCounter } from '../../src/protocol/journal.js';
+import { TAIL_PAGE_ROWS } from '../../src/protocol/limits.js';
 import { StatusTable } from '../../src/protocol/status-table.js';
-import { History } from '../../src/worker/history.js';
+import { History, storedEntry } from '../../src/worker/history.js';
 import { JournalLink } from '../../src/worker/journal-link.js';
 import { GroupCommitter } from '../../src/worker/store/committer.js';
 import { Links } from '../../src/worker/store/links.js';
 import { SqliteStore } from '../../src/worker/store/sqlite-store.js';
 import type { Store } from '../../src/worker/store/store.js';
 import { tempDir } from '../support/temp.js';
-import { AT, create, record, seqs } from './records.js';
+import { accept, AT, create, load, record, seqs } from './records.js';
 
 async function setUp(t: TestContext) {
-  const sqlite = new SqliteStore(join(tempDir(t), 'cabana.db'));
+  const path = join(tempDir(t), 'cabana.db');
+  const sqlite = new SqliteStore(path);
   await create(sqlite, record('a'));
   const table = new StatusTable();
   const generation = table.clearRow(0);
@@ -45,10 +49,10 @@ async function setUp(t: TestContext) {
     await sqlite.close();
   });
   const activate = async (): Promise<History> => {
-    const loaded = (await link.load('a', 0, generation))!;
+    const loaded = (await link.load('a', { slot: 0, generation }, (row) => row))!;
     return new History(link, table, { key: loaded.key, epoch: loaded.epoch, slot: 0 }, () => AT);
   };
-  return { sqlite, table, links, link, activate, gate };
+  return { sqlite, table, links, link, activate, gate, path };
 }
 
 const settled = async (promise: Promise<unknown>): Promise<boolean> => {
@@ -124,4 +128,49 @@ test('detaching a link keeps what its thread had posted', async (t) => {
   for (let i = 1; i <= 5; i++) history.append({ content: i });
   await links.detach(0);
   assert.deepEqual(seqs(await sqlite.entries(history.key, 1, 10)), [1, 2, 3, 4, 5]);
+});
+
+test('a tail longer than a page is whole and in order, but for the inputs of runs that have yet to start', async (t) => {
+  const { sqlite, activate, link } = await setUp(t);
+  const history = await activate();
+  const count = 5 * TAIL_PAGE_ROWS;
+  for (let i = 1; i < count / 2; i++) history.append({ content: i });
+  await history.durable();
+  const { inputSeq } = await accept(sqlite, 'a', 'queued');
+  for (let i = history.n + 1; i < count; i++) history.append({ content: i });
+  await history.durable();
+  const restored = (await link.load('a', { slot: 0, generation: 1 }, storedEntry))!;
+  assert.ok(inputSeq > TAIL_PAGE_ROWS, 'the input is not of the first page');
+  assert.equal(restored.seq, count);
+  assert.deepEqual(
+    restored.tail.map(({ seq, content }) => [seq, content]),
+    Array.from({ length: count }, (_, i) => i + 1)
+      .filter((seq) => seq !== inputSeq)
+      .map((seq, i) => [seq, i + 1]),
+  );
+});
+
+test('a damaged entry far down a long tail is the error of the load', async (t) => {
+  const { sqlite, activate, link, path } = await setUp(t);
+  const history = await activate();
+  for (let i = 1; i <= 3 * TAIL_PAGE_ROWS; i++) history.append({ content: i });
+  await history.durable();
+  const db = new Sqlite(path);
+  db.prepare(`UPDATE journal SET body = x'00' WHERE seq = ?`).run(2 * TAIL_PAGE_ROWS);
+  db.close();
+  await assert.rejects(link.load('a', { slot: 0, generation: 1 }, storedEntry), { code: 'STORE_CORRUPT' });
+  assert.deepEqual(seqs(await sqlite.entries(history.key, 1, 1)), [1]);
+});
+
+test('what is saved and what is appended after it arrive in that order, though saves travel together', async (t) => {
+  const { sqlite, activate, link } = await setUp(t);
+  const history = await activate();
+  const body = encodeState('x'.repeat(10_000));
+  const saved = link.save({ at: AT, body, stats: null, ...history.fence() });
+  history.append({ content: 1 });
+  const savedAgain = link.save({ at: AT, body: encodeState(2), stats: null, ...history.fence() });
+  await Promise.all([saved, history.durable(), savedAgain]);
+  assert.equal(link.backlogBytes, 0);
+  const { snapshot, tail } = await load(sqlite, 'a');
+  assert.deepEqual([decodeState(snapshot!), tail], [2, []]);
 });

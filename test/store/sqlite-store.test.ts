@@ -1,11 +1,12 @@
 // The contract on SQLite, and what is SQLite's own: damage, a full disk, versions.
 
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import Sqlite from 'better-sqlite3';
 import { decodeEntry } from '../../src/protocol/codec.js';
+import { CHECKPOINT_FROM_BYTES } from '../../src/protocol/limits.js';
 import { SqliteStore } from '../../src/worker/store/sqlite-store.js';
 import type { WriteOp } from '../../src/worker/store/store.js';
 import { tempDir } from '../support/temp.js';
@@ -48,6 +49,27 @@ describe('SqliteStore: files', () => {
     assert.equal((await second.run('a', 'r1'))!.state, 'queued');
     const [stale] = await second.commit([a.append(3)]);
     assert.equal('error' in stale! && stale.error.code, 'STALE_EPOCH');
+  });
+
+  test('what was committed while the host drained is left in the log, and is there after the next start', async (t) => {
+    const path = newPath(t);
+    const first = new SqliteStore(path);
+    await create(first, record('a'));
+    const a = await Activation.of(first, 'a');
+    first.drain();
+    const large = 'x'.repeat(CHECKPOINT_FROM_BYTES);
+    await a.commit(a.append('small'), a.save(large));
+    assert.equal(first.upkeepDue, false, 'nothing is written twice now');
+    await first.close();
+    assert.ok(statSync(`${path}-wal`).size > CHECKPOINT_FROM_BYTES);
+    const second = openAt(t, path);
+    assert.equal(second.upkeepDue, true);
+    const [before, log] = [statSync(path).size, statSync(`${path}-wal`).size];
+    await second.upkeep();
+    assert.ok(before < CHECKPOINT_FROM_BYTES && statSync(path).size > CHECKPOINT_FROM_BYTES && log > 0);
+    assert.equal(second.upkeepDue, false);
+    assert.equal((await load(second, 'a')).snapshot!.byteLength, large.length);
+    assert.deepEqual(seqs(await second.entries(a.loaded.key, 1, 10)), [1]);
   });
 
   test('a folder of a newer version is refused by name, and not changed', async (t) => {

@@ -80,6 +80,12 @@ export class StoreThread {
     return this.calls.attach(thread.no, transfer(port, [port]), credit);
   }
 
+  /** The host ends soon: what is written from now on is to be quick, at the next start's expense. */
+  drain(): void {
+    // If it has died, everybody who waits for a write is told.
+    this.calls.drain().catch(() => undefined);
+  }
+
   /** False: some of what was appended could not be written. Resolves when the database is closed. */
   async close(): Promise<boolean> {
     this.#closing = true;

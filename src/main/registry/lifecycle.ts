@@ -63,7 +63,9 @@ export class Lifecycle {
     try {
       return await session.lock(async () => {
         if (session.deleted) return false;
-        return session.isLive || (await this.bringUp(session, await this.#choose()));
+        // Without an await in between: of many at once each sees where the one before it was put.
+        const place = leastBusy(this.#parts.threads());
+        return session.isLive || (await this.bringUp(session, place ?? (await this.#choose())));
       });
     } finally {
       session.restoring = null;
@@ -78,7 +80,7 @@ export class Lifecycle {
       await session.lock(async () => {
         if (session.state !== 'cold') throw new CabanaError('SESSION_EXISTS', `session ${session.id} exists`);
         await store.create(record);
-        const thread = await this.#choose();
+        const thread = leastBusy(this.#parts.threads()) ?? (await this.#choose());
         // With every thread busy the agent would be awaited for as long as somebody else's run takes. It is on disk: its
         // first use brings it up.
         if (thread.cpuBusy) return;
@@ -110,10 +112,15 @@ export class Lifecycle {
    */
   async bringUp(session: Session, thread: AgentThread): Promise<boolean> {
     const { table, directory, subscriptions } = this.#parts;
-    await this.#bury(session);
+    thread.sessions++;
+    try {
+      await this.#bury(session);
+    } catch (error) {
+      thread.sessions--;
+      throw error;
+    }
     const place: ActivationPlace = { ...this.#slots.take(), thread, epoch: 0 };
     session.place = place;
-    thread.sessions++;
     table.set('main', place.slot, 'thread', thread.no);
     table.set('main', place.slot, 'watchers', subscriptions.watchers(session.id));
     session.moveTo('restoring');

@@ -26,6 +26,8 @@ export interface Item {
 export interface CommitterHooks {
   /** After a batch and its `done` calls. */
   onBatch(): void;
+  /** After that: work between two commits. Its final failure (STORE_IO) is the committer's. */
+  upkeep?(): Promise<void>;
   /** The storage failed for good; nothing more is committed or acknowledged. */
   onFatal(error: CabanaError): void;
 }
@@ -89,25 +91,32 @@ export class GroupCommitter {
         }
         if (this.#queue.length > 0) await this.#commit(this.#takeBatch());
         this.#hooks.onBatch();
+        await this.#upkeep();
       }
     } finally {
       this.#working = null;
     }
   }
 
-  /** Operations up to the next barrier; or the barriers at the front. */
+  async #upkeep(): Promise<void> {
+    try {
+      await this.#hooks.upkeep?.();
+    } catch (error) {
+      // A full disk is found out by the next commit as well.
+      if (error instanceof CabanaError && error.code === 'STORE_IO') this.#fail(error);
+    }
+  }
+
+  /** Operations up to the next barrier; or the barrier at the front, so that reads do not hold up commits for long. */
   #takeBatch(): Item[] {
-    const barrierFirst = this.#queue[0]?.op === null;
+    if (this.#queue[0]?.op === null) return this.#queue.splice(0, 1);
     let end = 0;
-    while (end < this.#queue.length && end < COMMIT_MAX_OPS && (this.#queue[end]!.op === null) === barrierFirst) end++;
+    while (end < this.#queue.length && end < COMMIT_MAX_OPS && this.#queue[end]!.op !== null) end++;
     return this.#queue.splice(0, end);
   }
 
   async #commit(batch: Item[]): Promise<void> {
-    if (batch[0]?.op === null) {
-      for (const item of batch) item.done(NOTHING);
-      return;
-    }
+    if (batch[0]?.op === null) return batch[0].done(NOTHING);
     // While something waits for room, what agents did queues behind it; the rest takes its chance.
     const items = this.#stalled.length > 0 ? batch.filter((item) => !this.#stall(item)) : batch;
     const error = await this.#tryCommit(items);

@@ -6,9 +6,16 @@
 
 import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
 import { toWire, type CabanaError } from '../../protocol/errors.js';
-import type { Fence, JournalReply, JournalRequest } from '../../protocol/journal.js';
+import {
+  packRows,
+  type Batch,
+  type Fence,
+  type JournalReply,
+  type JournalRequest,
+  type Loaded,
+} from '../../protocol/journal.js';
 import type { StatusTable } from '../../protocol/status-table.js';
-import type { GroupCommitter } from './committer.js';
+import type { GroupCommitter, Item } from './committer.js';
 import type { OpResult, Store, WriteOp, Written } from './store.js';
 
 /** What an operation weighs beside its bodies, in the backlog of its link. */
@@ -21,6 +28,9 @@ interface Link {
   credit: Int32Array;
   /** Triples of key, epoch and n that the thread has yet to be told. */
   acks: number[];
+  /** Answers that leave as one message at the end of the microtask, or behind the acknowledgements of a batch. */
+  outbox: JournalReply[];
+  transfers: ArrayBuffer[];
 }
 
 /** Where a session in memory lives: which link writes it, and which row of the table shows it. */
@@ -50,9 +60,9 @@ export class Links {
   }
 
   attach(thread: number, port: MessagePort, credit: SharedArrayBuffer): void {
-    const link: Link = { thread, port, credit: new Int32Array(credit), acks: [] };
+    const link: Link = { thread, port, credit: new Int32Array(credit), acks: [], outbox: [], transfers: [] };
     this.#links.set(thread, link);
-    port.on('message', (request: JournalRequest) => this.#receive(link, request));
+    port.on('message', (requests: Batch<JournalRequest>) => this.#receiveAll(link, requests));
   }
 
   /** Takes in what the thread had posted, waits until it is durable, and closes the link. */
@@ -62,6 +72,7 @@ export class Links {
     this.#links.delete(thread);
     this.#drain(link);
     await this.#committer.idle();
+    flush(link);
     link.port.close();
   }
 
@@ -78,8 +89,13 @@ export class Links {
 
   #drain(link: Link): void {
     for (let m = receiveMessageOnPort(link.port); m; m = receiveMessageOnPort(link.port)) {
-      this.#receive(link, m.message as JournalRequest);
+      this.#receiveAll(link, m.message as Batch<JournalRequest>);
     }
+  }
+
+  #receiveAll(link: Link, requests: Batch<JournalRequest>): void {
+    if (!Array.isArray(requests)) return this.#receive(link, requests);
+    for (const request of requests) this.#receive(link, request);
   }
 
   /** The session has left memory, or was deleted: its row of the table is not this link's any more. */
@@ -101,6 +117,7 @@ export class Links {
     for (const link of this.#toTell) {
       if (link.acks.length > 0) reply(link, { t: 'durable', acks: link.acks });
       link.acks = [];
+      flush(link);
     }
     this.#toTell.clear();
   }
@@ -133,7 +150,7 @@ export class Links {
       const loaded = result.ok.loaded ?? null;
       if (loaded) this.#places.set(sessionId, { link, slot, generation, epoch: loaded.epoch });
       this.publish(result.ok);
-      reply(link, { t: 'loaded', request: request.request, loaded });
+      replyLoaded(link, request.request, loaded);
     });
   }
 
@@ -141,7 +158,10 @@ export class Links {
   #read(link: Link, request: Extract<JournalRequest, { t: 'read' }>): void {
     const done = (): void => {
       this.#store.entries(request.key, request.from, request.limit).then(
-        (rows) => reply(link, { t: 'entries', request: request.request, rows }),
+        (entries) => {
+          const rows = packRows(entries);
+          reply(link, { t: 'entries', request: request.request, rows }, [rows.meta.buffer, rows.bodies.buffer]);
+        },
         (error: unknown) => fail(link, request.request, error),
       );
     };
@@ -157,42 +177,55 @@ export class Links {
       (result) => {
         Atomics.add(link.credit, 0, weight);
         if ('error' in result) return fail(link, request.request, result.error);
-        this.#written(link, request, result.ok);
+        this.written(link, request, result.ok);
         reply(link, { t: 'saved', request: request.request });
       },
       stalled,
     );
   }
 
-  #write(link: Link, op: Exclude<JournalRequest, { t: 'load' | 'read' | 'save' }>, bytes: number): void {
-    const refuse = (error: CabanaError): void =>
-      reply(link, { t: 'refused', key: op.key, epoch: op.epoch, error: toWire(error) });
-    this.#submit(
-      op,
-      false,
-      (result) => {
-        Atomics.add(link.credit, 0, bytes + OP_OVERHEAD_BYTES);
-        if ('error' in result) return refuse(result.error);
-        this.#written(link, op, result.ok);
-      },
-      refuse,
-    );
+  #write(link: Link, op: ThreadOp, bytes: number): void {
+    this.#committer.submit(new ThreadWrite(this, link, op, bytes + OP_OVERHEAD_BYTES));
   }
 
-  #written(link: Link, op: Fence, written: Written): void {
+  /** An operation of a thread is durable. */
+  written(link: Link, op: Fence, written: Written): void {
     this.publish(written);
     link.acks.push(op.key, op.epoch, op.n);
     this.#toTell.add(link);
     this.#onWritten(written);
   }
 
-  #submit(
-    op: WriteOp,
-    refusable: boolean,
-    done: (result: OpResult) => void,
-    stalled?: (error: CabanaError) => void,
-  ): void {
+  #submit(op: WriteOp, refusable: boolean, done: (result: OpResult) => void, stalled?: Item['stalled']): void {
     this.#committer.submit({ op, refusable, done, ...(stalled ? { stalled } : {}) });
+  }
+}
+
+type ThreadOp = Exclude<JournalRequest, { t: 'load' | 'read' | 'save' }>;
+
+/** An operation that its thread does not ask an answer for. One object each: this is the path of every entry. */
+class ThreadWrite implements Item {
+  readonly op: ThreadOp;
+  readonly refusable = false;
+  readonly #links: Links;
+  readonly #link: Link;
+  readonly #weight: number;
+
+  constructor(links: Links, link: Link, op: ThreadOp, weight: number) {
+    this.#links = links;
+    this.#link = link;
+    this.op = op;
+    this.#weight = weight;
+  }
+
+  done(result: OpResult): void {
+    Atomics.add(this.#link.credit, 0, this.#weight);
+    if ('error' in result) this.stalled(result.error);
+    else this.#links.written(this.#link, this.op, result.ok);
+  }
+
+  stalled(error: CabanaError): void {
+    reply(this.#link, { t: 'refused', key: this.op.key, epoch: this.op.epoch, error: toWire(error) });
   }
 }
 
@@ -200,8 +233,23 @@ function bytesOfEnd(end: Extract<JournalRequest, { t: 'end' }>): number {
   return end.entry.byteLength + (end.output?.byteLength ?? 0) + (end.snapshot?.byteLength ?? 0);
 }
 
-function reply(link: Link, message: JournalReply): void {
-  link.port.postMessage(message);
+function replyLoaded(link: Link, request: number, loaded: Loaded | null): void {
+  if (!loaded) return reply(link, { t: 'loaded', request, loaded: null });
+  const tail = packRows(loaded.tail);
+  reply(link, { t: 'loaded', request, loaded: { ...loaded, tail } }, [tail.meta.buffer, tail.bodies.buffer]);
+}
+
+function reply(link: Link, message: JournalReply, handedOver: readonly ArrayBuffer[] = []): void {
+  for (const buffer of handedOver) link.transfers.push(buffer);
+  if (link.outbox.push(message) === 1) queueMicrotask(() => flush(link));
+}
+
+function flush(link: Link): void {
+  const { outbox, transfers } = link;
+  if (outbox.length === 0) return;
+  link.outbox = [];
+  link.transfers = [];
+  link.port.postMessage(outbox.length === 1 ? outbox[0] : outbox, transfers);
 }
 
 function fail(link: Link, request: number, error: unknown): void {

@@ -62,6 +62,7 @@ class StoreServer {
     this.#endpoint = endpoint;
     this.#committer = new GroupCommitter(store, {
       onBatch: () => this.#tell(),
+      upkeep: () => this.#upkeep(),
       onFatal: (error) => this.#note({ kind: 'fatal', error: toWire(error) }),
     });
     this.#links = new Links(store, this.#committer, table, (written) => this.#onWritten(written));
@@ -120,6 +121,7 @@ class StoreServer {
       if (on) this.#watched.add(sessionId);
       else this.#watched.delete(sessionId);
     },
+    drain: () => this.#store.drain(),
     close: () => this.#close(),
   };
 
@@ -148,6 +150,13 @@ class StoreServer {
     if (this.#ended.length > 0) this.#note({ kind: 'ended', runs: this.#ended });
     this.#ended = [];
     this.#entries.clear();
+  }
+
+  async #upkeep(): Promise<void> {
+    if (!this.#store.upkeepDue) return;
+    // Behind the answers of the batch: main's leave at the end of their microtask.
+    await new Promise((resolve) => setImmediate(resolve));
+    await this.#store.upkeep();
   }
 
   #note(note: StoreNote): void {

@@ -8,6 +8,7 @@ import { crc32 } from 'node:zlib';
 import type { Database, Statement } from 'better-sqlite3';
 import { CabanaError } from '../../protocol/errors.js';
 import { ENTRY_KIND, type EntryRow, type Fence, type Loaded } from '../../protocol/journal.js';
+import { TAIL_PAGE_ROWS } from '../../protocol/limits.js';
 import { isTerminal, profileOf, type RunState } from '../../protocol/session.js';
 import type { StoredRun } from '../../protocol/control.js';
 import { toRecord, toStats, type SessionRowSql, type SqliteSessions } from './sqlite-sessions.js';
@@ -102,12 +103,17 @@ export class SqliteJournal {
     const key = row.key;
     const snapshot = this.#sql.snapshot.get(key);
     if (snapshot) verify(snapshot, `the snapshot of session ${row.id}`);
-    const queued = new Set(this.#sql.queuedInputs.all(key).map((run) => run.input_seq));
+    const queued = this.#sql.queuedInputs.all(key).map((run) => run.input_seq);
     // An input that was journaled before the snapshot, for a run that started after it, is news to the saved state.
     const waited = snapshot?.waiting ? (JSON.parse(snapshot.waiting) as number[]) : [];
-    const late = waited.filter((s) => !queued.has(s)).flatMap((s) => this.entries(key, s, 1));
-    const after = this.entries(key, (snapshot?.seq ?? 0) + 1, -1).filter((entry) => !queued.has(entry.seq));
-    return { key, epoch, record: toRecord(row), snapshot: snapshot?.body ?? null, tail: [...late, ...after], seq };
+    const tail = waited.filter((s) => !queued.includes(s)).flatMap((s) => this.entries(key, s, 1));
+    const from = (snapshot?.seq ?? 0) + 1;
+    // A long tail is read bit by bit, so that it does not hold up everybody's commits.
+    const page = seq < from ? [] : this.entries(key, from, TAIL_PAGE_ROWS);
+    for (const entry of page) if (!queued.includes(entry.seq)) tail.push(entry);
+    const last = page.at(-1)?.seq ?? seq;
+    const rest = last < seq ? { from: last + 1, without: queued } : null;
+    return { key, epoch, record: toRecord(row), snapshot: snapshot?.body ?? null, tail, rest, seq };
   }
 
   append(op: Op<'append'>): Written {

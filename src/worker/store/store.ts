@@ -85,5 +85,11 @@ export interface Store {
   run(sessionId: string, runId: string): Promise<StoredRun | null>;
   /** Removes a bounded part of what deleted sessions left; false: nothing is left to do. */
   purge(): Promise<boolean>;
+  /** Whether upkeep() has something to do. */
+  readonly upkeepDue: boolean;
+  /** Work that nobody waits for, to be done between two commits. @throws CabanaError STORE_IO */
+  upkeep(): Promise<void>;
+  /** From here on whatever can be left to the next start is. */
+  drain(): void;
   close(): Promise<void>;
 }
