@@ -59,7 +59,8 @@ export class ThreadGroup {
       for (const thread of threads) group.#lives.push(group.#live(thread));
       return { group, profiles: answers[0] ?? [] };
     } catch (error) {
-      await Promise.all(threads.map((thread) => thread.terminate()));
+      // For the same reason they are asked to end: without a store no thread was greeted, and they may still be starting.
+      await group.close();
       throw error;
     }
   }
