@@ -143,7 +143,9 @@ export class ThreadGroup {
         await this.#greet(next);
         return next;
       } catch (error) {
-        this.#options.log.error({ err: error, thread: no }, 'an agent thread could not be replaced yet');
+        // While closing, close() has terminated it.
+        if (!this.#closing)
+          this.#options.log.error({ err: error, thread: no }, 'an agent thread could not be replaced yet');
         await next.terminate();
         await this.#options.detach(no);
       }
