@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { encodeValue } from '../src/protocol/codec.js';
-import { emptyStats, type SessionRecord } from '../src/protocol/session.js';
+import { emptyStats, type ListQuery, type SessionRecord, type SessionSource } from '../src/protocol/session.js';
 import { SqliteStore } from '../src/worker/store/sqlite-store.js';
 
 /** Every session's name has one of these; the last number of the list is in few names. */
@@ -41,12 +41,16 @@ function nameOf(i: number): string {
   return `${WORDS[i % WORDS.length]} ${rare ? RARE : 'task'} ${i}`;
 }
 
+function sourceOf(i: number): SessionSource {
+  return i % 5 === 0 ? 'cron' : 'manual';
+}
+
 /** Session `i`, of a database of any size. The first ten are pinned; every fifth comes from cron. */
 export function recordOf(i: number): SessionRecord {
   return {
     sessionId: idOf(i),
     name: nameOf(i),
-    source: i % 5 === 0 ? 'cron' : 'manual',
+    source: sourceOf(i),
     agentProfile: 'light',
     workingDir: null,
     params: {},
@@ -56,6 +60,25 @@ export function recordOf(i: number): SessionRecord {
     quarantine: null,
     stats: { ...emptyStats(), totalTasks: i % 50 },
   };
+}
+
+/** The ids of a page of the list of so many sessions, by what the list is defined to be; it looks at all of them if need be. */
+export function pageOf(sessions: number, query: ListQuery): string[] {
+  const { limit = 50, before, date, type, q, includePinned = true } = query;
+  const matches = (i: number): boolean => {
+    const name = nameOf(i);
+    if (q !== undefined && !`${name} ${idOf(i)}`.includes(q)) return false;
+    if (type !== undefined && sourceOf(i) !== type) return false;
+    const at = createdAt(i);
+    return (date === undefined || at.startsWith(date)) && (before === undefined || at < before);
+  };
+  const newestOf = (from: number, downTo: number, most: number): string[] => {
+    const ids: string[] = [];
+    for (let i = from; i >= downTo && ids.length < most; i--) if (matches(i)) ids.push(idOf(i));
+    return ids;
+  };
+  const pinned = includePinned && before === undefined ? newestOf(PINNED - 1, 0, PINNED) : [];
+  return [...pinned, ...newestOf(sessions - 1, PINNED, limit)];
 }
 
 /** The data folder with so many sessions. */

@@ -46,7 +46,7 @@ export interface Target {
   limit: number;
 }
 
-/** The wrong answer, however fast. */
+/** The wrong answer, however fast: the message names the benchmark. */
 export class CheckFailed extends Error {
   override readonly name = 'CheckFailed';
 }
@@ -218,4 +218,13 @@ export async function timed(work: () => unknown): Promise<number> {
   const start = performance.now();
   await work();
   return performance.now() - start;
+}
+
+/** Three significant digits, without an exponent for what people read. */
+export function number(value: number): string {
+  if (!Number.isFinite(value)) return String(value);
+  const magnitude = Math.abs(value);
+  if (magnitude !== 0 && (magnitude >= 1e9 || magnitude < 1e-3)) return value.toExponential(2);
+  if (magnitude >= 100) return Math.round(value).toLocaleString('en-US');
+  return String(Number(value.toPrecision(3)));
 }

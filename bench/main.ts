@@ -1,58 +1,92 @@
 // The command line of the benchmarks: `npm run bench -- [NAME...] [--json FILE] [--smoke] [--report FILE]`.
+//
+// The table goes to stdout. How far it is is shown on a terminal alone. Exit codes: 0, 1 (a benchmark failed: what it timed
+// did not do its work), 2 (it was asked for what there is not).
 
-import { writeFileSync } from 'node:fs';
+import { openSync, closeSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
 import { BENCHES } from './benches.js';
-import { BenchRun, type Bench, type Curve, type Result } from './harness.js';
+import { messageOf } from '../src/protocol/errors.js';
+import { BenchRun, CheckFailed, type Bench, type Curve, type Result } from './harness.js';
 import { markdownTable, reportHtml } from './report.js';
 
-const { values: flags, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    json: { type: 'string' },
-    report: { type: 'string' },
-    smoke: { type: 'boolean', default: false },
-  },
-});
+interface Asked {
+  benches: readonly Bench[];
+  smoke: boolean;
+  /** Files to write at the end. */
+  json: string | undefined;
+  report: string | undefined;
+}
 
-function chosen(): readonly Bench[] {
-  if (positionals.length === 0) return BENCHES;
-  return positionals.map((name) => {
-    const bench = BENCHES.find((candidate) => candidate.name === name);
-    if (!bench) throw new Error(`no benchmark ${name}; there are: ${BENCHES.map((b) => b.name).join(', ')}`);
-    return bench;
+const USAGE = 'npm run bench -- [NAME...] [--json FILE] [--report FILE] [--smoke]';
+
+function asked(args: string[]): Asked {
+  try {
+    return parsed(args);
+  } catch (error) {
+    process.stderr.write(`bench: ${messageOf(error)}\nusage: ${USAGE}\n`);
+    return process.exit(2);
+  }
+}
+
+/** @throws Error, in words for the user */
+function parsed(args: string[]): Asked {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      json: { type: 'string' },
+      report: { type: 'string' },
+      smoke: { type: 'boolean', default: false },
+    },
   });
+  const { smoke, json } = values;
+  const report = values.report ?? (smoke ? undefined : 'bench/report.html');
+  // Now, and not when the figures of half an hour are to be written.
+  for (const file of [json, report]) if (file !== undefined) closeSync(openSync(file, 'a'));
+  return { benches: named(positionals), smoke, json, report };
+}
+
+/** In the order of a full run, each once; all when none is named. */
+function named(names: readonly string[]): readonly Bench[] {
+  const unknown = names.find((name) => !BENCHES.some((bench) => bench.name === name));
+  if (unknown !== undefined) {
+    throw new Error(`no benchmark ${unknown}; there are: ${BENCHES.map((bench) => bench.name).join(', ')}`);
+  }
+  return names.length === 0 ? BENCHES : BENCHES.filter((bench) => names.includes(bench.name));
+}
+
+const { benches, smoke, json, report } = asked(process.argv.slice(2));
+function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
 const started = performance.now();
 const tty = process.stderr.isTTY;
 
 function say(text: string): void {
+  if (!tty) return;
   const at = `[${((performance.now() - started) / 1000).toFixed(0).padStart(4)} s] ${text}`;
-  process.stderr.write(tty ? `\r\u001b[2K${at.slice(0, process.stderr.columns - 1)}` : `${at}\n`);
+  process.stderr.write(`\r\u001b[2K${at.slice(0, process.stderr.columns - 1)}`);
 }
 
 const results: Result[] = [];
 const curves: Curve[] = [];
 const failures: string[] = [];
 
-let benches: readonly Bench[];
-try {
-  benches = chosen();
-} catch (error) {
-  process.stderr.write(`bench: ${(error as Error).message}\n`);
-  process.exit(2);
-}
-
 for (const bench of benches) {
-  const run = new BenchRun(bench, flags.smoke, say);
+  const run = new BenchRun(bench, smoke, say);
   try {
     await bench.run(run);
   } catch (error) {
-    failures.push(`${bench.name}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
-  } finally {
+    // A check says what is wrong; of anything else it matters where it came from.
+    failures.push(error instanceof CheckFailed ? error.message : `${bench.name}: ${stackOf(error)}`);
+  }
+  try {
     await run.cleanUp();
+  } catch (error) {
+    failures.push(`${bench.name}, when it was over: ${stackOf(error)}`);
   }
   results.push(...run.results);
   curves.push(...run.curves);
@@ -69,12 +103,13 @@ const machine = {
 const date = new Date().toISOString();
 
 process.stdout.write(`${markdownTable(results)}\n`);
-if (flags.json !== undefined) {
-  const json = results.map(({ baselineName, ...result }) => ({ ...result, baseline_name: baselineName }));
-  writeFileSync(flags.json, `${JSON.stringify({ machine, date, results: json, curves }, null, 2)}\n`);
+if (json !== undefined) {
+  const rows = results.map(({ baselineName, ...result }) => ({ ...result, baseline_name: baselineName }));
+  writeFileSync(json, `${JSON.stringify({ machine, date, results: rows, curves }, null, 2)}\n`);
 }
-const reportFile = flags.report ?? (flags.smoke ? undefined : 'bench/report.html');
-if (reportFile !== undefined) writeFileSync(reportFile, reportHtml({ machine, date, results, curves, benches }));
-
+if (report !== undefined) {
+  writeFileSync(report, reportHtml({ machine, date, results, curves, benches }));
+  if (tty) process.stderr.write(`the report is ${report}\n`);
+}
 for (const failure of failures) process.stderr.write(`FAILED ${failure}\n`);
 process.exit(failures.length > 0 ? 1 : 0);

@@ -1,8 +1,7 @@
-// The report: each ratio against its target, and the growth curves, drawn by ECharts to SVG in one HTML file that needs
-// nothing else; and the table for the README.
+// The report: tables and charts in one HTML file that needs nothing else; and the table for the README.
 
-import * as echarts from 'echarts';
-import type { Bench, Curve, Result } from './harness.js';
+import { curveChart, ratioChart } from './charts.js';
+import { number, type Bench, type Curve, type Result } from './harness.js';
 
 export interface Report {
   machine: { cpu: string; cores: number; memoryBytes: number; node: string; platform: string };
@@ -36,16 +35,30 @@ export function reportHtml(report: Report): string {
 <style>
   body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
   table { border-collapse: collapse; font-size: 13px; } td, th { border: 1px solid #ccc; padding: 0.2rem 0.5rem; }
-  td.no { background: #fbe3e0; } td.yes { background: #e3f3e3; } td.n { text-align: right; }
+  td.no { background: #fbe3e0; } td.yes { background: #e3f3e3; } td.n { text-align: right; white-space: nowrap; }
   svg { max-width: 100%; height: auto; }
 </style>
 <h1>Cabana benchmarks</h1>
 <p>${escape(`${date}; ${machine.cpu}, ${machine.cores} cores, ${memory}, Node ${machine.node}, ${machine.platform}`)}.</p>
-<p>Every ratio is ours divided by the baseline, both measured in the same run, in alternating rounds; the figure is the
-median, the spread the least and the greatest round. A benchmark checks its own work: a wrong answer fails it.</p>
+<p>Each figure is the median of its rounds, its spread the least and the greatest of them. A ratio is ours divided by the
+baseline's: both were measured in the same run, in alternating rounds. Of rates (per second) more is better, of everything
+else less. A benchmark checks its own work: a wrong answer fails it, however fast.</p>
+${overview(report)}
 ${sections}
 </html>
 `;
+}
+
+/** Each benchmark with its question, and how many of its targets are met. */
+function overview({ benches, results }: Report): string {
+  const lines = benches.map(({ name, question }) => {
+    const aimed = results.filter((result) => result.bench === name && result.met !== null);
+    const met = aimed.filter((result) => result.met).length;
+    const all = met === aimed.length ? 'yes' : 'no';
+    const cell = aimed.length === 0 ? '<td></td>' : `<td class="${all}">${met} of ${aimed.length}</td>`;
+    return `<tr><td><a href="#${name}">${escape(name)}</a></td><td>${escape(question)}</td>${cell}</tr>`;
+  });
+  return `<table><tr><th>benchmark</th><th>question</th><th>targets met</th></tr>${lines.join('\n')}</table>`;
 }
 
 function section(bench: Bench, { results, curves }: Report): string {
@@ -55,7 +68,7 @@ function section(bench: Bench, { results, curves }: Report): string {
     ...(ratios.length > 0 ? [ratioChart(ratios)] : []),
     ...curves.filter((curve) => curve.bench === bench.name).map(curveChart),
   ];
-  return `<h2>${escape(bench.name)}</h2>\n<p>${escape(bench.question)}</p>\n${table(own)}\n${charts.join('\n')}`;
+  return `<h2 id="${bench.name}">${escape(bench.name)}</h2>\n<p>${escape(bench.question)}</p>\n${table(own)}\n${charts.join('\n')}`;
 }
 
 function table(results: readonly Result[]): string {
@@ -69,62 +82,6 @@ function table(results: readonly Result[]): string {
   });
   return `<table><tr><th>what</th><th>value</th><th>side by side with</th><th>its value</th><th>ratio</th><th>spread</th>
 <th>target</th><th>met</th></tr>${cells.join('\n')}</table>`;
-}
-
-/** Each ratio as a bar on a log axis, with a line at its target. */
-function ratioChart(results: readonly Result[]): string {
-  const names = results.map((r) => `${r.metric} / ${r.baselineName}`);
-  const limits = results.map((r) => (r.target === null ? null : Number(/[\d.]+/.exec(r.target)?.[0])));
-  return draw(120 + 34 * results.length, {
-    title: { text: 'Ratio to the baseline (bar), and its target (diamond)', textStyle: { fontSize: 14 } },
-    grid: { left: 320, right: 60, top: 50, bottom: 40 },
-    xAxis: { type: 'log', name: 'ratio' },
-    yAxis: { type: 'category', data: names, inverse: true, axisLabel: { width: 300, overflow: 'truncate' } },
-    series: [
-      {
-        type: 'bar',
-        data: results.map((r) => ({
-          value: r.ratio,
-          itemStyle: { color: r.met === false ? '#d9705f' : r.met ? '#5fa864' : '#8899aa' },
-        })),
-        label: { show: true, position: 'right', formatter: ({ value }: { value: number }) => number(value) },
-      },
-      { type: 'scatter', symbol: 'diamond', symbolSize: 12, color: '#333', data: limits.map((limit, i) => [limit, i]) },
-    ],
-  });
-}
-
-/** Cost against N, on log axes. */
-function curveChart(curve: Curve): string {
-  return draw(340, {
-    title: { text: `${curve.metric}, against ${curve.xUnit}`, textStyle: { fontSize: 14 } },
-    legend: { top: 26, type: 'scroll' },
-    grid: { left: 80, right: 80, top: 60, bottom: 45 },
-    xAxis: { type: 'log', name: curve.xUnit },
-    yAxis: { type: 'log', name: curve.unit },
-    series: curve.series.map((line) => ({
-      type: 'line',
-      name: line.name,
-      data: line.points.map(({ x, y }) => [x, y]),
-    })),
-  });
-}
-
-function draw(height: number, option: Record<string, unknown>): string {
-  const chart = echarts.init(null, null, { renderer: 'svg', ssr: true, width: 1000, height });
-  chart.setOption({ animation: false, ...option });
-  const svg = chart.renderToSVGString();
-  chart.dispose();
-  return svg;
-}
-
-/** Three significant digits, without an exponent for what people read. */
-function number(value: number): string {
-  if (!Number.isFinite(value)) return String(value);
-  const magnitude = Math.abs(value);
-  if (magnitude !== 0 && (magnitude >= 1e9 || magnitude < 1e-3)) return value.toExponential(2);
-  if (magnitude >= 100) return Math.round(value).toLocaleString('en-US');
-  return String(Number(value.toPrecision(3)));
 }
 
 function escape(text: string): string {

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createHost, type Host, type HostOptions } from '../src/main/index.js';
+import { unsynced } from './durability.js';
 import type { BenchRun } from './harness.js';
 
 /** A folder that is gone after the benchmark. */
@@ -19,8 +20,10 @@ export function benchAgent(name: string): string {
   return fileURLToPath(new URL(`./agents/${name}.js`, import.meta.url));
 }
 
-/** A host that is closed after the benchmark. */
+/** A host that is closed after the benchmark. Its store must sync what it acknowledges, or every figure is worthless. */
 export async function startHost(b: BenchRun, options: Partial<HostOptions> & { agents: string[] }): Promise<Host> {
+  const fault = await unsynced();
+  b.check(fault === null, `what the store acknowledges is not synced: ${fault}`);
   const host = await createHost({
     dataDir: tempDir(b),
     threads: 2,

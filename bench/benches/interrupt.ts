@@ -56,6 +56,8 @@ async function stuck(b: BenchRun): Promise<void> {
         agents: [benchAgent('worker'), benchAgent('light')],
         threads: 2,
         interruptGraceMs: GRACE_MS,
+        // That a thread is given up is an error to an operator; here it is the point.
+        logLevel: 'silent',
       });
       const bad = await host.create({ agentProfile: 'worker' });
       const neighbours: string[] = [];

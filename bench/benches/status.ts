@@ -129,7 +129,7 @@ async function oneRow(b: BenchRun, live: Live, remote: Remote<StatusCalls>): Pro
 async function allRows(b: BenchRun, { table, sessions }: Live, remote: Remote<StatusCalls>): Promise<void> {
   const expected = tasksOf(sessions, sessions);
   await b.compare(
-    { metric: 'the rows of all sessions', unit: 'ms', baseline: 'through Comlink', rounds: 3 },
+    { metric: 'the rows of all sessions', unit: 'ms', baseline: 'through Comlink' },
     () =>
       timed(() => {
         let sum = 0;

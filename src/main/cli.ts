@@ -7,9 +7,8 @@ import type { FastifyInstance } from 'fastify';
 import { messageOf } from '../protocol/errors.js';
 import { createHost, type Host } from './host.js';
 import type { HostOptions } from './config.js';
+import type { FlushBar } from './server/progress-bar.js';
 import { LOG_LEVELS, type LogLevel } from './log.js';
-import { createServer } from './server/http.js';
-import { flushBar } from './server/progress-bar.js';
 
 /** Exit codes; a second signal ends with 128 + its number. */
 const EXIT = { flushed: 0, crash: 1, usage: 2, deadline: 3, storage: 74 } as const;
@@ -48,7 +47,12 @@ async function serve(flags: ServeFlags): Promise<void> {
       compactAfterMs: flags.compactAfterMs,
     }),
   };
-  const host = await createHost(options);
+  // The server is loaded while the threads start: neither needs the other.
+  const [host, { createServer }, { flushBar }] = await Promise.all([
+    createHost(options),
+    import('./server/http.js'),
+    import('./server/progress-bar.js'),
+  ]);
   const server = createServer(host);
   host.onFatal = (error) => {
     process.stderr.write(`cabana: ${error.message}\n`);
@@ -62,12 +66,11 @@ async function serve(flags: ServeFlags): Promise<void> {
     throw error;
   }
   const signal = await signals.first;
-  process.exit(await shutDown(signal, host, server));
+  process.exit(await shutDown(signal, host, server, flushBar(process.stderr)));
 }
 
 /** Says in one line how it went. @returns the exit code */
-async function shutDown(signal: string, host: Host, server: FastifyInstance): Promise<number> {
-  const bar = flushBar(process.stderr);
+async function shutDown(signal: string, host: Host, server: FastifyInstance, bar: FlushBar): Promise<number> {
   const { live, flushed, unflushed, interrupted, ms, storageFailed } = await host.close(bar);
   bar.stop();
   await server.close();

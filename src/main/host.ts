@@ -82,7 +82,8 @@ export class Host {
   /** See createHost. */
   async start(): Promise<void> {
     const { config, table } = this;
-    this.#store = await StoreThread.open(config.dataDir, table.buffer, {
+    // All threads start at once; the agent threads load the agents when the store has been opened.
+    this.#store = new StoreThread(config.dataDir, table.buffer, {
       onEnded: (note) => this.#parts.endings.ended(note.runs),
       onEntries: (note) => this.#subscriptions.publishEntries(note.sessionId, note.rows),
       onFatal: (error) => this.#storeFailed(error),
@@ -124,7 +125,10 @@ export class Host {
       heapMb: config.threadHeapMb,
       clock: config.clock,
       log: config.log,
-      attach: (thread) => this.#store.attach(thread),
+      attach: async (thread) => {
+        await this.#store.opened;
+        await this.#store.attach(thread);
+      },
       detach: (no) => this.#store.calls.detach(no),
       onNote: (note) => this.#hear(note),
       onDeath: (thread, reason) => this.#parts.rescue.threadDied(thread, reason),

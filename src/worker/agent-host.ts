@@ -7,9 +7,16 @@ import { collectGarbage } from './garbage.js';
 import { Activation, type ThreadServices } from './activation.js';
 import { storedEntry } from './history.js';
 import { loadAgentModules, type AgentModule } from './modules.js';
+import { stepBack } from './priority.js';
+
+export interface AgentHostOptions {
+  /** File paths of the agent modules. */
+  agents: readonly string[];
+  niceIncrement: number;
+}
 
 export class AgentHost implements AgentThreadCalls {
-  readonly #files: readonly string[];
+  readonly #options: AgentHostOptions;
   readonly #services: ThreadServices;
   readonly #onShutdown: () => void;
   readonly #agents = new Map<string, Activation>();
@@ -22,8 +29,8 @@ export class AgentHost implements AgentThreadCalls {
   /** The offer that was taken at the end of a run; its request is here or on its way. 0: none. */
   #taken = 0;
 
-  constructor(files: readonly string[], services: ThreadServices, onShutdown: () => void) {
-    this.#files = files;
+  constructor(options: AgentHostOptions, services: ThreadServices, onShutdown: () => void) {
+    this.#options = options;
     this.#services = services;
     this.#onShutdown = onShutdown;
   }
@@ -34,7 +41,9 @@ export class AgentHost implements AgentThreadCalls {
   }
 
   async hello(): Promise<{ profiles: AgentProfile[] }> {
-    this.#modules = await loadAgentModules(this.#files);
+    this.#modules = await loadAgentModules(this.#options.agents);
+    // Not before: until now the start of the whole host waits for this thread.
+    stepBack(this.#options.niceIncrement);
     return { profiles: [...this.#modules.values()].map((module) => module.profile) };
   }
 

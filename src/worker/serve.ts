@@ -24,6 +24,7 @@ export interface AgentThreadTask {
   table: SharedArrayBuffer;
   /** File paths of the agent modules. */
   agents: string[];
+  niceIncrement: number;
 }
 
 /** Resolves when main has shut the thread down. */
@@ -35,7 +36,7 @@ export async function serve(task: AgentThreadTask): Promise<void> {
   const blame = new Blame(table, task.thread);
   const services = { thread: task.thread, table, link, events: new EventSender(endpoint), cpu, blame };
   await new Promise<void>((resolve) => {
-    const host = new AgentHost(task.agents, services, resolve);
+    const host = new AgentHost(task, services, resolve);
     startHeartbeat(table, task.thread, host, cpu);
     serveCalls<AgentThreadCalls>(host, AGENT_THREAD_CALLS, endpoint);
   });

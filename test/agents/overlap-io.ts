@@ -1,23 +1,5 @@
-// An 'io' agent that sleeps, and answers with how many runs of it were in progress in its thread at most.
+// The agent of overlap.ts with load 'io': it shares its thread.
 
-import { setTimeout as sleep } from 'node:timers/promises';
-import { defineAgent } from '../../src/worker/agent.js';
+import { overlapping } from './overlap.js';
 
-let running = 0;
-
-export default defineAgent<{ most: number }, { ms: number }, { most: number }>({
-  profile: 'overlap-io',
-  load: 'io',
-  start: () => ({ most: 0 }),
-  async run(_ctx, { ms }) {
-    running++;
-    let most = running;
-    const end = performance.now() + ms;
-    while (performance.now() < end) {
-      await sleep(2);
-      most = Math.max(most, running);
-    }
-    running--;
-    return { most };
-  },
-});
+export default overlapping('io');

@@ -64,6 +64,31 @@ function assertRefused(answer: Answer, status: number, code: string): void {
   }
 }
 
+/** Every route of a session and of a run of it. */
+async function assertRefusedEverywhere(
+  server: Server,
+  id: string,
+  runId: string,
+  status: number,
+  code: string,
+): Promise<void> {
+  const path = `/api/sessions/${id}`;
+  const requests: [string, string, unknown?][] = [
+    ['GET', path],
+    ['PATCH', path, { name: 'x' }],
+    ['DELETE', path],
+    ['DELETE', `${path}/quarantine`],
+    ['GET', `${path}/messages`],
+    ['GET', `${path}/events`],
+    ['POST', `${path}/runs`, { input: 1 }],
+    ['GET', `${path}/runs/${runId}`],
+    ['POST', `${path}/interrupt`],
+  ];
+  for (const [method, url, body] of requests) {
+    assertRefused(await server.request(method, url, body), status, code);
+  }
+}
+
 /** A request as it is, with a body that need not be JSON. */
 async function raw(server: Server, path: string, init: RequestInit): Promise<Answer> {
   const response = await fetch(`${server.url}${path}`, init);
@@ -278,20 +303,7 @@ describe('sessions', { timeout: 120_000 }, () => {
     const gone = await server.request('DELETE', `/api/sessions/${id}`);
     assert.equal(gone.status, 204);
     assert.deepEqual(gone.body, {});
-    const path = `/api/sessions/${id}`;
-    const requests: [string, string, unknown?][] = [
-      ['GET', path],
-      ['PATCH', path, { name: 'x' }],
-      ['DELETE', path],
-      ['GET', `${path}/messages`],
-      ['POST', `${path}/runs`, { input: 1 }],
-      ['POST', `${path}/interrupt`],
-      ['GET', `${path}/events`],
-    ];
-    for (const [method, url, body] of requests) {
-      assertRefused(await server.request(method, url, body), 404, 'SESSION_NOT_FOUND');
-    }
-    assert.equal((await server.request('GET', `${path}/runs/${runId}`)).status, 404);
+    await assertRefusedEverywhere(server, id, runId, 404, 'SESSION_NOT_FOUND');
     assert.deepEqual((await list(server, '')).ids, []);
   });
 
@@ -325,20 +337,7 @@ describe('sessions', { timeout: 120_000 }, () => {
   it('answers 400 for an ill-formed id on every route, and 404 for a well-formed one that is nobody’s', async (t) => {
     const server = await start(t);
     for (const id of ['.hidden', '%2E%2E%2Fetc', 'a%20b', 'ü', 'x'.repeat(129), '-x', 'a%00']) {
-      const path = `/api/sessions/${id}`;
-      const requests: [string, string, unknown?][] = [
-        ['GET', path],
-        ['PATCH', path, { name: 'x' }],
-        ['DELETE', path],
-        ['GET', `${path}/messages`],
-        ['GET', `${path}/events`],
-        ['POST', `${path}/runs`, { input: 1 }],
-        ['GET', `${path}/runs/r1`],
-        ['POST', `${path}/interrupt`],
-      ];
-      for (const [method, url, body] of requests) {
-        assertRefused(await server.request(method, url, body), 400, 'SESSION_ID_INVALID');
-      }
+      await assertRefusedEverywhere(server, id, 'r1', 400, 'SESSION_ID_INVALID');
     }
     assertRefused(await server.request('GET', '/api/sessions/nobody'), 404, 'SESSION_NOT_FOUND');
     const id = await create(server, 'general');

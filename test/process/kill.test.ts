@@ -5,22 +5,12 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { Server } from '../support/server.js';
+import { seeded } from '../support/random.js';
 import { tempDir } from '../support/temp.js';
 import { accept, create, ended, eventually, flags, history, inParallel, readRun, run, type Entry } from './client.js';
 
 const ROUNDS = 8;
 const SESSIONS = 6;
-
-/** A small seeded generator (mulberry32), so that a failure can be repeated. */
-function seeded(seed: number): () => number {
-  let a = seed >>> 0;
-  return () => {
-    a = (a + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(a ^ (a >>> 15), a | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** CABANA_TEST_SEED repeats a run. */
 function randomOf(t: TestContext): () => number {

@@ -20,6 +20,7 @@ import {
   isRunning,
   outcome,
   timed,
+  restorerOnDisk,
 } from './house.js';
 import type { Crash } from '../agents/supervision-act.js';
 
@@ -208,11 +209,7 @@ describe('quarantine', { timeout: 20_000 }, () => {
   it('is also for a session that takes its thread down whenever it is brought up', async (t) => {
     const host = await house(t, { threads: 1, maxIdleAgents: 1 });
     const exitWhile = join(tempDir(t), 'exit');
-    await host.create({ sessionId: 'bad', agentProfile: 'supervision-restorer', params: { exitWhile } });
-    await complete(host, 'bad');
-    await inhabit(host, 'io');
-    await complete(host, 'io');
-    assert.deepEqual(await host.registry.evictExcessIdle(), ['bad']);
+    await restorerOnDisk(host, 'bad', { exitWhile });
     writeFileSync(exitWhile, '');
     for (let i = 0; i < 3; i++)
       assert.deepEqual(outcome(await host.send('bad', {}).result), ['failed', 'AGENT_CRASHED']);

@@ -41,6 +41,15 @@ export async function inhabit(host: Host, ...ids: string[]): Promise<void> {
   }
 }
 
+/** A session that is not in memory, and comes up as `params` tell it; 'io' is in memory. The host keeps one idle agent. */
+export async function restorerOnDisk(host: Host, sessionId: string, params: Record<string, string>): Promise<void> {
+  await host.create({ sessionId, agentProfile: 'supervision-restorer', params });
+  await complete(host, sessionId);
+  await inhabit(host, 'io');
+  await complete(host, 'io');
+  assert.deepEqual(await host.registry.evictExcessIdle(), [sessionId]);
+}
+
 /** A file that a test makes when an agent may go on. */
 export function gate(t: TestContext): { path: string; open: () => void } {
   const path = join(tempDir(t), randomUUID());

@@ -8,7 +8,7 @@ import { CabanaError, type Host, type RunInfo } from '../../src/main/index.js';
 import type { Act, ActAnswer } from '../agents/supervision-act.js';
 import type { SleepyClock } from '../main/launch.js';
 import { houseWithClock } from './house.js';
-import { seedOf, seeded } from './random.js';
+import { seedOf, seeded } from '../support/random.js';
 
 const FOR_MS = 20_000;
 const OPERATIONS = 40;

@@ -22,8 +22,9 @@ import {
   isRunning,
   outcome,
   timed,
+  restorerOnDisk,
 } from './house.js';
-import { randomOf } from './random.js';
+import { randomOf } from '../support/random.js';
 
 const UNRESPONSIVE = ['interrupted', 'AGENT_UNRESPONSIVE'];
 
@@ -154,11 +155,7 @@ describe('a run that ignores its interrupt', { timeout: 28_000 }, () => {
   it('while it is being brought up costs its thread as well', { timeout: 5_000 }, async (t) => {
     const host = await house(t, { threads: 1, maxIdleAgents: 1 });
     const spinWhile = join(tempDir(t), 'spin');
-    await host.create({ sessionId: 'stuck', agentProfile: 'supervision-restorer', params: { spinWhile } });
-    await complete(host, 'stuck');
-    await inhabit(host, 'io');
-    await complete(host, 'io');
-    assert.deepEqual(await host.registry.evictExcessIdle(), ['stuck']);
+    await restorerOnDisk(host, 'stuck', { spinWhile });
     writeFileSync(spinWhile, '');
     const run = host.send('stuck', {});
     await until('it is being brought up', () => host.registry.get('stuck')?.state === 'restoring');

@@ -14,6 +14,7 @@ export interface AgentThreadOptions {
   no: number;
   table: StatusTable;
   agents: readonly string[];
+  /** 0 (none) to 19: how much the thread yields to others on a busy core. */
   niceIncrement: number;
   heapMb: number | null;
   onNote: (note: AgentThreadNote) => void;
@@ -66,12 +67,12 @@ export class AgentThread {
       credit: this.journal.credit,
       table: options.table.buffer,
       agents: options.agents,
+      niceIncrement: options.niceIncrement,
     };
     this.#thread = startThread({
       entry: ENTRY,
       task,
       transfers: [control.port2, journal.port1],
-      niceIncrement: options.niceIncrement,
       heapMb: options.heapMb,
     });
     this.exited = this.#thread.ended.then(

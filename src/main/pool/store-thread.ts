@@ -20,20 +20,16 @@ export interface StoreHooks {
 
 export class StoreThread {
   readonly calls: Remote<StoreCalls>;
+  /** Rejects with CabanaError DATA_DIR_IN_USE, DATA_DIR_INVALID, STORE_SCHEMA, STORE_IO. */
+  readonly opened: Promise<void>;
   readonly #thread: Thread;
-  #opened = false;
-  #closing = false;
+  #state: 'opening' | 'open' | 'closing' = 'opening';
 
-  private constructor(calls: Remote<StoreCalls>, thread: Thread) {
-    this.calls = calls;
-    this.#thread = thread;
-  }
-
-  /** @throws CabanaError DATA_DIR_IN_USE, DATA_DIR_INVALID, STORE_SCHEMA, STORE_IO */
-  static async open(dataDir: string, table: SharedArrayBuffer, hooks: StoreHooks): Promise<StoreThread> {
+  /** Begins to open the store. */
+  constructor(dataDir: string, table: SharedArrayBuffer, hooks: StoreHooks) {
     const { port1, port2 } = new MessageChannel();
     const endpoint = new BatchEndpoint(port1);
-    const calls = remote<StoreCalls>(STORE_CALLS, endpoint);
+    this.calls = remote<StoreCalls>(STORE_CALLS, endpoint);
     const ready = new Promise<void>((resolve, reject) => {
       endpoint.onNote((note) => {
         const said = note as StoreNote;
@@ -54,23 +50,24 @@ export class StoreThread {
       });
     });
     const task = { port: port2, table, dataDir };
-    const thread = startThread({ entry: ENTRY, task, transfers: [port2], niceIncrement: 0, heapMb: null });
-    const store = new StoreThread(calls, thread);
-    const died = thread.ended.then(
-      () => store.#died(endpoint, new CabanaError('STORE_UNAVAILABLE', 'the store was closed'), hooks),
+    this.#thread = startThread({ entry: ENTRY, task, transfers: [port2], heapMb: null });
+    const died = this.#thread.ended.then(
+      () => this.#died(endpoint, new CabanaError('STORE_UNAVAILABLE', 'the store was closed'), hooks),
       (error: unknown) => {
         const death = new CabanaError('STORE_IO', `the store thread died: ${messageOf(error)}`, { cause: error });
-        return store.#died(endpoint, death, hooks);
+        return this.#died(endpoint, death, hooks);
       },
     );
-    await Promise.race([ready, died.then((error) => Promise.reject(error))]);
-    store.#opened = true;
-    return store;
+    this.opened = Promise.race([ready, died.then((error) => Promise.reject(error))]).then(() => {
+      this.#state = 'open';
+    });
+    // Whoever starts the host awaits it; this keeps an early failure from being an unhandled rejection before that.
+    this.opened.catch(() => undefined);
   }
 
   #died(endpoint: BatchEndpoint, error: CabanaError, hooks: StoreHooks): CabanaError {
     endpoint.settle(error);
-    if (this.#opened && !this.#closing) hooks.onFatal(error);
+    if (this.#state === 'open') hooks.onFatal(error);
     return error;
   }
 
@@ -86,12 +83,20 @@ export class StoreThread {
     this.calls.drain().catch(() => undefined);
   }
 
-  /** False: some of what was appended could not be written. Resolves when the database is closed. */
+  /** False: some of what was appended could not be written. Resolves when the database is closed, or was never opened. */
   async close(): Promise<boolean> {
-    this.#closing = true;
-    const complete = await this.calls.close();
+    const opened = await this.opened.then(
+      () => true,
+      () => false,
+    );
+    const complete = opened ? await this.#close() : true;
     await this.#thread.ended;
     await this.#thread.terminate();
     return complete;
+  }
+
+  #close(): Promise<boolean> {
+    this.#state = 'closing';
+    return this.calls.close();
   }
 }

@@ -59,7 +59,8 @@ export class ThreadGroup {
       for (const thread of threads) group.#lives.push(group.#live(thread));
       return { group, profiles: answers[0] ?? [] };
     } catch (error) {
-      await Promise.all(threads.map((thread) => thread.terminate()));
+      // For the same reason they are asked to end: without a store no thread was greeted, and they may still be starting.
+      await group.close();
       throw error;
     }
   }
@@ -142,7 +143,9 @@ export class ThreadGroup {
         await this.#greet(next);
         return next;
       } catch (error) {
-        this.#options.log.error({ err: error, thread: no }, 'an agent thread could not be replaced yet');
+        // While closing, close() has terminated it.
+        if (!this.#closing)
+          this.#options.log.error({ err: error, thread: no }, 'an agent thread could not be replaced yet');
         await next.terminate();
         await this.#options.detach(no);
       }

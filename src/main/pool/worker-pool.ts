@@ -12,8 +12,6 @@ export interface ThreadOptions {
   entry: URL;
   task: unknown;
   transfers: readonly Transferable[];
-  /** 0 (none) to 19: how much the thread yields to others on a busy core. */
-  niceIncrement: number;
   /** Megabytes of old-generation heap; null: Node's default. */
   heapMb: number | null;
 }
@@ -28,19 +26,19 @@ export interface Thread {
 export function startThread(options: ThreadOptions): Thread {
   const pool = new Piscina({
     filename: options.entry.href,
+    name: 'serve',
     minThreads: 0,
     maxThreads: 1,
     idleTimeout: Infinity,
     // 'sync' would freeze the thread's event loop whenever no task is handed over.
     atomics: 'disabled',
     recordTiming: false,
-    niceIncrement: options.niceIncrement,
     ...(options.heapMb === null ? {} : { resourceLimits: { maxOldGenerationSizeMb: options.heapMb } }),
   });
   const ended = new Promise<void>((resolve, reject) => {
     // A bootstrap that fails leaves the task in the queue and says so here alone.
     pool.on('error', reject);
-    pool.run(options.task, { name: 'serve', transferList: [...options.transfers] as never }).then(resolve, reject);
+    pool.run(options.task, { transferList: [...options.transfers] as never }).then(resolve, reject);
   });
   // Every reader of `ended` handles it; this keeps an early death from being an unhandled rejection before that.
   ended.catch(() => undefined);

@@ -3,7 +3,9 @@
 import { Presets, SingleBar } from 'cli-progress';
 import type { DrainProgress } from '../shutdown.js';
 
-export function flushBar(stream: NodeJS.WriteStream): DrainProgress & { stop(): void } {
+export type FlushBar = DrainProgress & { stop(): void };
+
+export function flushBar(stream: NodeJS.WriteStream): FlushBar {
   if (!stream.isTTY) return { stop: () => undefined };
   const bar = new SingleBar(
     { format: 'flushing {bar} {value}/{total} agents', stream: stream, clearOnComplete: false },

@@ -1,0 +1,63 @@
+// The start of a host: the threads start together, agents' code runs only where it may, and a start that fails leaves
+// nothing behind.
+
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { testAgent } from '../support/host.js';
+import { tempDir } from '../support/temp.js';
+import { launch } from './launch.js';
+
+const onLinux = { skip: process.platform === 'linux' ? false : 'threads are counted by what Linux tells of them' };
+const NICE_FIELD = 16;
+
+/** Nice values of this process's threads. */
+function niceValues(): number[] {
+  return readdirSync('/proc/self/task').map((thread) => {
+    const stat = readFileSync(`/proc/self/task/${thread}/stat`, 'latin1');
+    // The name before the fields may hold spaces.
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[NICE_FIELD]);
+  });
+}
+
+test('agent threads, and they alone, step back behind the others when they are up', onLinux, async (t) => {
+  const own = niceValues()[0]!;
+  await launch(t, { agents: [testAgent('counter')], threads: 3, niceIncrement: 7 });
+  const values = niceValues();
+  assert.equal(values.filter((nice) => nice === own + 7).length, 3);
+  assert.equal(values.filter((nice) => nice === own).length, values.length - 3);
+});
+
+test('a start that the data folder refuses runs no code of agents, and leaves no thread', onLinux, async (t) => {
+  const dir = tempDir(t);
+  const dataDir = join(dir, 'data');
+  const first = await launch(t, { dataDir, agents: [testAgent('counter')], threads: 1 });
+  const mark = join(dir, 'loaded');
+  const agent = join(dir, 'agent.mjs');
+  writeFileSync(
+    agent,
+    `import { writeFileSync } from 'node:fs';
+     writeFileSync(${JSON.stringify(mark)}, '');
+     export default { profile: 'marking', run() {} };`,
+  );
+  const before = niceValues().length;
+  await assert.rejects(launch(t, { dataDir, agents: [agent], threads: 3 }), { code: 'DATA_DIR_IN_USE' });
+  assert.equal(existsSync(mark), false);
+  assert.equal(niceValues().length, before);
+  await first.close();
+  await launch(t, { dataDir, agents: [agent], threads: 1 });
+  assert.equal(existsSync(mark), true);
+});
+
+test('a start whose agents cannot be loaded leaves no thread, and lets go of the data folder', onLinux, async (t) => {
+  const dir = tempDir(t);
+  const dataDir = join(dir, 'data');
+  const agent = join(dir, 'agent.mjs');
+  writeFileSync(agent, 'export default {');
+  await (await launch(t, { dataDir, agents: [testAgent('counter')], threads: 1 })).close();
+  const before = niceValues().length;
+  await assert.rejects(launch(t, { dataDir, agents: [agent], threads: 3 }), { code: 'AGENT_MODULE_INVALID' });
+  assert.equal(niceValues().length, before);
+  assert.equal((await launch(t, { dataDir, agents: [testAgent('counter')], threads: 1 })).ready, true);
+});
