@@ -1,6 +1,6 @@
 // The HTTP API: routes to the host's methods, nothing else.
 
-import Fastify, { type FastifyInstance, type FastifySchemaCompiler } from 'fastify';
+import Fastify, { type FastifyInstance } from 'fastify';
 import { CabanaError } from '../../protocol/errors.js';
 import { assertRunId, assertSessionId } from '../../protocol/ids.js';
 import { jsonSafe } from '../../protocol/json.js';
@@ -10,9 +10,9 @@ import { delay } from '../clock.js';
 import type { Host } from '../host.js';
 import { answerError, send } from './errors.js';
 import { streamEvents } from './events.js';
-import { validatorOf, type Fields } from './fields.js';
 import { runJson, sessionJson, threadJson } from './json.js';
 import * as schemas from './schemas.js';
+import { buildValidator } from './validator.js';
 
 interface SessionPath {
   id: string;
@@ -28,9 +28,9 @@ export function createServer(host: Host): FastifyInstance {
     bodyLimit: HTTP_BODY_MAX_BYTES,
     logger: false,
     routerOptions: { maxParamLength: 4 * ID_MAX_CHARS },
-    // Given here, not set later: otherwise fastify loads compilers of its own, which take longer than all the rest of it.
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allowUnionTypes: true } },
     schemaController: {
-      compilersFactory: { buildValidator: () => validator as never, buildSerializer: () => serializer },
+      compilersFactory: { buildValidator, buildSerializer: () => serializer },
     },
     forceCloseConnections: true,
     frameworkErrors: (error, request, reply) => {
@@ -60,9 +60,8 @@ export function createServer(host: Host): FastifyInstance {
   return server;
 }
 
-const validator: FastifySchemaCompiler<Fields> = ({ schema, httpPart }) => validatorOf(schema, httpPart ?? 'request');
 const toJson = (payload: unknown): string => JSON.stringify(payload, jsonSafe);
-/** No route has a schema of its answers, so nothing asks for it. */
+/** No route has a schema of its answers: nothing asks for this, but without it fastify would load a compiler of its own. */
 const serializer = () => toJson;
 
 function health(server: FastifyInstance, host: Host): void {

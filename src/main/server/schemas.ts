@@ -11,55 +11,67 @@ import {
   RUN_WAIT_MAX_MS,
 } from '../../protocol/limits.js';
 import { CabanaError } from '../../protocol/errors.js';
-import { Fields, anything, digits, flag, integer, object, oneOf, orNull, text } from './fields.js';
+
+const text = (maxLength: number) => ({ type: ['string', 'null'], maxLength });
+const digits = { type: 'string', pattern: '^[0-9]{1,15}$' };
+const boolean = { type: 'string', enum: ['true', 'false', '1', '0'] };
+
+const object = (properties: Record<string, unknown>, required: string[] = []) => ({
+  type: 'object',
+  additionalProperties: false,
+  properties,
+  required,
+});
 
 export const CREATE_SESSION = {
-  body: new Fields(
+  body: object(
     {
-      name: orNull(text(NAME_MAX_CHARS)),
-      agent_profile: text(LABEL_MAX_CHARS, 1),
-      source: orNull(text(LABEL_MAX_CHARS)),
-      working_dir: orNull(text(PATH_MAX_CHARS)),
-      params: object,
-      pinned: flag,
+      name: text(NAME_MAX_CHARS),
+      agent_profile: { type: 'string', minLength: 1, maxLength: LABEL_MAX_CHARS },
+      source: text(LABEL_MAX_CHARS),
+      working_dir: text(PATH_MAX_CHARS),
+      params: { type: 'object' },
+      pinned: { type: 'boolean' },
     },
-    { required: 'agent_profile' },
+    ['agent_profile'],
   ),
 };
 
 export const PATCH_SESSION = {
-  body: new Fields({ name: orNull(text(NAME_MAX_CHARS)), pinned: flag }, { mayBeEmpty: false }),
+  body: { ...object({ name: text(NAME_MAX_CHARS), pinned: { type: 'boolean' } }), minProperties: 1 },
 };
 
 export const CREATE_RUN = {
-  body: new Fields(
+  body: object(
     {
-      input: anything,
-      when_busy: oneOf('enqueue', 'reject', 'interrupt'),
-      run_id: text(),
-      run_timeout_ms: integer(1, RUN_TIMEOUT_MAX_MS),
-      priority: integer(-PRIORITY_MAX, PRIORITY_MAX),
+      input: {},
+      when_busy: { type: 'string', enum: ['enqueue', 'reject', 'interrupt'] },
+      run_id: { type: 'string' },
+      run_timeout_ms: { type: 'integer', minimum: 1, maximum: RUN_TIMEOUT_MAX_MS },
+      priority: { type: 'integer', minimum: -PRIORITY_MAX, maximum: PRIORITY_MAX },
     },
-    { required: 'input' },
+    ['input'],
   ),
 };
 
-export const INTERRUPT = { body: new Fields({ run_id: text() }, { mayBeAbsent: true }) };
+export const INTERRUPT = {
+  body: { anyOf: [{ type: 'null' }, object({ run_id: { type: 'string' } })] },
+};
 
 export const LIST_SESSIONS = {
-  querystring: new Fields({
+  querystring: object({
     limit: digits,
-    before: text(256),
-    q: text(),
-    date: text(10),
-    type: text(LABEL_MAX_CHARS),
-    include_pinned: oneOf('true', 'false', '1', '0'),
+    before: { type: 'string', maxLength: 256 },
+    q: { type: 'string' },
+    date: { type: 'string', maxLength: 10 },
+    type: { type: 'string', maxLength: LABEL_MAX_CHARS },
+    include_pinned: boolean,
   }),
 };
 
-export const LIST_MESSAGES = { querystring: new Fields({ limit: digits, before: digits }) };
-export const GET_RUN = { querystring: new Fields({ wait_ms: digits }) };
-export const EVENTS = { querystring: new Fields({ last_event_id: digits }) };
+export const LIST_MESSAGES = { querystring: object({ limit: digits, before: digits }) };
+export const GET_RUN = { querystring: object({ wait_ms: digits }) };
+export const EVENTS = { querystring: object({ last_event_id: digits }) };
 
 export interface CreateSessionBody {
   name?: string | null;
