@@ -4,8 +4,8 @@
 // but for the sessions of one minute: a search stops as soon as its page is full, and a span of time is a span of ids.
 // Its terms are the trigrams of `folded`, and the session's kind as one term more. Two fillers at the end make every
 // character begin a trigram; FTS5's own index of the terms' first one and two characters then serves shorter texts.
-// The index holds no positions: a match is verified against `folded`. That few fail there, a trigram's second occurrence
-// in a text is a term of its own, and its third, ...: 000 is in most of zero-padded ids, 00000000 in few.
+// The index holds no positions: a match is verified against `folded`. That few fail there, the trigrams of a run of one
+// character are numbered: 000 is in most of zero-padded ids, 00000000 in few.
 
 import type { Database } from 'better-sqlite3';
 
@@ -16,8 +16,8 @@ export const SEPARATOR = '\u0001';
 export const UNSEARCHABLE = /[\0\u0001]/;
 /** Begins the term of a kind, and no trigram of a usual text. */
 const KIND = '\uf8ff';
-/** Ends the term of an occurrence: the first is not marked. */
-const OCCURRENCE = 0xe100;
+/** Ends the term of a trigram that repeats the one before it, with how many did. */
+const REPEAT = 0xe100;
 
 /** Low bits of an id of the index: sessions of a store at most, deleted ones included. */
 const KEY_BITS = 30;
@@ -41,10 +41,15 @@ export const CREATE_SEARCH = `
   CREATE VIRTUAL TABLE sessions_search USING fts5 (
     terms, content = '', contentless_delete = 1, columnsize = 1, detail = 'none', tokenize = 'ascii', prefix = '1 2'
   )`;
-export const INDEX_ALL = `INSERT INTO sessions_search (rowid, terms)
-  SELECT ${DOCID}, search_terms(folded, kind) FROM sessions WHERE deleted_at IS NULL ORDER BY 1`;
-export const INDEX_ONE = `INSERT INTO sessions_search (rowid, terms)
-  SELECT ${DOCID}, search_terms(folded, kind) FROM sessions WHERE key = ?`;
+/** Sorted before the terms are made: FTS5 takes ids in their order several times as fast. */
+export const INDEX_ALL = `
+  WITH sorted AS MATERIALIZED (
+    SELECT ${DOCID} AS docid, folded, kind FROM sessions WHERE deleted_at IS NULL ORDER BY docid)
+  INSERT INTO sessions_search (rowid, terms) SELECT docid, search_terms(folded, kind) FROM sorted`;
+/** By key, twice. No INSERT ... SELECT: that is a transaction of its own within ours, and FTS5 writes out at each. */
+export const INDEX_ONE = `INSERT INTO sessions_search (rowid, terms) VALUES (
+  (SELECT ${DOCID} FROM sessions WHERE key = ?), (SELECT search_terms(folded, kind) FROM sessions WHERE key = ?))`;
+/** By key. */
 export const UNINDEX_ONE = `DELETE FROM sessions_search WHERE rowid = (SELECT ${DOCID} FROM sessions WHERE key = ?)`;
 
 /** Gives SQL the function search_terms(folded, kind): before the schema is migrated. */
@@ -65,12 +70,11 @@ export function matchExpression(needle: string, kind: string | undefined): strin
 function grams(text: string): string[] {
   const characters = [...termText(text)];
   const terms: string[] = [];
-  const occurrences = new Map<string, number>();
+  let repeats = 0;
   for (let i = 0; i + GRAM_CHARS <= characters.length; i++) {
-    const gram = characters[i]! + characters[i + 1]! + characters[i + 2]!;
-    const before = occurrences.get(gram) ?? 0;
-    terms.push(before === 0 ? gram : gram + String.fromCharCode(OCCURRENCE + before));
-    occurrences.set(gram, before + 1);
+    const [a, b, c] = [characters[i]!, characters[i + 1]!, characters[i + 2]!];
+    repeats = a === b && b === c && a === characters[i - 1] ? repeats + 1 : 0;
+    terms.push(repeats === 0 ? a + b + c : a + b + c + String.fromCharCode(REPEAT + repeats));
   }
   return terms;
 }

@@ -71,7 +71,7 @@ export class SqliteSessions {
       );
     // No refusal of this operation alone: the transaction is to fail.
     if (lastInsertRowid > SEARCH_MAX_KEY) throw new RangeError('the store has had as many sessions as it can number');
-    this.#statements.get(INDEX_ONE).run(lastInsertRowid);
+    this.#statements.get(INDEX_ONE).run(lastInsertRowid, lastInsertRowid);
   }
 
   /** The row of a session that was not deleted. */
@@ -116,7 +116,7 @@ export class SqliteSessions {
       .get('UPDATE sessions SET name = ?, folded = ?, updated_at = ? WHERE key = ?')
       .run(name, foldedText(name, id), new Date(at).toISOString(), key);
     this.#statements.get(UNINDEX_ONE).run(key);
-    this.#statements.get(INDEX_ONE).run(key);
+    this.#statements.get(INDEX_ONE).run(key, key);
   }
 
   /** Leaves a tombstone: the id, a higher epoch, and nothing that a list or a search could find. */
