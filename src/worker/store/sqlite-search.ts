@@ -24,11 +24,11 @@ const KEY_BITS = 30;
 export const SEARCH_MAX_KEY = 2 ** KEY_BITS - 1;
 
 /**
- * An id of the index, as SQL: it is wider than JavaScript's integers. Instants before 1970 share a minute: within one the
- * order is made by sorting, so that this costs time, not exactness.
+ * An id of the index, as SQL: it is wider than JavaScript's integers. Years of more than four digits, which have a sign,
+ * come before all others as text, and here.
  */
 function docid(createdAt: string, key: string): string {
-  return `((max(coalesce(unixepoch(${createdAt}), 0), 0) / 60) << ${KEY_BITS} | ${key})`;
+  return `((coalesce(unixepoch(${createdAt}), unixepoch('0000-01-01')) / 60) << ${KEY_BITS} | ${key})`;
 }
 
 const DOCID = docid('created_at', 'key');
