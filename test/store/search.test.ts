@@ -183,6 +183,22 @@ test('a search stops when its page is full, however many older sessions hold the
   );
 });
 
+test('sessions of one minute are found in the order of their creation, however they were numbered', async (t) => {
+  const store = openIndexed(t);
+  const seconds = [50, 10, 40, 20, 30];
+  await create(
+    store,
+    ...seconds.map((s) => record(`s${s}`, { name: 'pearl', createdAt: new Date(AT + s * 1000).toISOString() })),
+  );
+  const { records, nextBefore } = await store.page({ q: 'pearl', limit: 1 });
+  assert.equal(records[0]!.sessionId, 's50');
+  const next = await store.page({ q: 'pearl', limit: 2, before: nextBefore! });
+  assert.deepEqual(
+    next.records.map((found) => found.sessionId),
+    ['s40', 's30'],
+  );
+});
+
 test('a folder of schema version 1 is searched like a new one', async (t) => {
   const path = newPath(t);
   const first = new SqliteStore(path);
