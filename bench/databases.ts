@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { encodeValue } from '../src/protocol/codec.js';
 import { emptyStats, type ListQuery, type SessionRecord, type SessionSource } from '../src/protocol/session.js';
+import { INDEX_ALL, defineSearchTerms } from '../src/worker/store/sqlite-search.js';
 import { SqliteStore } from '../src/worker/store/sqlite-store.js';
 
 /** Every session's name has one of these; the last number of the list is in few names. */
@@ -108,6 +109,7 @@ function fill(path: string, sessions: number): void {
   db.pragma('synchronous = OFF');
   db.pragma('journal_mode = OFF');
   db.pragma('cache_size = -262144');
+  defineSearchTerms(db);
   const indexes = db
     .prepare<[], { name: string; sql: string }>(
       `SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'sessions' AND sql IS NOT NULL`,
@@ -136,11 +138,11 @@ function fill(path: string, sessions: number): void {
         record.createdAt,
         record.updatedAt,
         `${name}\u0001${sessionId}`,
-        JSON.stringify(record.stats),
+        JSON.stringify({ totalTasks: record.stats.totalTasks }),
       );
     }
     for (const index of indexes) db.exec(index.sql);
-    db.exec('INSERT INTO sessions_fts (rowid, folded) SELECT key, folded FROM sessions');
+    db.exec(INDEX_ALL);
   })();
   db.close();
 }

@@ -37,6 +37,8 @@ export const THREADS_MAX_THREADS = 128;
 
 export const LIST_LIMIT_DEFAULT_ROWS = 500;
 export const LIST_LIMIT_MAX_ROWS = 1000;
+/** Rows of pages that main keeps while nothing of the list changes. */
+export const LIST_KEPT_MAX_ROWS = 10_000;
 export const MESSAGES_LIMIT_DEFAULT_ROWS = 100;
 export const MESSAGES_LIMIT_MAX_ROWS = 1000;
 /** Entries read from the store at a time: by ctx.history.entries(), and for a restore. */

@@ -1,5 +1,5 @@
 // The data of a session as it crosses threads and the disk: records, rows, live fields, sources, queries, runs.
-// Types only, apart from the two rules that every side must agree on: sourceOf() and the public status of a state.
+// Types only, apart from the rules that every side must agree on: sources, profiles, empty figures, the public status.
 
 import type { SessionState } from './session-state.js';
 
@@ -77,6 +77,17 @@ export function emptyStats(): SessionStats {
     error: null,
     errorCode: null,
   };
+}
+
+const NO_FIGURES: Readonly<SessionStats> = emptyStats();
+
+/** The figures that a session has: most have few of them, and lists read many. `{...emptyStats(), ...figures}` undoes it. */
+export function figuresOf(stats: SessionStats): Partial<SessionStats> {
+  const figures: Record<string, unknown> = {};
+  for (const name of Object.keys(NO_FIGURES) as (keyof SessionStats)[]) {
+    if (stats[name] !== NO_FIGURES[name]) figures[name] = stats[name];
+  }
+  return figures;
 }
 
 /** A session as the store keeps it. */

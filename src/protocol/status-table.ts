@@ -1,14 +1,15 @@
 // The status table: a growable SharedArrayBuffer that main, the agent threads and the store all read and write, so that
 // status, counts, progress, interrupts and durability cost no message.
 //
-//   header          256 bytes   live sessions per status and per state (main)
+//   header          256 bytes   live sessions per status and per state (main), the version of the list (store)
 //   thread blocks   128 bytes   one per thread number: heartbeat, what it executes and since when, what it is offered
 //   session rows    128 bytes   one per session in memory, addressed by slot
 //
 // Every column has exactly one writer; the types below refuse any other. (The one word that two sides compete for, a
-// thread's offer, is no column: it has methods of its own.) Single words are read and written with Atomics. The columns of a `stats` group are several words and are written together by the session's thread under a
-// sequence lock (odd while being written). A slot is reused: `generation` grows each time, so whoever kept a slot across
-// an await compares it first.
+// thread's offer, is no column: it has methods of its own.) Single words are read and written with Atomics. The columns
+// of a `stats` group are several words and are written together by the session's thread under a sequence lock (odd while
+// being written). A slot is reused: `generation` grows each time, so whoever kept a slot across an await compares it
+// first.
 
 import { stateNumber, type SessionState } from './session-state.js';
 import type { SessionStatus } from './session.js';
@@ -138,6 +139,8 @@ export const ROW_BYTES = 128;
 const ROWS_AT = HEADER_BYTES + THREADS_MAX_THREADS * THREAD_BYTES;
 const STATUS_COUNT_WORD = 0;
 const STATE_COUNT_WORD = 8;
+/** Two words, read and written as one. */
+const LIST_VERSION_WORD = 32;
 
 /**
  * How long a reader spins on a row that is being written, and how often it then steps aside for a millisecond, so that a
@@ -313,6 +316,18 @@ export class StatusTable {
   /** Sessions in memory in this state; one atomic load. */
   countByState(state: SessionState): number {
     return Atomics.load(this.#i32, STATE_COUNT_WORD + stateNumber(state));
+  }
+
+  // --- the list: the store writes, everybody reads
+
+  /** Something that lists show of the stored sessions changes: before the change is committed. */
+  listChanges(): void {
+    Atomics.add(this.#i64, LIST_VERSION_WORD >> 1, 1n);
+  }
+
+  /** While it is the same, so is what the store would answer. */
+  get listVersion(): bigint {
+    return Atomics.load(this.#i64, LIST_VERSION_WORD >> 1);
   }
 
   // --- thread blocks

@@ -15,6 +15,7 @@ import {
 } from '../../protocol/session.js';
 import type { StatusTable } from '../../protocol/status-table.js';
 import type { Directory } from './directory.js';
+import { KeptPages } from './kept-pages.js';
 import type { Session } from './session.js';
 
 /** A page of a session list. */
@@ -27,18 +28,20 @@ export interface SessionPage {
 
 export class Listing {
   readonly #store: Remote<StoreCalls>;
+  readonly #pages: KeptPages;
   readonly #directory: Directory;
   readonly #table: StatusTable;
 
   constructor(store: Remote<StoreCalls>, directory: Directory, table: StatusTable) {
     this.#store = store;
+    this.#pages = new KeptPages(store, table);
     this.#directory = directory;
     this.#table = table;
   }
 
   /** @throws CabanaError INVALID_ARGUMENT */
   async page(query: ListQuery): Promise<SessionPage> {
-    const { records, hasMore, nextBefore } = await this.#store.page(checkQuery(query));
+    const { records, hasMore, nextBefore } = await this.#pages.page(checkQuery(query));
     return { rows: records.map((record) => this.#row(record)), hasMore, nextBefore };
   }
 

@@ -2,11 +2,11 @@
 
 import type { Database } from 'better-sqlite3';
 import { CabanaError } from '../../protocol/errors.js';
+import { CREATE_SEARCH, INDEX_ALL, defineSearchTerms } from './sqlite-search.js';
 
 /**
  * journal is a rowid table in the order of arrival, with a unique index on (session, seq): appending there was 2.5 to 7
- * times faster than a table clustered on (session, seq). sessions_fts holds trigrams alone (no positions, no content):
- * a match is verified against `folded`.
+ * times faster than a table clustered on (session, seq). sqlite-search.ts tells what sessions_search holds.
  */
 const MIGRATIONS: readonly string[] = [
   `
@@ -77,6 +77,8 @@ const MIGRATIONS: readonly string[] = [
   CREATE UNIQUE INDEX runs_by_id ON runs (session, run_id);
   CREATE INDEX runs_open ON runs (session) WHERE state IN ('queued', 'running');
   `,
+  // Search by one and two letters, newest first.
+  `DROP TABLE sessions_fts; ${CREATE_SEARCH}; ${INDEX_ALL};`,
 ];
 
 /** @throws CabanaError STORE_SCHEMA: the folder was written by a newer version */
@@ -88,6 +90,7 @@ export function migrate(db: Database): void {
       `the data folder has schema version ${found}; this version of Cabana knows ${MIGRATIONS.length}`,
     );
   }
+  defineSearchTerms(db);
   db.transaction(() => {
     for (let version = found; version < MIGRATIONS.length; version++) {
       db.exec(MIGRATIONS[version]!);

@@ -9,6 +9,7 @@ import { BatchEndpoint } from '../../protocol/endpoint.js';
 import { toWire, type CabanaError } from '../../protocol/errors.js';
 import { jsonSafe } from '../../protocol/json.js';
 import type { EntryRow } from '../../protocol/journal.js';
+import { encodePage } from '../../protocol/record-page.js';
 import { StatusTable } from '../../protocol/status-table.js';
 import { GroupCommitter } from './committer.js';
 import { holdDataDir } from './data-dir.js';
@@ -26,17 +27,18 @@ export interface StoreTask {
 export async function serve(task: StoreTask): Promise<void> {
   const endpoint = new BatchEndpoint(task.port);
   let dir: ReturnType<typeof holdDataDir> | undefined;
+  const table = new StatusTable(task.table);
   let store: Store;
   try {
     dir = holdDataDir(task.dataDir);
-    store = new SqliteStore(dir.databasePath);
+    store = new SqliteStore(dir.databasePath, { onListChange: () => table.listChanges() });
   } catch (error) {
     dir?.release();
     endpoint.note({ kind: 'startFailed', error: toWire(error) } satisfies StoreNote);
     endpoint.flush();
     return;
   }
-  const server = new StoreServer(store, new StatusTable(task.table), endpoint);
+  const server = new StoreServer(store, table, endpoint);
   serveCalls<StoreCalls>(server.calls, STORE_CALLS, endpoint);
   endpoint.note({ kind: 'ready' } satisfies StoreNote);
   await server.closed;
@@ -111,7 +113,7 @@ class StoreServer {
       return record ?? null;
     },
     record: (sessionId) => this.#store.record(sessionId),
-    page: (query) => this.#store.page(query),
+    page: async (query) => encodePage(await this.#store.page(query)),
     newest: (n) => this.#store.newest(n),
     cronCount: () => this.#store.cronCount(),
     messagesJson: (sessionId, options) => this.#messagesJson(sessionId, options),

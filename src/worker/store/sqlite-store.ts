@@ -16,7 +16,9 @@ import type { StoredRun } from '../../protocol/control.js';
 import { migrate } from './schema.js';
 import { storeError } from './sqlite-errors.js';
 import { SqliteJournal } from './sqlite-journal.js';
+import { SqliteList } from './sqlite-list.js';
 import { SqliteSessions, toRecord } from './sqlite-sessions.js';
+import { Statements } from './statements.js';
 import type { OpResult, Recovery, Store, WriteOp, Written } from './store.js';
 
 /** Of a new database; an older one keeps its own. A snapshot of some KB takes fewer, an index step is as quick. */
@@ -32,11 +34,16 @@ const PURGE_ROWS = 500;
 export interface SqliteOptions {
   /** Pages of the database at most; beyond it the disk counts as full. For tests of a full disk. */
   maxPages?: number;
+  /** Newest rows that a search looks over before it asks its index. For tests of the index with few sessions. */
+  scanRows?: number;
+  /** Something that lists show changes: called within its commit, before which no page is read any more. */
+  onListChange?: () => void;
 }
 
 export class SqliteStore implements Store {
   readonly #db: Database;
   readonly #sessions: SqliteSessions;
+  readonly #list: SqliteList;
   readonly #journal: SqliteJournal;
   readonly #begin: Statement;
   readonly #commit: Statement;
@@ -61,7 +68,9 @@ export class SqliteStore implements Store {
       if (options.maxPages !== undefined) this.#db.pragma(`max_page_count = ${options.maxPages}`);
       this.#begin = this.#db.prepare('BEGIN IMMEDIATE');
       this.#commit = this.#db.prepare('COMMIT');
-      this.#sessions = new SqliteSessions(this.#db);
+      const statements = new Statements(this.#db);
+      this.#sessions = new SqliteSessions(statements, options.onListChange ?? (() => undefined));
+      this.#list = new SqliteList(statements, options.scanRows);
       this.#journal = new SqliteJournal(this.#db, this.#sessions);
     } catch (error) {
       throw storeError(error);
@@ -208,7 +217,7 @@ export class SqliteStore implements Store {
   }
 
   async page(query: ListQuery): Promise<RecordPage> {
-    return this.#read(() => this.#sessions.page(query));
+    return this.#read(() => this.#list.page(query));
   }
 
   async newest(n: number): Promise<string[]> {

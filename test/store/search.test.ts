@@ -1,0 +1,241 @@
+// The search index of the SQLite store by itself: hardly any newest rows are looked over first, so that it has to answer.
+
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { describe, test, type TestContext } from 'node:test';
+import Sqlite from 'better-sqlite3';
+import fc from 'fast-check';
+import { emptyStats, type SessionRecord } from '../../src/protocol/session.js';
+import { SqliteStore } from '../../src/worker/store/sqlite-store.js';
+import type { WriteOp } from '../../src/worker/store/store.js';
+import { tempDir } from '../support/temp.js';
+import { listContract } from './contract-list.js';
+import { modelPage } from './list-model.js';
+import { Activation, accept, AT, create, endRun, record, write } from './records.js';
+
+const newPath = (t: TestContext): string => join(tempDir(t), 'cabana.db');
+
+function openIndexed(t: TestContext, path = newPath(t), onListChange?: () => void): SqliteStore {
+  const store = new SqliteStore(path, { scanRows: 1, ...(onListChange ? { onListChange } : {}) });
+  t.after(() => store.close());
+  return store;
+}
+
+const ids = async (store: SqliteStore, q: string): Promise<string[]> =>
+  (await store.page({ q })).records.map((found) => found.sessionId);
+
+describe('SqliteStore, searching by its index: lists and search', () => listContract(async (t) => openIndexed(t)));
+
+/** Milliseconds of the quickest of many: other load makes some of them slow. */
+async function quickest(search: () => Promise<unknown>): Promise<number> {
+  let least = Infinity;
+  for (let i = 0; i < 50; i++) {
+    const start = performance.now();
+    await search();
+    least = Math.min(least, performance.now() - start);
+  }
+  return least;
+}
+
+/** Sessions by id, as creations, renames, pins and deletions in any order leave them. */
+class Model {
+  readonly sessions = new Map<string, SessionRecord>();
+
+  apply(op: WriteOp): void {
+    if (op.t === 'create') this.sessions.set(op.record.sessionId, op.record);
+    if (op.t === 'remove') this.sessions.delete(op.sessionId);
+    const known = op.t === 'update' && this.sessions.get(op.sessionId);
+    if (known) this.sessions.set(known.sessionId, { ...known, ...op.fields });
+  }
+}
+
+// Few letters and runs of one, so that matches are many and near misses more; few instants, mostly within one minute.
+const letters = (unit: string, minLength: number, maxLength: number) =>
+  fc.string({ unit: fc.constantFrom(...unit), minLength, maxLength });
+const name = fc.oneof(letters('ab', 1, 12), letters('0001', 3, 12), letters('aA0 %é日😀ßİ', 1, 7));
+const needle = fc.oneof(letters('ab', 1, 6), letters('0001', 1, 9), letters('aA0 %é日😀ßİ', 1, 4));
+const instant = fc
+  .tuple(fc.constantFrom(AT, AT, AT + 86_400_000, AT + 86_460_000, Date.parse('1931-05-05')), fc.nat(7))
+  .map(([ms, i]) => new Date(ms + i * 10_000).toISOString());
+const kind = fc.constantFrom(
+  { source: 'manual' },
+  { source: 'Cron' },
+  { source: 'cron' },
+  { source: 'x', agentProfile: 'coding' },
+);
+const idOf = (i: number): string => `s${i}000${i % 3}`;
+const created = fc
+  .record({ name: fc.option(name), createdAt: instant, kind, pinned: fc.boolean() })
+  .map(({ kind: of, ...fields }) => ({ t: 'create' as const, fields: { ...fields, ...of } }));
+const changed = fc.oneof(
+  fc.record({ t: fc.constant('name' as const), i: fc.nat(40), name: fc.option(name) }),
+  fc.record({ t: fc.constant('pinned' as const), i: fc.nat(40), pinned: fc.boolean() }),
+  fc.record({ t: fc.constant('remove' as const), i: fc.nat(40) }),
+);
+const query = fc.record(
+  {
+    q: needle,
+    limit: fc.integer({ min: 1, max: 4 }),
+    before: fc.oneof(
+      instant,
+      fc.tuple(instant, fc.nat(40)).map(([at, i]) => `${at},${idOf(i)}`),
+    ),
+    date: fc.constantFrom('2026', '2026-01', '2026-01-01', '2026-01-02', '1931-05', '2026-13', '2026-02-31'),
+    type: fc.constantFrom('manual', 'cron', 'Cron', 'coding', 'x'),
+    includePinned: fc.boolean(),
+  },
+  { requiredKeys: ['q'] },
+);
+
+function toOp(step: typeof created extends fc.Arbitrary<infer C> ? C : never, i: number): WriteOp {
+  return { t: 'create', record: record(idOf(i), step.fields) };
+}
+
+test('after any creations, renames, pins and deletions a search finds what a naive list does, and changes are told', async (t) => {
+  const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31);
+  t.diagnostic(`seed ${seed}`);
+  const property = fc.asyncProperty(
+    fc.array(created, { minLength: 15, maxLength: 40 }),
+    fc.array(changed, { maxLength: 10 }),
+    fc.array(query, { minLength: 10, maxLength: 40 }),
+    async (creations, changes, queries) => {
+      let told = 0;
+      const store = openIndexed(t, newPath(t), () => told++);
+      const model = new Model();
+      const first = creations.map(toOp);
+      await store.commit(first);
+      for (const op of first) model.apply(op);
+      const ops = changes.map((change): WriteOp => {
+        const sessionId = idOf(change.i);
+        if (change.t === 'remove') return { t: 'remove', sessionId, at: AT };
+        const fields = change.t === 'name' ? { name: change.name } : { pinned: change.pinned };
+        return { t: 'update', sessionId, fields, at: AT };
+      });
+      for (const op of ops) {
+        const before = { page: await store.page({}), told };
+        await write(store, op);
+        model.apply(op);
+        if (told === before.told) assert.deepEqual(await store.page({}), before.page, `${op.t} was not told of`);
+      }
+      for (const asked of queries) {
+        const { records, hasMore, nextBefore } = await store.page(asked);
+        const found = { ids: records.map((r) => r.sessionId), hasMore, nextBefore };
+        assert.deepEqual(found, modelPage([...model.sessions.values()], asked), JSON.stringify(asked));
+      }
+    },
+  );
+  await fc.assert(property, { seed, numRuns: 40 });
+});
+
+test('whatever changes a row of the list is told before the commit is over', async (t) => {
+  let told = 0;
+  const store = openIndexed(t, newPath(t), () => told++);
+  const session = { sessionId: 'a', at: AT + 1000 };
+  await create(store, record('a'), record('erased'));
+  const a = await Activation.of(store, 'a');
+  for (const runId of ['r1', 'r2']) await accept(store, 'a', runId);
+  const steps: [() => WriteOp, boolean][] = [
+    [() => a.append(1), false],
+    [() => a.start('r1'), false],
+    [() => a.end('r1', null, { totalTasks: 1 }), true],
+    [() => a.save('state'), false],
+    [() => a.save('state', { ...emptyStats(), totalTasks: 2 }), true],
+    [() => ({ t: 'rename', at: AT + 7, name: 'renamed', ...a.fence }), true],
+    [() => endRun('a', 'r2'), true],
+    [() => ({ t: 'update', ...session, fields: { name: 'edited' } }), true],
+    [() => ({ t: 'update', ...session, fields: { pinned: true } }), true],
+    [() => ({ t: 'update', ...session, fields: { quarantine: 'it crashed' } }), true],
+    [() => ({ t: 'load', sessionId: 'a' }), false],
+    [() => ({ t: 'release', sessionId: 'a', epoch: null }), false],
+    [() => ({ t: 'remove', ...session }), true],
+    [() => ({ t: 'remove', at: AT, sessionId: 'erased', erase: true }), true],
+  ];
+  for (const [step, changes] of steps) {
+    const before = { page: await store.page({}), told };
+    const op = step();
+    const [result] = await store.commit([op]);
+    assert.ok('ok' in result!, `${op.t} is taken`);
+    assert.equal(
+      JSON.stringify(await store.page({})) !== JSON.stringify(before.page),
+      changes,
+      `${op.t} changes a row`,
+    );
+    assert.equal(told > before.told, changes, `${op.t} is told`);
+  }
+});
+
+test('a search stops when its page is full, however many older sessions hold the text', async (t) => {
+  const path = newPath(t);
+  const store = openIndexed(t, path);
+  const name = (i: number): string => (i % 2 === 0 ? 'even number' : 'odd number');
+  const all = Array.from({ length: 3000 }, (_, i) =>
+    record(`s${i}`, { name: name(i), createdAt: new Date(AT + i * 60_000).toISOString() }),
+  );
+  await create(store, ...all);
+  const [few, many] = [
+    await quickest(() => store.page({ q: 'even', limit: 1 })),
+    await quickest(() => ids(store, 'even')),
+  ];
+  assert.ok(few < many / 4, `${few} ms for 1, ${many} ms for 500`);
+  assert.deepEqual(
+    (await store.page({ q: 'odd', limit: 2 })).records.map((found) => found.sessionId),
+    ['s2999', 's2997'],
+  );
+});
+
+test('sessions of one minute are found in the order of their creation, however they were numbered', async (t) => {
+  const store = openIndexed(t);
+  const seconds = [50, 10, 40, 20, 30];
+  await create(
+    store,
+    ...seconds.map((s) => record(`s${s}`, { name: 'pearl', createdAt: new Date(AT + s * 1000).toISOString() })),
+  );
+  const { records, nextBefore } = await store.page({ q: 'pearl', limit: 1 });
+  assert.equal(records[0]!.sessionId, 's50');
+  const next = await store.page({ q: 'pearl', limit: 2, before: nextBefore! });
+  assert.deepEqual(
+    next.records.map((found) => found.sessionId),
+    ['s40', 's30'],
+  );
+});
+
+test('a folder of schema version 1 is searched like a new one', async (t) => {
+  const path = newPath(t);
+  const first = new SqliteStore(path);
+  // Not in the order of their creation.
+  const later = new Date(AT + 3_600_000).toISOString();
+  await create(first, record('b', { name: 'zebra', createdAt: later }), record('a', { name: 'Zoo' }), record('gone'));
+  await write(first, { t: 'remove', sessionId: 'gone', at: AT });
+  await first.close();
+  const db = new Sqlite(path);
+  db.exec(`DROP TABLE sessions_search;
+    CREATE VIRTUAL TABLE sessions_fts USING fts5 (
+      folded, content = '', contentless_delete = 1, columnsize = 1, detail = 'none', tokenize = 'trigram case_sensitive 1'
+    );
+    INSERT INTO sessions_fts (rowid, folded) SELECT key, folded FROM sessions WHERE deleted_at IS NULL`);
+  db.pragma('user_version = 1');
+  db.close();
+  const store = openIndexed(t, path);
+  assert.deepEqual(
+    [await ids(store, 'z'), await ids(store, 'ZO'), await ids(store, 'ebr')],
+    [['b', 'a'], ['a'], ['b']],
+  );
+  assert.deepEqual(await ids(store, 'gone'), []);
+  await write(store, { t: 'update', sessionId: 'a', fields: { name: 'aquarium' }, at: AT });
+  await create(store, record('c', { name: 'zoo again' }));
+  assert.deepEqual([await ids(store, 'zo'), await ids(store, 'quar')], [['c'], ['a']]);
+});
+
+test('searches cost no more after many sessions came and went', async (t) => {
+  const store = openIndexed(t);
+  const at = (i: number): string => new Date(AT + i * 60_000).toISOString();
+  await create(store, record('first', { name: 'pearl' }));
+  for (let round = 0; round < 20; round++) {
+    const names = Array.from({ length: 200 }, (_, i) => `r${round}-${i}`);
+    await create(store, ...names.map((id, i) => record(id, { name: 'pearl', createdAt: at(round * 200 + i) })));
+    await store.commit(names.map((sessionId) => ({ t: 'remove', sessionId, at: AT })));
+  }
+  await create(store, record('last', { name: 'pearl', createdAt: at(5000) }));
+  const ms = await quickest(async () => assert.deepEqual(await ids(store, 'pearl'), ['last', 'first']));
+  assert.ok(ms < 10, `${ms} ms`);
+});
