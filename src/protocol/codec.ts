@@ -47,6 +47,19 @@ export function decodeValue(bytes: Uint8Array): unknown {
   return unpack(entryReader, bytes);
 }
 
+/**
+ * An event without a version byte: it never reaches a disk. A view of the packer's pool, to be copied and not posted.
+ * @throws CabanaError VALUE_NOT_ENCODABLE, PAYLOAD_TOO_LARGE
+ */
+export function packEvent(event: unknown): Uint8Array {
+  return packed(entries, event, 'event');
+}
+
+/** What packEvent() made, or an array of it. Throws what the unpacker throws. */
+export function unpackBare(bytes: Uint8Array): unknown {
+  return entryReader.unpack(bytes) as unknown;
+}
+
 /** @throws CabanaError ENTRY_INVALID, ENTRY_TOO_LARGE, VALUE_NOT_ENCODABLE */
 export function encodeEntry(entry: JournalEntry): Uint8Array<ArrayBuffer> {
   if (!isPlainObject(entry)) throw new CabanaError('ENTRY_INVALID', 'a history entry must be a plain object');
@@ -75,22 +88,27 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
 }
 
 function pack(packr: Packr, value: unknown, kind: ValueKind): Uint8Array<ArrayBuffer> {
-  let packed: Uint8Array;
+  const pooled = packed(packr, value, kind);
+  const bytes = new Uint8Array(pooled.byteLength + 1);
+  bytes[0] = CODEC_VERSION;
+  bytes.set(pooled, 1);
+  return bytes;
+}
+
+function packed(packr: Packr, value: unknown, kind: ValueKind): Uint8Array {
+  let pooled: Uint8Array;
   try {
-    packed = packr.pack(value);
+    pooled = packr.pack(value);
   } catch (error) {
     throw new CabanaError('VALUE_NOT_ENCODABLE', `this ${kind} cannot be encoded: ${messageOf(error)}`, {
       cause: error,
     });
   }
   const cap = CAPS[kind];
-  if (packed.byteLength + 1 > cap.bytes) {
-    throw new CabanaError(cap.code, `this ${kind} takes ${packed.byteLength} bytes; at most ${cap.bytes} are allowed`);
+  if (pooled.byteLength + 1 > cap.bytes) {
+    throw new CabanaError(cap.code, `this ${kind} takes ${pooled.byteLength} bytes; at most ${cap.bytes} are allowed`);
   }
-  const bytes = new Uint8Array(packed.byteLength + 1);
-  bytes[0] = CODEC_VERSION;
-  bytes.set(packed, 1);
-  return bytes;
+  return pooled;
 }
 
 function unpack(unpackr: Unpackr, bytes: Uint8Array): unknown {

@@ -2,11 +2,17 @@
 
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { remote, type Remote } from '../../protocol/calls.js';
-import { AGENT_THREAD_CALLS, type AgentThreadCalls, type AgentThreadNote } from '../../protocol/control.js';
+import {
+  AGENT_THREAD_CALLS,
+  type AgentThreadCalls,
+  type AgentThreadNote,
+  type WeighedNote,
+} from '../../protocol/control.js';
 import { BatchEndpoint } from '../../protocol/endpoint.js';
 import { CabanaError, messageOf, type ErrorCode } from '../../protocol/errors.js';
 import { newCreditCounter } from '../../protocol/journal.js';
 import type { StatusTable } from '../../protocol/status-table.js';
+import { NoteCredit } from './note-credit.js';
 import { startThread, type Thread } from './worker-pool.js';
 
 export interface AgentThreadOptions {
@@ -16,6 +22,8 @@ export interface AgentThreadOptions {
   agents: readonly string[];
   niceIncrement: number;
   heapMb: number | null;
+  /** How much of its notes may be on its way. */
+  noteWindowBytes: number;
   onNote: (note: AgentThreadNote) => void;
 }
 
@@ -49,7 +57,11 @@ export class AgentThread {
     const journal = new MessageChannel();
     this.journal = { port: journal.port2, credit: newCreditCounter() };
     this.#endpoint = new BatchEndpoint(control.port1);
-    this.#endpoint.onNote((note) => options.onNote(note as AgentThreadNote));
+    const credit = new NoteCredit(options.noteWindowBytes);
+    this.#endpoint.onNote((note) => {
+      options.onNote(note as WeighedNote);
+      credit.dealtWith((note as WeighedNote).weight);
+    });
     this.calls = remote<AgentThreadCalls>(AGENT_THREAD_CALLS, this.#endpoint);
     const task = {
       thread: options.no,
@@ -57,6 +69,8 @@ export class AgentThread {
       journal: journal.port1,
       credit: this.journal.credit,
       table: options.table.buffer,
+      noteCounter: credit.counter,
+      noteWindowBytes: options.noteWindowBytes,
       agents: options.agents,
     };
     this.#thread = startThread({

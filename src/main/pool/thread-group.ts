@@ -14,9 +14,10 @@ import type { AgentProfile } from '../../protocol/session.js';
 import { delay, type Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import { AgentThread, type AgentThreadOptions } from './agent-thread.js';
+import { noteWindowOf } from './note-credit.js';
 import { replaceDelayMs } from './verdict.js';
 
-export interface ThreadGroupOptions extends Omit<AgentThreadOptions, 'no'> {
+export interface ThreadGroupOptions extends Omit<AgentThreadOptions, 'no' | 'noteWindowBytes'> {
   count: number;
   clock: Clock;
   log: Log;
@@ -80,7 +81,8 @@ export class ThreadGroup {
   }
 
   #make(no: number): AgentThread {
-    const thread = new AgentThread({ ...this.#options, no });
+    const noteWindowBytes = noteWindowOf(this.#options.count);
+    const thread = new AgentThread({ ...this.#options, no, noteWindowBytes });
     this.#threads[no] = thread;
     return thread;
   }
