@@ -166,10 +166,10 @@ export class BatchEndpoint {
           this.#answer(batch[i++] as number, batch[i++] as string, batch[i++] as unknown[]);
           break;
         case ANSWER:
-          this.#taken(batch[i++] as number)?.resolve(batch[i++]);
+          this.#answered(batch[i++] as number, batch[i++]);
           break;
         case ERROR:
-          this.#taken(batch[i++] as number)?.reject(fromWire(batch[i++] as WireError));
+          this.#refused(batch[i++] as number, batch[i++] as WireError);
           break;
         case NOTE:
           this.#onNote(batch[i++]);
@@ -198,6 +198,15 @@ export class BatchEndpoint {
     if (this.#death) return;
     this.#outbox.push(kind, id, value);
     this.#pushed();
+  }
+
+  /** Nobody waits any more for what a thread said after it was given up. */
+  #answered(id: number, value: unknown): void {
+    this.#taken(id)?.resolve(value);
+  }
+
+  #refused(id: number, error: WireError): void {
+    this.#taken(id)?.reject(fromWire(error));
   }
 
   #taken(id: number): Waiter | undefined {
