@@ -3,7 +3,6 @@
 
 import type { MessagePort } from 'node:worker_threads';
 import type { WireError } from './errors.js';
-import type { PackedEvents } from './event-batch.js';
 import type { InterruptReason } from './interrupt.js';
 import type { EntryRow } from './journal.js';
 import type { AgentProfile, ListQuery, RecordPage, RunState, SessionRecord, SessionStats } from './session.js';
@@ -68,8 +67,8 @@ export interface RunReport {
 
 /** What an agent thread tells main without being asked. */
 export type AgentThreadNote =
-  /** Events of a watched session (event-batch.ts). */
-  | { kind: 'events'; sessionId: string; runId: string | null; events: PackedEvents }
+  /** Events of a watched session: a batch of event-batch.ts. */
+  | { kind: 'events'; sessionId: string; runId: string | null; events: Uint8Array }
   /** So many events are missing between those before and those after: main was too slow for them. */
   | { kind: 'gap'; sessionId: string; runId: string | null; missed: number }
   | { kind: 'report'; sessionId: string; stats: Partial<SessionStats> }

@@ -81,10 +81,9 @@ export class Context implements AgentContext<unknown> {
     this.#events.event(this.sessionId, this.#run?.runId ?? null, event);
   }
 
-  /** The host's: emits what the run has yielded. The thread need not be held while there is no room for it. */
-  async yielded(event: unknown): Promise<void> {
-    if (this.#status.watched) await this.#events.room();
-    this.emit(event);
+  /** The host's: what to wait for, so that emitting does not hold the thread; undefined: nothing. */
+  room(): Promise<void> | undefined {
+    return this.#status.watched ? this.#events.room() : undefined;
   }
 
   progress(fraction: number, label = ''): void {

@@ -4,6 +4,7 @@ import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { remote, type Remote } from '../../protocol/calls.js';
 import {
   AGENT_THREAD_CALLS,
+  newNoteCounter,
   type AgentThreadCalls,
   type AgentThreadNote,
   type WeighedNote,
@@ -12,7 +13,7 @@ import { BatchEndpoint } from '../../protocol/endpoint.js';
 import { CabanaError, messageOf, type ErrorCode } from '../../protocol/errors.js';
 import { newCreditCounter } from '../../protocol/journal.js';
 import type { StatusTable } from '../../protocol/status-table.js';
-import { NoteCredit } from './note-credit.js';
+import { PacedPort } from './paced-port.js';
 import { startThread, type Thread } from './worker-pool.js';
 
 export interface AgentThreadOptions {
@@ -22,8 +23,9 @@ export interface AgentThreadOptions {
   agents: readonly string[];
   niceIncrement: number;
   heapMb: number | null;
-  /** How much of its notes may be on its way. */
+  /** How much of its notes may be on its way, and how long its messages may hold main's event loop in one turn. */
   noteWindowBytes: number;
+  turnMaxMs: number;
   onNote: (note: AgentThreadNote) => void;
 }
 
@@ -56,11 +58,13 @@ export class AgentThread {
     const control = new MessageChannel();
     const journal = new MessageChannel();
     this.journal = { port: journal.port2, credit: newCreditCounter() };
-    this.#endpoint = new BatchEndpoint(control.port1);
-    const credit = new NoteCredit(options.noteWindowBytes);
+    this.#endpoint = new BatchEndpoint(new PacedPort(control.port1, options.turnMaxMs));
+    const noteCounter = newNoteCounter();
+    const dealtWith = new Int32Array(noteCounter);
     this.#endpoint.onNote((note) => {
       options.onNote(note as WeighedNote);
-      credit.dealtWith((note as WeighedNote).weight);
+      Atomics.add(dealtWith, 0, (note as WeighedNote).weight);
+      Atomics.notify(dealtWith, 0);
     });
     this.calls = remote<AgentThreadCalls>(AGENT_THREAD_CALLS, this.#endpoint);
     const task = {
@@ -69,7 +73,7 @@ export class AgentThread {
       journal: journal.port1,
       credit: this.journal.credit,
       table: options.table.buffer,
-      noteCounter: credit.counter,
+      noteCounter,
       noteWindowBytes: options.noteWindowBytes,
       agents: options.agents,
     };

@@ -1,7 +1,7 @@
 // Who listens to which session.
 
 import { decodeEntry } from '../../protocol/codec.js';
-import { UNREADABLE, unpackEvents, type PackedEvents } from '../../protocol/event-batch.js';
+import { UNREADABLE, countOf, unpackEvents } from '../../protocol/event-batch.js';
 import type { EntryRow } from '../../protocol/journal.js';
 import { EventStream, type EventBatch, type SessionEvent } from './event-stream.js';
 
@@ -51,7 +51,7 @@ export class Subscriptions {
   }
 
   /** Events as a thread sent them: decoded when the first subscriber reads one, and once for all. */
-  publishEvents(sessionId: string, runId: string | null, events: PackedEvents): void {
+  publishEvents(sessionId: string, runId: string | null, events: Uint8Array): void {
     let batch: EventBatch | undefined;
     for (const stream of this.#streams(sessionId, runId)) stream.pushBatch((batch ??= new ThreadEvents(runId, events)));
   }
@@ -92,12 +92,12 @@ class ThreadEvents implements EventBatch {
   readonly bytes: number;
   readonly #runId: string | null;
   /** As they came; null once they are decoded. */
-  #packed: PackedEvents | null;
+  #packed: Uint8Array | null;
   #events: SessionEvent[] = [];
 
-  constructor(runId: string | null, packed: PackedEvents) {
-    this.count = packed.ends.length;
-    this.bytes = packed.bytes.byteLength;
+  constructor(runId: string | null, packed: Uint8Array) {
+    this.count = countOf(packed);
+    this.bytes = packed.byteLength;
     this.#runId = runId;
     this.#packed = packed;
   }
