@@ -4,7 +4,7 @@
 // pack() returns a view into a pooled buffer; every encoder here copies exactly its bytes, so that posting them never
 // drags the pool along. -0 becomes 0, functions become undefined, class instances become plain objects; symbols throw.
 
-import { Packr, Unpackr } from 'msgpackr';
+import { Packr, RESET_BUFFER_MODE, Unpackr } from 'msgpackr';
 import { CabanaError, messageOf, type ErrorCode } from './errors.js';
 import {
   ENTRY_MAX_BYTES,
@@ -48,11 +48,11 @@ export function decodeValue(bytes: Uint8Array): unknown {
 }
 
 /**
- * An event without a version byte: it never reaches a disk. A view of the packer's pool, to be copied and not posted.
+ * An event without a version byte: it never reaches a disk. To be copied before anything else is encoded.
  * @throws CabanaError VALUE_NOT_ENCODABLE, PAYLOAD_TOO_LARGE
  */
 export function packEvent(event: unknown): Uint8Array {
-  return packed(entries, event, 'event');
+  return pooled(entries, event, 'event');
 }
 
 /** What packEvent() made, or an array of it. Throws what the unpacker throws. */
@@ -87,28 +87,29 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
   return prototype === Object.prototype || prototype === null;
 }
 
-function pack(packr: Packr, value: unknown, kind: ValueKind): Uint8Array<ArrayBuffer> {
-  const pooled = packed(packr, value, kind);
-  const bytes = new Uint8Array(pooled.byteLength + 1);
-  bytes[0] = CODEC_VERSION;
-  bytes.set(pooled, 1);
-  return bytes;
-}
-
-function packed(packr: Packr, value: unknown, kind: ValueKind): Uint8Array {
-  let pooled: Uint8Array;
+function pooled(packr: Packr, value: unknown, kind: ValueKind): Uint8Array {
+  let packed: Uint8Array;
   try {
-    pooled = packr.pack(value);
+    // The pooled buffer is used again from the same place: what is in it is copied before the next call.
+    packed = packr.pack(value, RESET_BUFFER_MODE);
   } catch (error) {
     throw new CabanaError('VALUE_NOT_ENCODABLE', `this ${kind} cannot be encoded: ${messageOf(error)}`, {
       cause: error,
     });
   }
   const cap = CAPS[kind];
-  if (pooled.byteLength + 1 > cap.bytes) {
-    throw new CabanaError(cap.code, `this ${kind} takes ${pooled.byteLength} bytes; at most ${cap.bytes} are allowed`);
+  if (packed.byteLength + 1 > cap.bytes) {
+    throw new CabanaError(cap.code, `this ${kind} takes ${packed.byteLength} bytes; at most ${cap.bytes} are allowed`);
   }
-  return pooled;
+  return packed;
+}
+
+function pack(packr: Packr, value: unknown, kind: ValueKind): Uint8Array<ArrayBuffer> {
+  const packed = pooled(packr, value, kind);
+  const bytes = new Uint8Array(packed.byteLength + 1);
+  bytes[0] = CODEC_VERSION;
+  bytes.set(packed, 1);
+  return bytes;
 }
 
 function unpack(unpackr: Unpackr, bytes: Uint8Array): unknown {

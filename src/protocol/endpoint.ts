@@ -11,7 +11,7 @@
 
 import type { Transferable } from 'node:worker_threads';
 import { Packr } from 'msgpackr';
-import { fromWire, toWire, type CabanaError, type WireError } from './errors.js';
+import { CabanaError, fromWire, toWire, type WireError } from './errors.js';
 
 /** The messages that Comlink hands over; those of a request type are requests, the others are answers. */
 interface ComlinkMessage {
@@ -174,16 +174,19 @@ export class BatchEndpoint {
           this.#answer(batch[i++] as number, batch[i++] as string, batch[i++] as unknown[]);
           break;
         case ANSWER:
-          this.#answered(batch[i++] as number, batch[i++]);
+          this.#resolve(batch[i++] as number, batch[i++]);
           break;
         case ERROR:
-          this.#refused(batch[i++] as number, batch[i++] as WireError);
+          this.#reject(batch[i++] as number, batch[i++] as WireError);
           break;
         case NOTE:
           this.#onNote(batch[i++]);
           break;
-        default:
+        case COMLINK:
           this.#deliver(batch[i++] as ComlinkMessage);
+          break;
+        default:
+          throw new CabanaError('INTERNAL', 'a batch between threads cannot be read');
       }
     }
   }
@@ -208,19 +211,16 @@ export class BatchEndpoint {
     this.#pushed();
   }
 
-  /** Nobody waits any more for what a thread said after it was given up. */
-  #answered(id: number, value: unknown): void {
-    this.#taken(id)?.resolve(value);
-  }
+  // What is not waited for any more was settled.
 
-  #refused(id: number, error: WireError): void {
-    this.#taken(id)?.reject(fromWire(error));
-  }
-
-  #taken(id: number): Waiter | undefined {
-    const waiter = this.#waiting.get(id);
+  #resolve(id: number, value: unknown): void {
+    this.#waiting.get(id)?.resolve(value);
     this.#waiting.delete(id);
-    return waiter;
+  }
+
+  #reject(id: number, error: WireError): void {
+    this.#waiting.get(id)?.reject(fromWire(error));
+    this.#waiting.delete(id);
   }
 
   #deliver(message: ComlinkMessage): void {
