@@ -32,7 +32,7 @@ async function run(b: BenchRun): Promise<void> {
   const id = await host.create({ agentProfile: 'emitter' });
   const worker = new Worker(new URL('../baselines/raw-events.js', import.meta.url));
   b.after(() => worker.terminate());
-  const count = b.size(100_000, 5_000);
+  const count = b.size(300_000, 5_000);
   const delays: number[] = [];
   let missed = 0;
   await b.compare(

@@ -24,7 +24,8 @@ import { Directory } from './registry/directory.js';
 import type { SendOptions } from './registry/intake.js';
 import { toRunInfo, type Run } from './registry/run.js';
 import type { SessionRegistry } from './registry/session-registry.js';
-import { Subscriptions, entryEvent, type EventStream, type SessionEvent } from './registry/subscriptions.js';
+import type { EventStream, SessionEvent } from './registry/event-stream.js';
+import { Subscriptions, entryEvent } from './registry/subscriptions.js';
 import { shutDown, type DrainProgress, type ShutdownReport } from './shutdown.js';
 
 /** A run that was sent. */
@@ -157,7 +158,9 @@ export class Host {
     const session = this.#directory.get(note.sessionId);
     switch (note.kind) {
       case 'events':
-        return this.#subscriptions.publishEncoded(note.sessionId, note.runId, note.events);
+        return this.#subscriptions.publishEvents(note.sessionId, note.runId, note.events);
+      case 'gap':
+        return this.#subscriptions.publishGap(note.sessionId, note.runId, note.missed);
       case 'report':
         if (session) Object.assign(session.live, note.stats);
         return;
@@ -252,11 +255,7 @@ export class Host {
   }
 
   #eventsOf(run: Run): EventStream {
-    const stream = this.#subscriptions.subscribe(
-      run.sessionId,
-      (event) =>
-        (event.type === 'event' && event.runId === run.id) || (event.type === 'run' && event.run.id === run.id),
-    );
+    const stream = this.#subscriptions.subscribe(run.sessionId, run.id);
     run.result.then(
       () => stream.close(),
       () => stream.close(),

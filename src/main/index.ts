@@ -5,7 +5,7 @@ export type { HostOptions } from './config.js';
 export type { ShutdownReport, DrainProgress } from './shutdown.js';
 export type { SendOptions } from './registry/intake.js';
 export type { WhenBusy } from './registry/run.js';
-export type { EventStream, SessionEvent } from './registry/subscriptions.js';
+export type { EventStream, SessionEvent } from './registry/event-stream.js';
 export type { LiveAgent, SessionEntry, SessionRegistry, SessionSummary } from './registry/session-registry.js';
 export type { SessionPage } from './registry/listing.js';
 export type { Clock, Timer } from './clock.js';

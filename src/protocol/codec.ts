@@ -47,6 +47,19 @@ export function decodeValue(bytes: Uint8Array): unknown {
   return unpack(entryReader, bytes);
 }
 
+/**
+ * An event without a version byte: it never reaches a disk. To be copied before anything else is encoded.
+ * @throws CabanaError VALUE_NOT_ENCODABLE, PAYLOAD_TOO_LARGE
+ */
+export function packEvent(event: unknown): Uint8Array {
+  return pooled(entries, event, 'event');
+}
+
+/** What packEvent() made, or an array of it. Throws what the unpacker throws. */
+export function unpackBare(bytes: Uint8Array): unknown {
+  return entryReader.unpack(bytes) as unknown;
+}
+
 /** @throws CabanaError ENTRY_INVALID, ENTRY_TOO_LARGE, VALUE_NOT_ENCODABLE */
 export function encodeEntry(entry: JournalEntry): Uint8Array<ArrayBuffer> {
   if (!isPlainObject(entry)) throw new CabanaError('ENTRY_INVALID', 'a history entry must be a plain object');
@@ -74,7 +87,7 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
   return prototype === Object.prototype || prototype === null;
 }
 
-function pack(packr: Packr, value: unknown, kind: ValueKind): Uint8Array<ArrayBuffer> {
+function pooled(packr: Packr, value: unknown, kind: ValueKind): Uint8Array {
   let packed: Uint8Array;
   try {
     // The pooled buffer is used again from the same place: what is in it is copied before the next call.
@@ -88,6 +101,11 @@ function pack(packr: Packr, value: unknown, kind: ValueKind): Uint8Array<ArrayBu
   if (packed.byteLength + 1 > cap.bytes) {
     throw new CabanaError(cap.code, `this ${kind} takes ${packed.byteLength} bytes; at most ${cap.bytes} are allowed`);
   }
+  return packed;
+}
+
+function pack(packr: Packr, value: unknown, kind: ValueKind): Uint8Array<ArrayBuffer> {
+  const packed = pooled(packr, value, kind);
   const bytes = new Uint8Array(packed.byteLength + 1);
   bytes[0] = CODEC_VERSION;
   bytes.set(packed, 1);

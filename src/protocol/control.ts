@@ -72,11 +72,24 @@ export interface RunReport {
 
 /** What an agent thread tells main without being asked. */
 export type AgentThreadNote =
-  /** Events of a watched session; each is one encoded value. */
-  | { kind: 'events'; sessionId: string; runId: string | null; events: Uint8Array[] }
+  /** Events of a watched session: a batch of event-batch.ts. */
+  | { kind: 'events'; sessionId: string; runId: string | null; events: Uint8Array }
+  /** So many events are missing between those before and those after: main was too slow for them. */
+  | { kind: 'gap'; sessionId: string; runId: string | null; missed: number }
   | { kind: 'report'; sessionId: string; stats: Partial<SessionStats> }
   | { kind: 'rename'; sessionId: string; name: string }
   | { kind: 'log'; sessionId: string; level: LogLevel; message: string; fields: Record<string, unknown> | null };
+
+/** A note on its way, and what it takes of the thread's window: given back when main has dealt with it. */
+export type WeighedNote = AgentThreadNote & { weight: number };
+
+/**
+ * The shared counter of a thread's notes: the weight that main has dealt with, wrapping at 2^32. The thread compares it
+ * with what it posted, and can wait for it without a turn of its event loop.
+ */
+export function newNoteCounter(): SharedArrayBuffer {
+  return new SharedArrayBuffer(4);
+}
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 

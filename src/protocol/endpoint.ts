@@ -9,7 +9,7 @@
 //
 // Notes are one-way messages beside the calls.
 
-import type { MessagePort, Transferable } from 'node:worker_threads';
+import type { Transferable } from 'node:worker_threads';
 import { Packr } from 'msgpackr';
 import { CabanaError, fromWire, toWire, type WireError } from './errors.js';
 
@@ -18,6 +18,14 @@ interface ComlinkMessage {
   id?: string;
   type?: string;
   [field: string]: unknown;
+}
+
+/** What an endpoint needs of a port. */
+export interface EndpointPort {
+  on(event: 'message', listener: (message: unknown) => void): unknown;
+  postMessage(message: unknown, transfers: readonly Transferable[]): void;
+  /** May deliver what has arrived already. */
+  close(): void;
 }
 
 type Listener = (event: { data: unknown }) => void;
@@ -48,7 +56,7 @@ const TRANSFER_FROM_BYTES = 16_384;
 const packr = new Packr({ moreTypes: true });
 
 export class BatchEndpoint {
-  readonly #port: MessagePort;
+  readonly #port: EndpointPort;
   readonly #waiting = new Map<number, Waiter>();
   #lastId = 0;
   #outbox: unknown[] = [];
@@ -61,9 +69,9 @@ export class BatchEndpoint {
   readonly #comlinkListeners = new Set<Listener>();
   readonly #comlinkPending = new Set<string>();
 
-  constructor(port: MessagePort) {
+  constructor(port: EndpointPort) {
     this.#port = port;
-    port.on('message', (batch: unknown[] | Uint8Array) => this.#receive(batch));
+    port.on('message', (batch) => this.#receive(batch as unknown[] | Uint8Array));
   }
 
   /** Rejects with what the other side threw, or with why it is gone. */

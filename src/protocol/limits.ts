@@ -67,6 +67,8 @@ export const STORE_FULL_RETRY_MS = 250;
 
 /** Events waiting for one slow subscriber; beyond it the oldest are dropped and it is told how many. */
 export const SUBSCRIBER_MAX_EVENTS = 1024;
+/** The same in bytes; one event may wait whatever its size. */
+export const SUBSCRIBER_MAX_BYTES = 32 * 1024 * 1024;
 /** How long an SSE client may leave everything unread before it is cut off. */
 export const SSE_STALLED_MAX_MS = 60_000;
 export const SSE_HEARTBEAT_MS = 15_000;
@@ -75,11 +77,24 @@ export const SSE_HEARTBEAT_MS = 15_000;
 export const RUN_WAIT_MAX_MS = 60_000;
 /** Time slice after which ctx.yield() gives the thread up. */
 export const TIME_SLICE_MS = 10;
-/** Events gathered in a thread before they are posted. */
-export const EVENT_BATCH_MAX_EVENTS = 64;
+/** Events gathered in a thread before they are posted, and their bytes. */
+export const EVENT_BATCH_MAX_EVENTS = 256;
+export const EVENT_BATCH_MAX_BYTES = 64 * 1024;
 /** The window in which a flood of events is told from a few, and how many of them are posted one by one. */
 export const EVENT_BATCH_MAX_MS = 5;
 export const EVENT_WINDOW_FREE_POSTS = 8;
+/** Events, log lines and the like on their way from the agent threads to main: shared by the threads, and the least of one. */
+export const NOTES_IN_FLIGHT_BYTES = 2 * 1024 * 1024;
+export const NOTES_IN_FLIGHT_MIN_BYTES = 64 * 1024;
+/** How long messages of the agent threads may hold main's event loop in one turn: likewise. */
+export const MESSAGES_TURN_MS = 2;
+export const MESSAGES_TURN_MIN_MS = 0.25;
+/** What an event, or another note, weighs beside its bytes. */
+export const NOTE_OVERHEAD_BYTES = 256;
+/** How long an event waits for main to take the ones before it. Beyond it, events are counted instead of sent. */
+export const EVENT_WAIT_MAX_MS = 50;
+/** How often a thread looks whether there is room again for what it has to tell. */
+export const NOTES_RETRY_MS = 5;
 
 /** Defaults of the shutdown. */
 export const DRAIN_DEFAULT_MS = 5_000;

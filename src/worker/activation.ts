@@ -152,8 +152,8 @@ export class Activation {
       code: outcome.state === 'failed' ? outcome.code : null,
     });
     const saved = await this.#end(runId, outcome);
-    // Events go before the report on the same port, so that a subscriber sees them before the end.
-    this.#services.events.flush();
+    // Events go before the report on the same port, so that a subscriber sees them, or that some are missing, before the end.
+    this.#services.events.settle(this.sessionId);
     return { saved };
   }
 

@@ -1,6 +1,5 @@
 // The context that an agent's hooks are given: one per activation. What belongs to a single run is in its RunScope.
 
-import { encodeValue } from '../protocol/codec.js';
 import type { LogLevel } from '../protocol/control.js';
 import { CabanaError, messageOf } from '../protocol/errors.js';
 import { jsonSafe } from '../protocol/json.js';
@@ -79,7 +78,12 @@ export class Context implements AgentContext<unknown> {
   emit(event: unknown): void {
     // Nobody listens: nothing to encode, nothing to send.
     if (!this.#status.watched) return;
-    this.#events.event(this.sessionId, this.#run?.runId ?? null, encodeValue(event, 'event'));
+    this.#events.event(this.sessionId, this.#run?.runId ?? null, event);
+  }
+
+  /** The host's: what to wait for, so that emitting does not hold the thread; undefined: nothing. */
+  room(): Promise<void> | undefined {
+    return this.#status.watched ? this.#events.room() : undefined;
   }
 
   progress(fraction: number, label = ''): void {
@@ -100,7 +104,7 @@ export class Context implements AgentContext<unknown> {
     if (latencyMs !== undefined) stats.latestLatencyMs = finite(latencyMs, 'latencyMs');
     if (costUsd !== undefined) stats.totalCostUsd = this.#status.stats.totalCostUsd + finite(costUsd, 'costUsd');
     this.#status.report(stats);
-    this.#events.note({ kind: 'report', sessionId: this.sessionId, stats });
+    this.#events.report(this.sessionId, stats);
   }
 
   rename(name: string): void {
@@ -108,7 +112,7 @@ export class Context implements AgentContext<unknown> {
       throw new CabanaError('INVALID_ARGUMENT', `a name is text of at most ${NAME_MAX_CHARS} characters`);
     }
     this.#renamed(name);
-    this.#events.note({ kind: 'rename', sessionId: this.sessionId, name });
+    this.#events.rename(this.sessionId, name);
   }
 
   get log(): AgentLog {
@@ -143,17 +147,19 @@ class ContextLog implements AgentLog {
 
   #line(level: LogLevel, message: string, fields: Record<string, unknown> | undefined): void {
     // As JSON: a function or a proxy among the fields must not spoil the batch that carries the line.
-    const safe = fields ? plain(fields) : null;
-    this.#events.note({ kind: 'log', sessionId: this.#sessionId, level, message: String(message), fields: safe });
+    const json = fields ? jsonOf(fields) : null;
+    const safe = json === null ? null : (JSON.parse(json) as Record<string, unknown>);
+    const text = String(message);
+    this.#events.log(this.#sessionId, { level, message: text, fields: safe }, text.length + (json?.length ?? 0));
   }
 }
 
-function plain(fields: Record<string, unknown>): Record<string, unknown> {
+function jsonOf(fields: Record<string, unknown>): string {
   try {
-    return JSON.parse(JSON.stringify(fields, jsonSafe)) as Record<string, unknown>;
+    return JSON.stringify(fields, jsonSafe);
   } catch (error) {
     // Logging must not throw into the agent's code.
-    return { unloggable: messageOf(error) };
+    return JSON.stringify({ unloggable: messageOf(error) });
   }
 }
 

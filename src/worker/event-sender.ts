@@ -1,58 +1,201 @@
-// Events on their way from agents to main. The first few of every few milliseconds leave at once, for the code behind them
-// may not yield again; a flood is gathered.
+// What agents tell main on its way there: events, reports, names and log lines. The first few of every few milliseconds
+// leave at once, for the code behind them may not yield again; a flood is gathered.
+//
+// What is on its way is bounded by the thread's window. When that is shut, an event waits a moment and is then counted
+// instead of sent; reports and names are merged; log lines are counted. What was counted is told in its place, before
+// anything later of that session, and at the latest before the end of the run: it is lost, but never in silence.
 
-import type { AgentThreadNote } from '../protocol/control.js';
+import type { AgentThreadNote, LogLevel, WeighedNote } from '../protocol/control.js';
+import { packEvent } from '../protocol/codec.js';
 import type { BatchEndpoint } from '../protocol/endpoint.js';
-import { EVENT_BATCH_MAX_EVENTS, EVENT_BATCH_MAX_MS, EVENT_WINDOW_FREE_POSTS } from '../protocol/limits.js';
+import { EventPacker } from '../protocol/event-batch.js';
+import {
+  EVENT_BATCH_MAX_BYTES,
+  EVENT_BATCH_MAX_EVENTS,
+  EVENT_BATCH_MAX_MS,
+  EVENT_WINDOW_FREE_POSTS,
+  NOTES_RETRY_MS,
+  NOTE_OVERHEAD_BYTES,
+} from '../protocol/limits.js';
+import type { SessionStats } from '../protocol/session.js';
+import type { NoteWindow } from './note-window.js';
+
+/** What a session has to tell when the window opens. */
+interface Untold {
+  /** Events that were not sent, by the run that emitted them. */
+  missed: Map<string | null, number>;
+  stats: Partial<SessionStats> | null;
+  name: string | null;
+  droppedLines: number;
+}
 
 export class EventSender {
   readonly #endpoint: BatchEndpoint;
-  #gathered: AgentThreadNote[] = [];
-  #events = 0;
-  /** When the current window began, and how many posts it has had. */
+  readonly #window: NoteWindow;
+  readonly #packer = new EventPacker();
+  /** Whose events are in the packer, and what they have taken of the window. */
+  #packing: { sessionId: string; runId: string | null; weight: number } | null = null;
+  #gathered: WeighedNote[] = [];
+  #count = 0;
+  readonly #untold = new Map<string, Untold>();
+  /** When the current few milliseconds began, and how many posts they have had. */
   #windowAt = -Infinity;
   #posts = 0;
-  #scheduled = false;
+  #flushScheduled = false;
+  #retryScheduled = false;
 
-  constructor(endpoint: BatchEndpoint) {
+  constructor(endpoint: BatchEndpoint, window: NoteWindow) {
     this.#endpoint = endpoint;
+    this.#window = window;
   }
 
-  /** One encoded event of a session. */
-  event(sessionId: string, runId: string | null, event: Uint8Array): void {
-    const last = this.#gathered.at(-1);
-    if (last?.kind === 'events' && last.sessionId === sessionId && last.runId === runId) last.events.push(event);
-    else this.#gathered.push({ kind: 'events', sessionId, runId, events: [event] });
+  /**
+   * One event of a session: sent, or counted as missed.
+   * @throws CabanaError VALUE_NOT_ENCODABLE, PAYLOAD_TOO_LARGE
+   */
+  event(sessionId: string, runId: string | null, event: unknown): void {
+    if (!this.#window.isOpen && !this.#waitOpen()) {
+      // Refused like one that is sent: whether an event is good must not depend on the load.
+      packEvent(event);
+      const { missed } = this.#untoldOf(sessionId);
+      missed.set(runId, (missed.get(runId) ?? 0) + 1);
+      return;
+    }
+    if (this.#untold.size > 0) this.#tell(sessionId);
+    if (this.#packing?.sessionId !== sessionId || this.#packing.runId !== runId) this.#close();
+    const weight = this.#packer.add(event) + NOTE_OVERHEAD_BYTES;
+    this.#window.take(weight);
+    this.#packing ??= { sessionId, runId, weight: 0 };
+    this.#packing.weight += weight;
     this.#added();
   }
 
-  note(note: AgentThreadNote): void {
-    this.#gathered.push(note);
-    this.#added();
+  /** Resolves when an event need not hold the thread any more; undefined: it need not. */
+  room(): Promise<void> | undefined {
+    const opened = this.#window.opened();
+    if (opened) this.flush();
+    return opened;
+  }
+
+  report(sessionId: string, stats: Partial<SessionStats>): void {
+    if (this.#mayTell(sessionId)) return this.#note({ kind: 'report', sessionId, stats }, 0);
+    const untold = this.#untoldOf(sessionId);
+    untold.stats = { ...untold.stats, ...stats };
+  }
+
+  rename(sessionId: string, name: string): void {
+    if (this.#mayTell(sessionId)) return this.#note({ kind: 'rename', sessionId, name }, name.length);
+    this.#untoldOf(sessionId).name = name;
+  }
+
+  /** @param chars about how much text it is */
+  log(
+    sessionId: string,
+    line: { level: LogLevel; message: string; fields: Record<string, unknown> | null },
+    chars: number,
+  ): void {
+    if (this.#mayTell(sessionId)) return this.#note({ kind: 'log', sessionId, ...line }, chars);
+    this.#untoldOf(sessionId).droppedLines++;
   }
 
   /** Posts what is gathered, now. */
   flush(): void {
+    this.#close();
     if (this.#gathered.length === 0) return;
     for (const note of this.#gathered) this.#endpoint.note(note);
     this.#gathered = [];
-    this.#events = 0;
+    this.#count = 0;
     this.#posts++;
     this.#endpoint.flush();
   }
 
+  /** A run of the session ends: all that it told, and what of it is missing, leaves now, whether or not there is room. */
+  settle(sessionId: string): void {
+    this.#tell(sessionId);
+    this.flush();
+  }
+
+  /** The same for all sessions. */
+  settleAll(): void {
+    for (const sessionId of [...this.#untold.keys()]) this.#tell(sessionId);
+    this.flush();
+  }
+
+  #waitOpen(): boolean {
+    // What is still here would never be dealt with.
+    this.flush();
+    return this.#window.waitOpen();
+  }
+
+  /** Whether a note of the session may leave; what the session could not tell before leaves before it. */
+  #mayTell(sessionId: string): boolean {
+    if (!this.#window.isOpen) return false;
+    if (this.#untold.size > 0) this.#tell(sessionId);
+    return true;
+  }
+
+  #untoldOf(sessionId: string): Untold {
+    let untold = this.#untold.get(sessionId);
+    if (!untold) {
+      untold = { missed: new Map(), stats: null, name: null, droppedLines: 0 };
+      this.#untold.set(sessionId, untold);
+      this.#retry();
+    }
+    return untold;
+  }
+
+  #tell(sessionId: string): void {
+    const untold = this.#untold.get(sessionId);
+    if (!untold) return;
+    this.#untold.delete(sessionId);
+    for (const [runId, missed] of untold.missed) this.#note({ kind: 'gap', sessionId, runId, missed }, 0);
+    if (untold.stats) this.#note({ kind: 'report', sessionId, stats: untold.stats }, 0);
+    if (untold.name !== null) this.#note({ kind: 'rename', sessionId, name: untold.name }, untold.name.length);
+    if (untold.droppedLines > 0) {
+      const message = `${untold.droppedLines} log lines were dropped: there were more than the main thread could take`;
+      this.#note({ kind: 'log', sessionId, level: 'warn', message, fields: null }, message.length);
+    }
+  }
+
+  /** Looks now and then whether what is untold can be told: its session may have nothing more to say by itself. */
+  #retry(): void {
+    if (this.#retryScheduled) return;
+    this.#retryScheduled = true;
+    setTimeout(() => {
+      this.#retryScheduled = false;
+      for (const sessionId of [...this.#untold.keys()]) if (this.#window.isOpen) this.#tell(sessionId);
+      if (this.#untold.size > 0) this.#retry();
+    }, NOTES_RETRY_MS).unref();
+  }
+
+  #note(note: AgentThreadNote, chars: number): void {
+    this.#close();
+    const weight = chars + NOTE_OVERHEAD_BYTES;
+    this.#window.take(weight);
+    this.#gathered.push({ ...note, weight });
+    this.#added();
+  }
+
+  /** Makes a note of the events in the packer. */
+  #close(): void {
+    if (!this.#packing) return;
+    this.#gathered.push({ kind: 'events', ...this.#packing, events: this.#packer.take() });
+    this.#packing = null;
+  }
+
   #added(): void {
-    this.#events++;
+    this.#count++;
+    if (this.#count >= EVENT_BATCH_MAX_EVENTS || this.#packer.byteLength >= EVENT_BATCH_MAX_BYTES) return this.flush();
     const now = performance.now();
     if (now - this.#windowAt >= EVENT_BATCH_MAX_MS) {
       this.#windowAt = now;
       this.#posts = 0;
     }
-    if (this.#posts < EVENT_WINDOW_FREE_POSTS || this.#events >= EVENT_BATCH_MAX_EVENTS) return this.flush();
-    if (this.#scheduled) return;
-    this.#scheduled = true;
+    if (this.#posts < EVENT_WINDOW_FREE_POSTS) return this.flush();
+    if (this.#flushScheduled) return;
+    this.#flushScheduled = true;
     setImmediate(() => {
-      this.#scheduled = false;
+      this.#flushScheduled = false;
       this.flush();
     });
   }

@@ -34,7 +34,11 @@ type AnyGenerator = Generator<unknown, unknown, void> | AsyncGenerator<unknown, 
 async function drive(generator: AnyGenerator, ctx: Context, interrupt: RunInterrupt): Promise<unknown> {
   let step = await generator.next();
   while (!step.done) {
-    if (step.value !== undefined) ctx.emit(step.value);
+    if (step.value !== undefined) {
+      const room = ctx.room();
+      if (room) await room;
+      ctx.emit(step.value);
+    }
     try {
       await ctx.yield();
       interrupt.check();

@@ -13,6 +13,7 @@ import { Blame } from './blame.js';
 import { CpuClock } from './cpu-clock.js';
 import { EventSender } from './event-sender.js';
 import { JournalLink } from './journal-link.js';
+import { NoteWindow } from './note-window.js';
 
 export interface AgentThreadTask {
   thread: number;
@@ -22,6 +23,9 @@ export interface AgentThreadTask {
   journal: MessagePort;
   credit: SharedArrayBuffer;
   table: SharedArrayBuffer;
+  /** The counter of what main has dealt with of this thread's notes, and how much may be on its way. */
+  noteCounter: SharedArrayBuffer;
+  noteWindowBytes: number;
   /** File paths of the agent modules. */
   agents: string[];
   niceIncrement: number;
@@ -34,13 +38,14 @@ export async function serve(task: AgentThreadTask): Promise<void> {
   const cpu = new CpuClock();
   const link = new JournalLink(task.journal, task.credit);
   const blame = new Blame(table, task.thread);
-  const services = { thread: task.thread, table, link, events: new EventSender(endpoint), cpu, blame };
+  const events = new EventSender(endpoint, new NoteWindow(task.noteCounter, task.noteWindowBytes));
+  const services = { thread: task.thread, table, link, events, cpu, blame };
   await new Promise<void>((resolve) => {
     const host = new AgentHost(task, services, resolve);
     startHeartbeat(table, task.thread, host, cpu);
     serveCalls<AgentThreadCalls>(host, AGENT_THREAD_CALLS, endpoint);
   });
-  services.events.flush();
+  events.settleAll();
   // The answer to shutdown() leaves in this turn; the ports close after it.
   await new Promise((resolve) => setImmediate(resolve));
   endpoint.flush();

@@ -14,7 +14,8 @@ import {
 import { Mailbox } from '../../src/main/registry/mailbox.js';
 import { Run } from '../../src/main/registry/run.js';
 import { TRANSITIONS, assertTransition } from '../../src/main/registry/state.js';
-import { EventStream, Subscriptions } from '../../src/main/registry/subscriptions.js';
+import { EventStream } from '../../src/main/registry/event-stream.js';
+import { Subscriptions } from '../../src/main/registry/subscriptions.js';
 import { SESSION_STATES } from '../../src/protocol/session-state.js';
 
 const thread = (sessions: number, cpuBusy = false, alive = true): ThreadLoad => ({ alive, cpuBusy, sessions });
@@ -117,7 +118,7 @@ test('a mailbox is first in, first out, and bounded', () => {
   assert.deepEqual([mailbox.size, mailbox.shift(), mailbox.head], [0, undefined, undefined]);
 });
 
-const event = (data: number) => ({ type: 'event', runId: 'r', data }) as const;
+const event = (data: number, runId = 'r') => ({ type: 'event', runId, data }) as const;
 
 test('a slow subscriber loses the oldest events, and is told how many before the rest', async () => {
   const stream = new EventStream(() => undefined, 3);
@@ -146,13 +147,13 @@ test('a subscriber that waits is woken by an event, and by the end; after return
   assert.equal((await other.next()).done, true);
 });
 
-test('subscribers hear of their own session only, through their filter, and are counted', async () => {
+test('subscribers hear of their own session only, or of one run of it, and are counted', async () => {
   const counts: [string, number][] = [];
   const subscriptions = new Subscriptions({ onWatchers: (id, watchers) => counts.push([id, watchers]) });
   const all = subscriptions.subscribe('a');
-  const odd = subscriptions.subscribe('a', (each) => each.type === 'event' && (each.data as number) % 2 === 1);
+  const odd = subscriptions.subscribe('a', 'odd');
   const other = subscriptions.subscribe('b');
-  for (let i = 0; i < 4; i++) subscriptions.publish('a', event(i));
+  for (let i = 0; i < 4; i++) subscriptions.publish('a', event(i, i % 2 === 1 ? 'odd' : 'even'));
   subscriptions.end('a');
   const read = async (stream: EventStream): Promise<unknown[]> => {
     const seen: unknown[] = [];

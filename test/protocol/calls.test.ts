@@ -215,6 +215,28 @@ test('calls that were answered before the death are not touched by it', async (t
   assert.equal(await answered, 'answer');
 });
 
+test('answers that nobody waits for any more do not spoil the batch that they came in', async (t) => {
+  const { near, far } = pair(t);
+  far.onCall((method) => {
+    if (method === 'fail') throw new Error('refused');
+    far.note(method);
+    return 'answered';
+  });
+  const heard: unknown[] = [];
+  const last = new Promise<void>((resolve) =>
+    near.onNote((note) => {
+      heard.push(note);
+      near.settle(DEAD);
+      if (note === 'last') resolve();
+    }),
+  );
+  for (const call of ['first', 'fail', 'last'].map((method) => near.call(method, []))) {
+    await assert.rejects(call, { code: 'THREAD_DIED' });
+  }
+  await last;
+  assert.deepEqual(heard, ['first', 'last']);
+});
+
 test('calls of a thread that is terminated are rejected when its end is told, not left pending', async (t) => {
   const { port1, port2 } = new MessageChannel();
   const worker = new Worker(fileURLToPath(new URL('./calls-thread.js', import.meta.url)), {

@@ -2,11 +2,18 @@
 
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { remote, type Remote } from '../../protocol/calls.js';
-import { AGENT_THREAD_CALLS, type AgentThreadCalls, type AgentThreadNote } from '../../protocol/control.js';
+import {
+  AGENT_THREAD_CALLS,
+  newNoteCounter,
+  type AgentThreadCalls,
+  type AgentThreadNote,
+  type WeighedNote,
+} from '../../protocol/control.js';
 import { BatchEndpoint } from '../../protocol/endpoint.js';
 import { CabanaError, messageOf, type ErrorCode } from '../../protocol/errors.js';
 import { newCreditCounter } from '../../protocol/journal.js';
 import type { StatusTable } from '../../protocol/status-table.js';
+import { PacedPort } from './paced-port.js';
 import { startThread, type Thread } from './worker-pool.js';
 
 export interface AgentThreadOptions {
@@ -17,6 +24,9 @@ export interface AgentThreadOptions {
   /** 0 (none) to 19: how much the thread yields to others on a busy core. */
   niceIncrement: number;
   heapMb: number | null;
+  /** How much of its notes may be on its way, and how long its messages may hold main's event loop in one turn. */
+  noteWindowBytes: number;
+  turnMaxMs: number;
   onNote: (note: AgentThreadNote) => void;
 }
 
@@ -57,8 +67,14 @@ export class AgentThread {
     const control = new MessageChannel();
     const journal = new MessageChannel();
     this.journal = { port: journal.port2, credit: newCreditCounter() };
-    this.#endpoint = new BatchEndpoint(control.port1);
-    this.#endpoint.onNote((note) => options.onNote(note as AgentThreadNote));
+    this.#endpoint = new BatchEndpoint(new PacedPort(control.port1, options.turnMaxMs));
+    const noteCounter = newNoteCounter();
+    const dealtWith = new Int32Array(noteCounter);
+    this.#endpoint.onNote((note) => {
+      options.onNote(note as WeighedNote);
+      Atomics.add(dealtWith, 0, (note as WeighedNote).weight);
+      Atomics.notify(dealtWith, 0);
+    });
     this.calls = remote<AgentThreadCalls>(AGENT_THREAD_CALLS, this.#endpoint);
     const task = {
       thread: options.no,
@@ -66,6 +82,8 @@ export class AgentThread {
       journal: journal.port1,
       credit: this.journal.credit,
       table: options.table.buffer,
+      noteCounter,
+      noteWindowBytes: options.noteWindowBytes,
       agents: options.agents,
       niceIncrement: options.niceIncrement,
     };

@@ -4,6 +4,10 @@
 import { CabanaError } from '../../protocol/errors.js';
 import {
   BOOT_DEADLINE_MS,
+  MESSAGES_TURN_MIN_MS,
+  MESSAGES_TURN_MS,
+  NOTES_IN_FLIGHT_BYTES,
+  NOTES_IN_FLIGHT_MIN_BYTES,
   REPLACE_FIRST_MS,
   REPLACE_FREE_LIVES,
   REPLACE_MAX_MS,
@@ -16,7 +20,7 @@ import type { Log } from '../log.js';
 import { AgentThread, type AgentThreadOptions } from './agent-thread.js';
 import { replaceDelayMs } from './verdict.js';
 
-export interface ThreadGroupOptions extends Omit<AgentThreadOptions, 'no'> {
+export interface ThreadGroupOptions extends Omit<AgentThreadOptions, 'no' | 'noteWindowBytes' | 'turnMaxMs'> {
   count: number;
   clock: Clock;
   log: Log;
@@ -81,7 +85,13 @@ export class ThreadGroup {
   }
 
   #make(no: number): AgentThread {
-    const thread = new AgentThread({ ...this.#options, no });
+    const { count } = this.#options;
+    const thread = new AgentThread({
+      ...this.#options,
+      no,
+      noteWindowBytes: Math.max(NOTES_IN_FLIGHT_MIN_BYTES, Math.floor(NOTES_IN_FLIGHT_BYTES / count)),
+      turnMaxMs: Math.max(MESSAGES_TURN_MIN_MS, MESSAGES_TURN_MS / count),
+    });
     this.#threads[no] = thread;
     return thread;
   }

@@ -1,85 +1,23 @@
-// Who listens to which session, and the bounded queue of each listener.
+// Who listens to which session.
 
-import { decodeEntry, decodeValue } from '../../protocol/codec.js';
+import { decodeEntry } from '../../protocol/codec.js';
+import { UNREADABLE, countOf, unpackEvents } from '../../protocol/event-batch.js';
 import type { EntryRow } from '../../protocol/journal.js';
-import { SUBSCRIBER_MAX_EVENTS } from '../../protocol/limits.js';
-import type { JournalEntry, RunInfo } from '../../protocol/session.js';
-
-/** What a subscriber is told. */
-export type SessionEvent =
-  /** An entry of the history that is on disk. Its seq is what a later subscription resumes from. */
-  | { type: 'entry'; seq: number; createdAt: string; entry: JournalEntry }
-  /** What a run yielded or emitted. Not kept. */
-  | { type: 'event'; runId: string | null; data: unknown }
-  | { type: 'run'; run: RunInfo }
-  /** The subscriber was too slow: so many events are missing here. Entries can be read again from the history. */
-  | { type: 'gap'; missed: number };
-
-/** One subscriber's events, as an async iterator. Bounded: the oldest are dropped, and it is told how many. */
-export class EventStream implements AsyncIterableIterator<SessionEvent> {
-  readonly #queue: SessionEvent[] = [];
-  readonly #maxEvents: number;
-  readonly #onClose: () => void;
-  #missed = 0;
-  #closed = false;
-  #wake: (() => void) | null = null;
-
-  constructor(onClose: () => void, maxEvents = SUBSCRIBER_MAX_EVENTS) {
-    this.#onClose = onClose;
-    this.#maxEvents = maxEvents;
-  }
-
-  push(event: SessionEvent): void {
-    if (this.#closed) return;
-    if (this.#queue.length >= this.#maxEvents) {
-      this.#queue.shift();
-      this.#missed++;
-    }
-    this.#queue.push(event);
-    this.#wake?.();
-  }
-
-  async next(): Promise<IteratorResult<SessionEvent, undefined>> {
-    for (;;) {
-      if (this.#missed > 0) {
-        const missed = this.#missed;
-        this.#missed = 0;
-        return { done: false, value: { type: 'gap', missed } };
-      }
-      const event = this.#queue.shift();
-      if (event) return { done: false, value: event };
-      if (this.#closed) return { done: true, value: undefined };
-      await new Promise<void>((resolve) => (this.#wake = resolve));
-      this.#wake = null;
-    }
-  }
-
-  /** What is queued can still be read; then the iterator ends. */
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#onClose();
-    this.#wake?.();
-  }
-
-  async return(): Promise<IteratorResult<SessionEvent, undefined>> {
-    this.close();
-    this.#queue.length = 0;
-    return { done: true, value: undefined };
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
-}
+import { EventStream, type EventBatch, type SessionEvent } from './event-stream.js';
 
 export interface SubscriptionHooks {
   /** The number of a session's subscribers changed. */
   onWatchers(sessionId: string, watchers: number): void;
 }
 
+interface Subscriber {
+  stream: EventStream;
+  /** The run whose events alone it gets; null: it gets everything of the session. */
+  runId: string | null;
+}
+
 export class Subscriptions {
-  readonly #streams = new Map<string, Set<EventStream>>();
+  readonly #subscribers = new Map<string, Set<Subscriber>>();
   readonly #hooks: SubscriptionHooks;
 
   constructor(hooks: SubscriptionHooks) {
@@ -87,60 +25,122 @@ export class Subscriptions {
   }
 
   watchers(sessionId: string): number {
-    return this.#streams.get(sessionId)?.size ?? 0;
+    return this.#subscribers.get(sessionId)?.size ?? 0;
   }
 
-  subscribe(sessionId: string, filter?: (event: SessionEvent) => boolean): EventStream {
-    const streams = this.#streams.get(sessionId) ?? new Set();
-    const stream = new FilteredStream(() => this.#remove(sessionId, stream), filter);
-    streams.add(stream);
-    this.#streams.set(sessionId, streams);
-    this.#hooks.onWatchers(sessionId, streams.size);
+  /** @param runId only what this run emits, and its start and end */
+  subscribe(sessionId: string, runId: string | null = null): EventStream {
+    const subscribers = this.#subscribers.get(sessionId) ?? new Set();
+    const stream = new EventStream(() => this.#remove(sessionId, subscriber));
+    const subscriber = { stream, runId };
+    subscribers.add(subscriber);
+    this.#subscribers.set(sessionId, subscribers);
+    this.#hooks.onWatchers(sessionId, subscribers.size);
     return stream;
   }
 
-  #remove(sessionId: string, stream: EventStream): void {
-    const streams = this.#streams.get(sessionId);
-    if (!streams?.delete(stream)) return;
-    if (streams.size === 0) this.#streams.delete(sessionId);
-    this.#hooks.onWatchers(sessionId, streams.size);
+  #remove(sessionId: string, subscriber: Subscriber): void {
+    const subscribers = this.#subscribers.get(sessionId);
+    if (!subscribers?.delete(subscriber)) return;
+    if (subscribers.size === 0) this.#subscribers.delete(sessionId);
+    this.#hooks.onWatchers(sessionId, subscribers.size);
   }
 
   publish(sessionId: string, event: SessionEvent): void {
-    for (const stream of this.#streams.get(sessionId) ?? []) stream.push(event);
+    for (const stream of this.#streams(sessionId, runOf(event))) stream.push(event);
   }
 
-  /** Events as a thread sent them, decoded once for all subscribers. */
-  publishEncoded(sessionId: string, runId: string | null, events: readonly Uint8Array[]): void {
-    if (!this.#streams.has(sessionId)) return;
-    for (const bytes of events) this.publish(sessionId, { type: 'event', runId, data: decodeValue(bytes) });
+  /** Events as a thread sent them: decoded when the first subscriber reads one, and once for all. */
+  publishEvents(sessionId: string, runId: string | null, events: Uint8Array): void {
+    let batch: EventBatch | undefined;
+    for (const stream of this.#streams(sessionId, runId)) stream.pushBatch((batch ??= new ThreadEvents(runId, events)));
+  }
+
+  /** A run's events that its thread could not send. */
+  publishGap(sessionId: string, runId: string | null, missed: number): void {
+    for (const stream of this.#streams(sessionId, runId)) stream.pushGap(missed);
   }
 
   publishEntries(sessionId: string, rows: readonly EntryRow[]): void {
-    if (!this.#streams.has(sessionId)) return;
-    for (const row of rows) this.publish(sessionId, entryEvent(row));
+    for (const row of rows) {
+      let batch: EventBatch | undefined;
+      for (const stream of this.#streams(sessionId, null)) stream.pushBatch((batch ??= new Entry(row)));
+    }
   }
 
   /** Ends the streams of one session, or of all. */
   end(sessionId?: string): void {
-    const ids = sessionId === undefined ? [...this.#streams.keys()] : [sessionId];
-    for (const id of ids) for (const stream of [...(this.#streams.get(id) ?? [])]) stream.close();
+    const ids = sessionId === undefined ? [...this.#subscribers.keys()] : [sessionId];
+    for (const id of ids) for (const { stream } of [...(this.#subscribers.get(id) ?? [])]) stream.close();
+  }
+
+  /** Whoever gets what belongs to this run; null: to none. */
+  *#streams(sessionId: string, runId: string | null): Generator<EventStream> {
+    for (const subscriber of this.#subscribers.get(sessionId) ?? []) {
+      if (subscriber.runId === null || subscriber.runId === runId) yield subscriber.stream;
+    }
   }
 }
 
-class FilteredStream extends EventStream {
-  readonly #filter: ((event: SessionEvent) => boolean) | undefined;
+function runOf(event: SessionEvent): string | null {
+  if (event.type === 'run') return event.run.id;
+  return event.type === 'event' ? event.runId : null;
+}
 
-  constructor(onClose: () => void, filter: ((event: SessionEvent) => boolean) | undefined) {
-    super(onClose);
-    this.#filter = filter;
+class ThreadEvents implements EventBatch {
+  readonly count: number;
+  readonly bytes: number;
+  readonly #runId: string | null;
+  /** As they came; null once they are decoded. */
+  #packed: Uint8Array | null;
+  #events: SessionEvent[] = [];
+
+  constructor(runId: string | null, packed: Uint8Array) {
+    this.count = countOf(packed);
+    this.bytes = packed.byteLength;
+    this.#runId = runId;
+    this.#packed = packed;
   }
 
-  override push(event: SessionEvent): void {
-    if (!this.#filter || this.#filter(event)) super.push(event);
+  at(index: number): SessionEvent {
+    if (this.#packed) {
+      const runId = this.#runId;
+      this.#events = unpackEvents(this.#packed).map((data) =>
+        data === UNREADABLE ? { type: 'gap', missed: 1 } : { type: 'event', runId, data },
+      );
+      this.#packed = null;
+    }
+    return this.#events[index]!;
   }
 }
 
+/** An entry that is decoded when it is read. */
+class Entry implements EventBatch {
+  readonly count = 1;
+  readonly bytes: number;
+  readonly #row: EntryRow;
+  #event: SessionEvent | null = null;
+
+  constructor(row: EntryRow) {
+    this.bytes = row.body.byteLength;
+    this.#row = row;
+  }
+
+  at(): SessionEvent {
+    return (this.#event ??= readEntry(this.#row));
+  }
+}
+
+/** One that cannot be decoded is missing: whoever reads the history is told why. */
+function readEntry(row: EntryRow): SessionEvent {
+  try {
+    return entryEvent(row);
+  } catch {
+    return { type: 'gap', missed: 1 };
+  }
+}
+
+/** @throws CabanaError STORE_CORRUPT */
 export function entryEvent(row: EntryRow): SessionEvent {
   return { type: 'entry', seq: row.seq, createdAt: new Date(row.at).toISOString(), entry: decodeEntry(row.body) };
 }

@@ -2,7 +2,7 @@
 
 import type { RunInfo, SessionRow } from '../../protocol/session.js';
 import type { ThreadInfo } from '../registry/thread-info.js';
-import type { SessionEvent } from '../registry/subscriptions.js';
+import type { SessionEvent } from '../registry/event-stream.js';
 
 export function sessionJson(row: SessionRow): Record<string, unknown> {
   return {
