@@ -55,6 +55,8 @@ export const JOURNAL_CREDIT_BYTES = 8 * 1024 * 1024;
 export const COMMIT_MAX_OPS = 4096;
 /** Operations that wait for room on a full disk. Beyond it they are dropped and their sessions refuse to write. */
 export const STALLED_MAX_OPS = 100_000;
+/** By then what was committed without waiting for the disk (an epoch taken, a run begun) is on it. */
+export const SYNC_WITHIN_MS = 100;
 /** Bytes in the write-ahead log from which on they are brought into the database, once everybody has been told. */
 export const CHECKPOINT_FROM_BYTES = 16 * 1024 * 1024;
 /** The same while the host drains: what the log holds then is brought in at the next start. */

@@ -51,6 +51,20 @@ describe('SqliteStore: files', () => {
     assert.equal('error' in stale! && stale.error.code, 'STALE_EPOCH');
   });
 
+  test('an epoch and the start of a run wait for no sync, but for the next one; whatever else is committed is synced', async (t) => {
+    const store = openAt(t, newPath(t));
+    await create(store, record('a'));
+    await accept(store, 'a', 'r1');
+    assert.equal(store.unsynced, false);
+    const a = await Activation.of(store, 'a');
+    assert.equal(store.unsynced, true);
+    await a.commit(a.start('r1'), a.append(1));
+    assert.equal(store.unsynced, false);
+    await Activation.of(store, 'a');
+    await store.sync();
+    assert.equal(store.unsynced, false);
+  });
+
   test('what was committed while the host drained is left in the log, and is there after the next start', async (t) => {
     const path = newPath(t);
     const first = new SqliteStore(path);

@@ -203,6 +203,8 @@ export class Dispatcher {
     admission.release(admitted);
     // If it ended as it should, its thread has taken what it was offered; that is adopted here.
     this.#offers.after(run)?.withdraw();
+    // Told only now: whoever hears that the run is over finds its place free.
+    if (execution.reported && run.reported()) this.#endings.conclude(session, run);
     this.pump(session, execution.executes);
     directory.dropIfUnused(session);
   }
@@ -277,7 +279,7 @@ export class Dispatcher {
       const done = await Promise.race([report, run.lost]);
       if (!done) throw new CabanaError('INTERNAL', `thread ${thread.no} did not begin run ${run.id}`);
       this.#parts.lifecycle.ranToItsEnd(session, done.saved);
-      if (run.reported()) this.#endings.conclude(session, run);
+      execution.reported = true;
     } catch (error) {
       await this.#losses.lost(admitted, run, error);
     }

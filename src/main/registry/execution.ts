@@ -15,6 +15,8 @@ export class Execution implements InProgress {
   readonly #at: { thread: AgentThread; load: 'cpu' | 'io' };
   /** False while the session is being brought up for it. */
   executes = false;
+  /** Its thread has said that it ended. */
+  reported = false;
 
   constructor(session: Session, run: Run, at: { thread: AgentThread; load: 'cpu' | 'io' }, timeoutMs: number | null) {
     this.session = session;

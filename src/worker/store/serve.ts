@@ -10,6 +10,7 @@ import { toWire, type CabanaError } from '../../protocol/errors.js';
 import { jsonSafe } from '../../protocol/json.js';
 import type { EntryRow } from '../../protocol/journal.js';
 import { encodePage } from '../../protocol/record-page.js';
+import { SYNC_WITHIN_MS } from '../../protocol/limits.js';
 import { StatusTable } from '../../protocol/status-table.js';
 import { GroupCommitter } from './committer.js';
 import { holdDataDir } from './data-dir.js';
@@ -56,6 +57,8 @@ class StoreServer {
   #ended: StoredRun[] = [];
   #entries = new Map<string, EntryRow[]>();
   #purging: Promise<void> | null = null;
+  #syncTimer: NodeJS.Timeout | null = null;
+  #syncDue = false;
   #closing = false;
   #resolveClosed!: () => void;
 
@@ -155,10 +158,25 @@ class StoreServer {
   }
 
   async #upkeep(): Promise<void> {
+    if (this.#syncDue) {
+      this.#syncDue = false;
+      if (this.#store.unsynced) await this.#store.sync();
+    }
+    if (this.#store.unsynced) this.#syncSoon();
     if (!this.#store.upkeepDue) return;
     // Behind the answers of the batch: main's leave at the end of their microtask.
     await new Promise((resolve) => setImmediate(resolve));
     await this.#store.upkeep();
+  }
+
+  /** If nothing else is committed meanwhile, which would make durable what is not. */
+  #syncSoon(): void {
+    this.#syncTimer ??= setTimeout(() => {
+      this.#syncTimer = null;
+      this.#syncDue = true;
+      // Its turn in the queue is between two commits.
+      this.#committer.submit({ op: null, refusable: false, done: () => undefined });
+    }, SYNC_WITHIN_MS);
   }
 
   #note(note: StoreNote): void {
@@ -209,6 +227,7 @@ class StoreServer {
     this.#closing = true;
     await this.#purging;
     this.#links.drainAll();
+    if (this.#syncTimer) clearTimeout(this.#syncTimer);
     const complete = await this.#committer.close();
     await this.#store.close();
     // The task ends after this call's answer is on its way.

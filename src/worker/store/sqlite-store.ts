@@ -1,10 +1,10 @@
-// The store on SQLite: one connection, WAL, synchronous=FULL, one transaction per commit().
+// The store on SQLite: one connection, WAL, one transaction per commit(), synchronous=FULL for whatever is acknowledged.
 //
 // The write-ahead log is brought into the database (a checkpoint) between two commits, when those who waited for the first
 // have been told; SQLite by itself would do it within a commit, and more often. While the host drains it is left to the
 // next start, so that what is flushed is written once before the process ends and not twice.
 
-import { statSync } from 'node:fs';
+import { closeSync, fdatasyncSync, openSync, statSync } from 'node:fs';
 import Sqlite, { type Database, type Statement } from 'better-sqlite3';
 import { encodeEntry } from '../../protocol/codec.js';
 import { CabanaError } from '../../protocol/errors.js';
@@ -48,9 +48,12 @@ export class SqliteStore implements Store {
   readonly #begin: Statement;
   readonly #commit: Statement;
   readonly #path: string;
+  /** The log, for sync(). The file stays the same while the database is open. */
+  readonly #log: number;
   /** What is in the write-ahead log, by estimate: SQLite tells it only when it checkpoints. */
   #logBytes: number;
   #checkpointFromBytes = CHECKPOINT_FROM_BYTES;
+  #unsynced = false;
 
   /** @throws CabanaError STORE_SCHEMA, STORE_IO */
   constructor(path: string, options: SqliteOptions = {}) {
@@ -65,6 +68,7 @@ export class SqliteStore implements Store {
       this.#db.pragma('cache_size = -65536');
       this.#db.pragma(`wal_autocheckpoint = ${AUTO_CHECKPOINT_PAGES}`);
       migrate(this.#db);
+      this.#log = openSync(`${path}-wal`, 'r');
       if (options.maxPages !== undefined) this.#db.pragma(`max_page_count = ${options.maxPages}`);
       this.#begin = this.#db.prepare('BEGIN IMMEDIATE');
       this.#commit = this.#db.prepare('COMMIT');
@@ -98,17 +102,32 @@ export class SqliteStore implements Store {
     this.#db.pragma('wal_autocheckpoint = 0');
   }
 
+  get unsynced(): boolean {
+    return this.#unsynced;
+  }
+
+  async sync(): Promise<void> {
+    this.#unsynced = false;
+    this.#read(() => fdatasyncSync(this.#log));
+  }
+
   /**
-   * Taking an epoch need not wait for the disk. A power failure that undoes it ends everybody who held the epoch as well,
-   * and nothing was written under it: whatever is, is synced, and the log up to there with it.
+   * That an epoch is taken or a run has begun need not be on the disk at once (the process may die, not the machine). A
+   * power failure that undoes it ends everybody who held the epoch as well, and nothing was written under it since:
+   * whatever is, is synced, and the log up to there with it.
    */
   #synced<T>(ops: readonly WriteOp[], commit: () => T): T {
-    if (ops.some((op) => op.t !== 'load')) return commit();
+    if (ops.some((op) => op.t !== 'load' && op.t !== 'start')) {
+      const result = commit();
+      this.#unsynced = false;
+      return result;
+    }
     this.#db.pragma('synchronous = NORMAL');
     try {
       return commit();
     } finally {
       this.#db.pragma('synchronous = FULL');
+      this.#unsynced = true;
     }
   }
 
@@ -253,6 +272,9 @@ export class SqliteStore implements Store {
   }
 
   async close(): Promise<void> {
+    if (!this.#db.open) return;
+    if (this.#unsynced) await this.sync();
+    closeSync(this.#log);
     const witness = this.#draining && this.#logBytes >= CHECKPOINT_FROM_BYTES ? this.#witness() : null;
     this.#db.close();
     witness?.close();

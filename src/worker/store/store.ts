@@ -66,7 +66,8 @@ export interface Recovery {
 
 export interface Store {
   /**
-   * One durable transaction. Results are in the order of the operations.
+   * One transaction, durable when this resolves; but one of nothing but `load` and `start` operations is durable only
+   * after the next one, or sync(). Results are in the order of the operations.
    * @throws CabanaError STORE_FULL (may be tried again), STORE_IO (final), INTERNAL (one of the operations is wrong)
    */
   commit(ops: readonly WriteOp[]): Promise<OpResult[]>;
@@ -85,6 +86,10 @@ export interface Store {
   run(sessionId: string, runId: string): Promise<StoredRun | null>;
   /** Removes a bounded part of what deleted sessions left; false: nothing is left to do. */
   purge(): Promise<boolean>;
+  /** Whether something was committed that is not durable yet. */
+  readonly unsynced: boolean;
+  /** Makes everything committed durable. @throws CabanaError STORE_IO */
+  sync(): Promise<void>;
   /** Whether upkeep() has something to do. */
   readonly upkeepDue: boolean;
   /** Work that nobody waits for, to be done between two commits. @throws CabanaError STORE_IO */
