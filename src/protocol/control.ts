@@ -1,4 +1,4 @@
-// The typed calls that Comlink carries: main to an agent thread, main to the store; and the notes that come back.
+// The typed calls: main to an agent thread, main to the store; and the notes that come back.
 // Payloads of agents (inputs, outputs, entries, snapshots) are bytes of codec.ts throughout: main does not decode them.
 
 import type { MessagePort } from 'node:worker_threads';

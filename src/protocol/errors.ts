@@ -136,7 +136,7 @@ export class CabanaError extends Error {
   }
 }
 
-/** An error as it crosses threads: Comlink and structured clone lose `code` and `cause`, this keeps them. */
+/** An error as it crosses threads: structured clone and Comlink lose `code` and `cause`, this keeps them. */
 export interface WireError {
   code: ErrorCode | null;
   name: string;
