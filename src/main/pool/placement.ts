@@ -106,11 +106,15 @@ export function successorOn<T extends ThreadLoad, D extends Due<T> & { skips: nu
   return null;
 }
 
+/** How much sooner than the sums say a session counts as critical: a pause that it made cannot be made up for later. */
+const CRITICAL_MARGIN = 1.25;
+
 /**
- * Whether a session's waiting runs, which can only run one after the other, would take longer than all the others' on the
- * other threads. Then every pause of it makes the whole last longer, as in any list schedule: the longest chain first.
+ * Whether a session's waiting runs, which can only run one after the other, would take about as long as all the others' on
+ * the other threads, or longer. Then every pause of it makes the whole last longer, as in any list schedule: the longest
+ * chain first.
  * @param others runs of all other sessions that are not over
  */
 export function isCritical(backlog: number, others: number, threads: number): boolean {
-  return threads > 1 && backlog * (threads - 1) > others;
+  return threads > 1 && backlog * (threads - 1) * CRITICAL_MARGIN > others;
 }
