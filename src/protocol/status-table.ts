@@ -31,7 +31,12 @@ export const ROW_COLUMNS = {
   generation: { word: 0, type: 'i32', writer: 'main', doc: 'Grows when the slot is given to another session.' },
   state: { word: 1, type: 'i32', writer: 'main', doc: 'A number of session-state.ts.' },
   thread: { word: 2, type: 'i32', writer: 'main', doc: 'Thread number, or -1.' },
-  runNo: { word: 3, type: 'i32', writer: 'main', doc: 'The run being executed, by its host-wide number; 0: none.' },
+  runNo: {
+    word: 3,
+    type: 'i32',
+    writer: 'main',
+    doc: 'The run being executed, by its host-wide number; 0: none. In a free row: the next free one (slots.ts).',
+  },
   interruptRunNo: { word: 4, type: 'i32', writer: 'main', doc: 'The run that is asked to stop; 0: none.' },
   interruptReason: {
     word: 29,
