@@ -46,7 +46,7 @@ async function roundTrips(b: BenchRun, ours: Caller, raw: Caller, comlink: Calle
 
 async function pipelines(b: BenchRun, ours: Caller, raw: Caller, comlink: Caller): Promise<void> {
   const unit = 'calls/s';
-  const calls = b.size(20_000, 2_000);
+  const calls = b.size(100_000, 2_000);
   const rate = (caller: Caller, inFlight: number) => () => pipelined(b, caller, calls, inFlight);
   for (const inFlight of IN_FLIGHT) {
     const metric = `calls with ${inFlight} in flight`;
