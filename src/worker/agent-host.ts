@@ -73,7 +73,10 @@ export class AgentHost implements AgentThreadCalls {
 
   /** Resolves when the thread is free for the offered run. False: main has taken the offer back. */
   async #turnOf(offer: number): Promise<boolean> {
-    while (this.#executing > 0) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    // Behind one that was taken already, too, whose request may be waiting here for its turn of the event loop.
+    while (this.#executing > 0 || (this.#taken !== 0 && this.#taken !== offer)) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    }
     const taken = this.#taken === offer;
     if (taken) this.#taken = 0;
     return taken || this.#services.table.takeOffer(this.#services.thread, offer);
