@@ -61,7 +61,12 @@ export class AgentHost implements AgentThreadCalls {
   }
 
   async run(request: RunRequest): Promise<RunReport | null> {
-    if (request.offer !== 0 && !(await this.#turnOf(request.offer))) return null;
+    const { offer } = request;
+    if (offer !== 0) {
+      while (this.#isHeldFrom(offer)) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      // Nothing is awaited from here to its beginning, so that no other waiting run can begin as well.
+      if (!this.#take(offer)) return null;
+    }
     const agent = this.#agent(request.sessionId);
     return agent.load === 'cpu' ? this.#alone(() => agent.run(request)) : agent.run(request);
   }
@@ -71,15 +76,16 @@ export class AgentHost implements AgentThreadCalls {
     return this.#alone(() => agent.compact(runNo));
   }
 
-  /** Resolves when the thread is free for the offered run. False: main has taken the offer back. */
-  async #turnOf(offer: number): Promise<boolean> {
-    // Behind one that was taken already, too, whose request may be waiting here for its turn of the event loop.
-    while (this.#executing > 0 || (this.#taken !== 0 && this.#taken !== offer)) {
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    }
-    const taken = this.#taken === offer;
-    if (taken) this.#taken = 0;
-    return taken || this.#services.table.takeOffer(this.#services.thread, offer);
+  /** Whether the offered run must wait: something executes, or another offer was taken whose request has yet to come. */
+  #isHeldFrom(offer: number): boolean {
+    return this.#executing > 0 || (this.#taken !== 0 && this.#taken !== offer);
+  }
+
+  /** False: main has taken the offer back. */
+  #take(offer: number): boolean {
+    if (this.#taken !== offer) return this.#services.table.takeOffer(this.#services.thread, offer);
+    this.#taken = 0;
+    return true;
   }
 
   /** Executes what has the thread to itself. */
