@@ -6,7 +6,7 @@ import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { Bench, BenchRun } from '../harness.js';
-import { ROW_BYTES } from '../../src/protocol/status-table.js';
+import { ROW_BYTES } from '../../src/protocol/table-columns.js';
 import { tempDir } from '../support.js';
 import type { MemoryReport } from './memory-child.js';
 

@@ -5,7 +5,7 @@
 //   thread blocks   128 bytes   one per thread number: heartbeat, what it executes and since when, what it is offered
 //   session rows    128 bytes   one per session in memory, addressed by slot
 //
-// Every column has exactly one writer; the types below refuse any other. (The one word that two sides compete for, a
+// Every column has exactly one writer; the types of table-columns.ts refuse any other. (The one word that two sides compete for, a
 // thread's offer, is no column: it has methods of its own.) Single words are read and written with Atomics. The columns
 // of a `stats` group are several words and are written together by the session's thread under a sequence lock (odd while
 // being written). A slot is reused: `generation` grows each time, so whoever kept a slot across an await compares it
@@ -13,139 +13,28 @@
 
 import { stateNumber, type SessionState } from './session-state.js';
 import type { SessionStatus } from './session.js';
-import { TABLE_INITIAL_ROWS, TABLE_MAX_ROWS, THREADS_MAX_THREADS } from './limits.js';
-
-export type Writer = 'main' | 'thread' | 'store';
-
-interface Column {
-  /** Index of the 32-bit word within the row; an f64 column takes this word and the next, and is aligned. */
-  word: number;
-  type: 'i32' | 'f64';
-  writer: Writer;
-  /** 'stats': read and written under the row's sequence lock. */
-  group?: 'stats';
-  doc: string;
-}
-
-export const ROW_COLUMNS = {
-  generation: { word: 0, type: 'i32', writer: 'main', doc: 'Grows when the slot is given to another session.' },
-  state: { word: 1, type: 'i32', writer: 'main', doc: 'A number of session-state.ts.' },
-  thread: { word: 2, type: 'i32', writer: 'main', doc: 'Thread number, or -1.' },
-  runNo: {
-    word: 3,
-    type: 'i32',
-    writer: 'main',
-    doc: 'The run being executed, by its host-wide number; 0: none. In a free row: the next free one (slots.ts).',
-  },
-  interruptRunNo: { word: 4, type: 'i32', writer: 'main', doc: 'The run that is asked to stop; 0: none.' },
-  interruptReason: {
-    word: 29,
-    type: 'i32',
-    writer: 'main',
-    doc: 'Why, by the numbers of interrupt.ts; written before interruptRunNo.',
-  },
-  watchers: { word: 5, type: 'i32', writer: 'main', doc: 'Subscribers. While it is 0, events need not be sent.' },
-  lock: { word: 6, type: 'i32', writer: 'thread', doc: 'Sequence lock of the stats group; odd while it is written.' },
-  historySeq: {
-    word: 7,
-    type: 'i32',
-    writer: 'thread',
-    doc: 'Entries of the history, those not yet on disk included.',
-  },
-  totalTasks: { word: 8, type: 'i32', writer: 'thread', group: 'stats', doc: 'Runs that ended.' },
-  progress: {
-    word: 9,
-    type: 'i32',
-    writer: 'thread',
-    group: 'stats',
-    doc: 'Millionths of the current run; -1: unknown.',
-  },
-  totalCostUsd: { word: 10, type: 'f64', writer: 'thread', group: 'stats', doc: 'US dollars.' },
-  latestLatencyMs: { word: 12, type: 'f64', writer: 'thread', group: 'stats', doc: 'Milliseconds; NaN: none yet.' },
-  cpuMs: {
-    word: 14,
-    type: 'f64',
-    writer: 'thread',
-    group: 'stats',
-    doc: 'CPU milliseconds used by runs since activation.',
-  },
-  updatedAtMs: {
-    word: 16,
-    type: 'f64',
-    writer: 'thread',
-    group: 'stats',
-    doc: 'Epoch milliseconds of the last change.',
-  },
-  crashes: {
-    word: 26,
-    type: 'i32',
-    writer: 'main',
-    doc: 'Runs that took their thread down, since it came into memory.',
-  },
-  interrupts: {
-    word: 27,
-    type: 'i32',
-    writer: 'main',
-    doc: 'Runs that were asked to stop, since it came into memory.',
-  },
-  migrations: { word: 28, type: 'i32', writer: 'main', doc: 'Moves to another thread, since it came into memory.' },
-  labelBytes: { word: 18, type: 'i32', writer: 'thread', group: 'stats', doc: 'Length of the progress label.' },
-} as const satisfies Record<string, Column>;
-
-// The progress label is 27 bytes of UTF-8 in words 19 to 25; words 30 and 31 are one 64-bit word of the store's:
-// durableSeq in the low half, the number of this activation's durable appends in the high half, read as one.
-const LABEL_WORD = 19;
-export const LABEL_MAX_BYTES = 27;
-const DURABLE_WORD = 30;
-
-export const THREAD_COLUMNS = {
-  heartbeat: {
-    word: 0,
-    type: 'i32',
-    writer: 'thread',
-    doc: 'Grows at every turn of the event loop that a timer takes.',
-  },
-  slot: { word: 1, type: 'i32', writer: 'thread', doc: 'The slot whose code holds the thread now, or -1.' },
-  runNo: { word: 2, type: 'i32', writer: 'thread', doc: 'The run that holds the thread now, or 0.' },
-  sessions: { word: 3, type: 'i32', writer: 'thread', doc: 'Activations in this thread.' },
-  culprit: { word: 10, type: 'i32', writer: 'thread', doc: 'The slot whose code is taking the thread down, or -1.' },
-  runs: { word: 11, type: 'i32', writer: 'thread', doc: 'Runs that ended here.' },
-  sinceMs: { word: 4, type: 'f64', writer: 'thread', doc: 'Epoch milliseconds since when `slot` holds the thread.' },
-  heapUsedBytes: { word: 6, type: 'f64', writer: 'thread', doc: 'Used heap at the last heartbeat.' },
-  heapLimitBytes: { word: 12, type: 'f64', writer: 'thread', doc: 'What the heap may grow to.' },
-  cpuMs: {
-    word: 14,
-    type: 'f64',
-    writer: 'thread',
-    doc: 'CPU milliseconds of the thread so far, at the last heartbeat.',
-  },
-  elu: { word: 8, type: 'f64', writer: 'thread', doc: 'Event-loop utilization 0..1 between the last two heartbeats.' },
-} as const satisfies Record<string, Column>;
-
-/** In the thread block: the number of the run that the thread may begin by itself, or 0. */
-const OFFER_WORD = 16;
-
-type RowColumn = keyof typeof ROW_COLUMNS;
-type ThreadColumn = keyof typeof THREAD_COLUMNS;
-/** The row columns that a writer may write one by one (the stats group is written as a whole). */
-export type RowColumnOf<W extends Writer> = {
-  [C in RowColumn]: (typeof ROW_COLUMNS)[C] extends { writer: W; group: 'stats' }
-    ? never
-    : (typeof ROW_COLUMNS)[C] extends { writer: W; type: 'i32' }
-      ? C
-      : never;
-}[RowColumn];
+import { TABLE_INITIAL_ROWS, TABLE_MAX_ROWS } from './limits.js';
+import {
+  DURABLE_WORD,
+  HEADER_BYTES,
+  LABEL_MAX_BYTES,
+  LABEL_WORD,
+  LIST_VERSION_WORD,
+  OFFER_WORD,
+  ROWS_AT,
+  ROW_BYTES,
+  ROW_COLUMNS,
+  STATE_COUNT_WORD,
+  STATUS_COUNT_WORD,
+  THREAD_BYTES,
+  THREAD_COLUMNS,
+  type RowColumn,
+  type RowColumnOf,
+  type ThreadColumn,
+  type Writer,
+} from './table-columns.js';
 
 const STATUSES = ['idle', 'running', 'error'] as const satisfies readonly SessionStatus[];
-
-const HEADER_BYTES = 256;
-const THREAD_BYTES = 128;
-export const ROW_BYTES = 128;
-const ROWS_AT = HEADER_BYTES + THREADS_MAX_THREADS * THREAD_BYTES;
-const STATUS_COUNT_WORD = 0;
-const STATE_COUNT_WORD = 8;
-/** Two words, read and written as one. */
-const LIST_VERSION_WORD = 32;
 
 /**
  * How long a reader spins on a row that is being written, and how often it then steps aside for a millisecond, so that a

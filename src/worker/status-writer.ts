@@ -1,7 +1,8 @@
 // The thread's side of a session's row in the status table.
 
 import type { SessionStats } from '../protocol/session.js';
-import { LABEL_MAX_BYTES, type StatusTable } from '../protocol/status-table.js';
+import type { StatusTable } from '../protocol/status-table.js';
+import { LABEL_MAX_BYTES } from '../protocol/table-columns.js';
 
 export class StatusWriter {
   readonly #table: StatusTable;

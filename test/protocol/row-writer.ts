@@ -1,7 +1,8 @@
 // A thread of the status table's tests: writes one row as fast as it can, or dies in the middle of writing it.
 
 import { parentPort, workerData } from 'node:worker_threads';
-import { ROW_COLUMNS, StatusTable, type RowStats } from '../../src/protocol/status-table.js';
+import { StatusTable, type RowStats } from '../../src/protocol/status-table.js';
+import { ROW_COLUMNS } from '../../src/protocol/table-columns.js';
 
 /** A row whose columns all tell the same number. */
 export function rowOf(n: number): RowStats {

@@ -7,13 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { TABLE_INITIAL_ROWS, THREADS_MAX_THREADS } from '../../src/protocol/limits.js';
 import { SESSION_STATES, stateFromNumber, stateNumber } from '../../src/protocol/session-state.js';
-import {
-  LABEL_MAX_BYTES,
-  ROW_BYTES,
-  ROW_COLUMNS,
-  StatusTable,
-  THREAD_COLUMNS,
-} from '../../src/protocol/status-table.js';
+import { StatusTable } from '../../src/protocol/status-table.js';
+import { LABEL_MAX_BYTES, ROW_BYTES, ROW_COLUMNS, THREAD_COLUMNS } from '../../src/protocol/table-columns.js';
 import { rowOf, type WriterData } from './row-writer.js';
 
 const WRITER = fileURLToPath(new URL('./row-writer.js', import.meta.url));
