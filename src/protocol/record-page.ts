@@ -4,18 +4,20 @@
 import { Packr } from 'msgpackr';
 import { emptyStats, figuresOf, type RecordPage, type SessionRecord, type SessionStats } from './session.js';
 
-type Row = [
+/** What lists show of a session, as columns. Not its params, which may be large; its figures come apart. */
+export type ListedColumns = [
   sessionId: string,
   name: string | null,
   source: string | null,
   agentProfile: string | null,
   workingDir: string | null,
-  pinned: boolean,
+  /** SQLite has 0 and 1 for it. */
+  pinned: boolean | number,
   createdAt: string,
   updatedAt: string,
   quarantine: string | null,
-  figures: Partial<SessionStats>,
 ];
+type Row = [...ListedColumns, figures: Partial<SessionStats>];
 
 const packr = new Packr();
 
@@ -26,7 +28,7 @@ export function encodePage({ records, hasMore, nextBefore }: RecordPage): Uint8A
 
 export function decodePage(bytes: Uint8Array): RecordPage {
   const [rows, hasMore, nextBefore] = packr.unpack(bytes) as [Row[], boolean, string | null];
-  return { records: rows.map(toRecord), hasMore, nextBefore };
+  return { records: rows.map((row) => listedRecord(row, { ...emptyStats(), ...row[9] })), hasMore, nextBefore };
 }
 
 function toRow(record: SessionRecord): Row {
@@ -44,8 +46,9 @@ function toRow(record: SessionRecord): Row {
   ];
 }
 
-function toRecord(row: Row): SessionRecord {
-  const [sessionId, name, source, agentProfile, workingDir, pinned, createdAt, updatedAt, quarantine, figures] = row;
+/** The record of a list, from the columns that a row begins with. */
+export function listedRecord(row: readonly [...ListedColumns, ...unknown[]], stats: SessionStats): SessionRecord {
+  const [sessionId, name, source, agentProfile, workingDir, pinned, createdAt, updatedAt, quarantine] = row;
   return {
     sessionId,
     name,
@@ -53,10 +56,10 @@ function toRecord(row: Row): SessionRecord {
     agentProfile,
     workingDir,
     params: {},
-    pinned,
+    pinned: Boolean(pinned),
     createdAt,
     updatedAt,
     quarantine,
-    stats: { ...emptyStats(), ...figures },
+    stats,
   };
 }

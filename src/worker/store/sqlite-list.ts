@@ -3,23 +3,16 @@
 
 import { fold } from '../../protocol/fold.js';
 import { LIST_LIMIT_DEFAULT_ROWS } from '../../protocol/limits.js';
-import type { ListQuery, RecordPage, SessionRecord } from '../../protocol/session.js';
+import { listedRecord, type ListedColumns } from '../../protocol/record-page.js';
+import type { ListQuery, RecordPage } from '../../protocol/session.js';
 import { DOCID_BETWEEN, KEY_OF_DOCID, MINUTE_OF_DOCID, UNSEARCHABLE, matchExpression } from './sqlite-search.js';
 import { toStats } from './sqlite-sessions.js';
 import type { Statements } from './statements.js';
 
-/** What lists show of a row: not its params, which may be large. */
+/** In the order of ListedColumns, and then the figures. */
 const LISTED = 'id, name, source, agent_profile, working_dir, pinned, created_at, updated_at, quarantine, stats';
 type Listed = [
-  id: string,
-  name: string | null,
-  source: string,
-  agentProfile: string | null,
-  workingDir: string | null,
-  pinned: number,
-  createdAt: string,
-  updatedAt: string,
-  quarantine: string | null,
+  ...ListedColumns,
   stats: string,
   /** Of its creation, when the search index led to it. */
   minute?: number,
@@ -47,7 +40,7 @@ export class SqliteList {
     if (hasMore) others.pop();
     const last = others.at(-1);
     return {
-      records: [...pinned, ...others].map(toListed),
+      records: [...pinned, ...others].map((row) => listedRecord(row, toStats(row[9]))),
       hasMore,
       nextBefore: hasMore && last ? `${last[6]},${last[0]}` : null,
     };
@@ -141,22 +134,4 @@ class Filter {
   get sqlUnindexed(): string {
     return this.#parts.map((part) => (part.startsWith('(') ? part : `+${part}`)).join(' AND ');
   }
-}
-
-/** A damaged stats cell costs its own figures alone. */
-function toListed(row: Listed): SessionRecord {
-  const [sessionId, name, source, agentProfile, workingDir, pinned, createdAt, updatedAt, quarantine, stats] = row;
-  return {
-    sessionId,
-    name,
-    source,
-    agentProfile,
-    workingDir,
-    params: {},
-    pinned: pinned === 1,
-    createdAt,
-    updatedAt,
-    quarantine,
-    stats: toStats(stats),
-  };
 }

@@ -1,15 +1,9 @@
 // The store on SQLite: one connection, WAL, one transaction per commit(), synchronous=FULL for whatever is acknowledged.
-//
-// The write-ahead log is brought into the database (a checkpoint) between two commits, when those who waited for the first
-// have been told; SQLite by itself would do it within a commit, and more often. While the host drains it is left to the
-// next start, so that what is flushed is written once before the process ends and not twice.
 
-import { closeSync, fdatasyncSync, openSync, statSync } from 'node:fs';
 import Sqlite, { type Database, type Statement } from 'better-sqlite3';
 import { encodeEntry } from '../../protocol/codec.js';
 import { CabanaError } from '../../protocol/errors.js';
 import type { EntryRow } from '../../protocol/journal.js';
-import { CHECKPOINT_DRAINING_FROM_BYTES, CHECKPOINT_FROM_BYTES } from '../../protocol/limits.js';
 import { outcomeEntry } from '../../protocol/outcome.js';
 import type { ListQuery, RecordPage, SessionRecord } from '../../protocol/session.js';
 import type { StoredRun } from '../../protocol/control.js';
@@ -20,14 +14,10 @@ import { SqliteList } from './sqlite-list.js';
 import { SqliteSessions, toRecord } from './sqlite-sessions.js';
 import { Statements } from './statements.js';
 import type { OpResult, Recovery, Store, WriteOp, Written } from './store.js';
+import { WriteAheadLog } from './write-ahead-log.js';
 
 /** Of a new database; an older one keeps its own. A snapshot of some KB takes fewer, an index step is as quick. */
 const PAGE_BYTES = 8192;
-/** What an operation adds to the log beside its bytes: a part of an index page, or the whole of one. */
-const OP_LOG_BYTES = 2048;
-/** SQLite's own checkpoint, within a commit: for writes that pass commit() by, and where the estimate is too low. */
-const AUTO_CHECKPOINT_PAGES = 8192;
-
 /** Rows of deleted sessions that are removed at a time, so that a purge never holds up a commit for long. */
 const PURGE_ROWS = 500;
 
@@ -47,18 +37,10 @@ export class SqliteStore implements Store {
   readonly #journal: SqliteJournal;
   readonly #begin: Statement;
   readonly #commit: Statement;
-  readonly #path: string;
-  /** The log, for sync(). The file stays the same while the database is open. */
-  readonly #log: number;
-  /** What is in the write-ahead log, by estimate: SQLite tells it only when it checkpoints. */
-  #logBytes: number;
-  #checkpointFromBytes = CHECKPOINT_FROM_BYTES;
-  #unsynced = false;
+  readonly #log: WriteAheadLog;
 
   /** @throws CabanaError STORE_SCHEMA, STORE_IO */
   constructor(path: string, options: SqliteOptions = {}) {
-    this.#path = path;
-    this.#logBytes = statSync(`${path}-wal`, { throwIfNoEntry: false })?.size ?? 0;
     try {
       this.#db = new Sqlite(path);
       this.#db.pragma(`page_size = ${PAGE_BYTES}`);
@@ -66,9 +48,8 @@ export class SqliteStore implements Store {
       this.#db.pragma('synchronous = FULL');
       this.#db.pragma('temp_store = MEMORY');
       this.#db.pragma('cache_size = -65536');
-      this.#db.pragma(`wal_autocheckpoint = ${AUTO_CHECKPOINT_PAGES}`);
       migrate(this.#db);
-      this.#log = openSync(`${path}-wal`, 'r');
+      this.#log = new WriteAheadLog(this.#db, path, PAGE_BYTES);
       if (options.maxPages !== undefined) this.#db.pragma(`max_page_count = ${options.maxPages}`);
       this.#begin = this.#db.prepare('BEGIN IMMEDIATE');
       this.#commit = this.#db.prepare('COMMIT');
@@ -82,53 +63,30 @@ export class SqliteStore implements Store {
   }
 
   async commit(ops: readonly WriteOp[]): Promise<OpResult[]> {
-    const results = this.#synced(ops, () => this.#transaction(() => ops.map((op) => this.#apply(op))));
-    this.#logBytes += 2 * PAGE_BYTES;
-    for (const op of ops) this.#logBytes += OP_LOG_BYTES + bytesOf(op);
+    const write = () => this.#transaction(() => ops.map((op) => this.#apply(op)));
+    const results = ops.every(mayBeUndone) ? this.#log.withoutSync(write) : this.#log.synced(write);
+    this.#log.grew(ops);
     return results;
   }
 
   get upkeepDue(): boolean {
-    return this.#logBytes >= this.#checkpointFromBytes;
+    return this.#log.checkpointDue;
   }
 
   async upkeep(): Promise<void> {
-    this.#logBytes = 0;
-    this.#read(() => this.#db.pragma('wal_checkpoint(PASSIVE)'));
+    this.#read(() => this.#log.checkpoint());
   }
 
   drain(): void {
-    this.#checkpointFromBytes = CHECKPOINT_DRAINING_FROM_BYTES;
-    this.#db.pragma('wal_autocheckpoint = 0');
+    this.#log.drain();
   }
 
   get unsynced(): boolean {
-    return this.#unsynced;
+    return this.#log.unsynced;
   }
 
   async sync(): Promise<void> {
-    this.#unsynced = false;
-    this.#read(() => fdatasyncSync(this.#log));
-  }
-
-  /**
-   * That an epoch is taken or a run has begun need not be on the disk at once (the process may die, not the machine). A
-   * power failure that undoes it ends everybody who held the epoch as well, and nothing was written under it since:
-   * whatever is, is synced, and the log up to there with it.
-   */
-  #synced<T>(ops: readonly WriteOp[], commit: () => T): T {
-    if (ops.some((op) => op.t !== 'load' && op.t !== 'start')) {
-      const result = commit();
-      this.#unsynced = false;
-      return result;
-    }
-    this.#db.pragma('synchronous = NORMAL');
-    try {
-      return commit();
-    } finally {
-      this.#db.pragma('synchronous = FULL');
-      this.#unsynced = true;
-    }
+    this.#read(() => this.#log.sync());
   }
 
   /** Everything or nothing, with the heads in step. */
@@ -137,15 +95,14 @@ export class SqliteStore implements Store {
       this.#begin.run();
       const result = work();
       this.#commit.run();
-      this.#journal.keep();
+      this.#journal.heads.keep();
       return result;
     } catch (error) {
-      this.#journal.undo();
+      this.#journal.heads.undo();
       // SQLite has rolled back by itself after some errors (a full disk among them).
       if (this.#db.inTransaction) this.#db.exec('ROLLBACK');
       const failure = storeError(error);
-      // A log that is checkpointed is written from its start again: that may be the room that is missing.
-      if (failure.code === 'STORE_FULL') this.#logBytes = Infinity;
+      if (failure.code === 'STORE_FULL') this.#log.checkpointSoon();
       throw failure;
     }
   }
@@ -197,10 +154,10 @@ export class SqliteStore implements Store {
   async recover(options: { resumeProfiles: readonly string[]; maxResumes: number; at: number }): Promise<Recovery> {
     return this.#transaction(() => {
       const recovery: Recovery = { pending: [], interrupted: 0 };
-      for (const { key, run, agentProfile } of this.#journal.openRuns()) {
+      for (const { key, run, agentProfile } of this.#journal.runs.open()) {
         const resumes = options.resumeProfiles.includes(agentProfile) && run.attempts <= options.maxResumes;
         if (run.state === 'queued' || resumes) {
-          if (run.state === 'running') this.#journal.putBack(key, run.runId);
+          if (run.state === 'running') this.#journal.runs.putBack(key, run.runId);
           recovery.pending.push({ run: { ...run, state: 'queued' }, agentProfile });
           continue;
         }
@@ -258,7 +215,7 @@ export class SqliteStore implements Store {
   async run(sessionId: string, runId: string): Promise<StoredRun | null> {
     return this.#read(() => {
       const row = this.#sessions.find(sessionId);
-      return row ? this.#journal.run(row.key, sessionId, runId) : null;
+      return row ? this.#journal.runs.find(row, runId) : null;
     });
   }
 
@@ -273,27 +230,7 @@ export class SqliteStore implements Store {
 
   async close(): Promise<void> {
     if (!this.#db.open) return;
-    if (this.#unsynced) await this.sync();
-    closeSync(this.#log);
-    const witness = this.#draining && this.#logBytes >= CHECKPOINT_FROM_BYTES ? this.#witness() : null;
-    this.#db.close();
-    witness?.close();
-  }
-
-  /** SQLite checkpoints when the last connection closes. One that may only read cannot, and its being there is enough. */
-  #witness(): Database | null {
-    try {
-      const db = new Sqlite(this.#path, { readonly: true });
-      db.prepare('SELECT 1 FROM sessions LIMIT 1').get();
-      return db;
-    } catch {
-      // Then the log is checkpointed after all.
-      return null;
-    }
-  }
-
-  get #draining(): boolean {
-    return this.#checkpointFromBytes === CHECKPOINT_DRAINING_FROM_BYTES;
+    this.#read(() => this.#log.close());
   }
 
   #read<T>(read: () => T): T {
@@ -305,16 +242,11 @@ export class SqliteStore implements Store {
   }
 }
 
-function bytesOf(op: WriteOp): number {
-  switch (op.t) {
-    case 'append':
-    case 'save':
-      return op.body.byteLength;
-    case 'end':
-      return op.entry.byteLength + (op.output?.byteLength ?? 0) + (op.snapshot?.byteLength ?? 0);
-    case 'accept':
-      return op.input.byteLength;
-    default:
-      return 0;
-  }
+/**
+ * That an epoch is taken or a run has begun need not be on the disk at once (the process may die, not the machine). A
+ * power failure that undoes it ends everybody who held the epoch as well, and nothing was written under it since:
+ * whatever is, is synced, and the log up to there with it.
+ */
+function mayBeUndone(op: WriteOp): boolean {
+  return op.t === 'load' || op.t === 'start';
 }

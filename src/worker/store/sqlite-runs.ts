@@ -1,0 +1,125 @@
+// The runs table: what was sent, what became of it. Writes happen inside the transaction of sqlite-store.ts.
+
+import type { Database, Statement } from 'better-sqlite3';
+import type { StoredRun } from '../../protocol/control.js';
+import { profileOf, type RunState } from '../../protocol/session.js';
+import type { SessionRowSql } from './sqlite-sessions.js';
+
+interface RunSql {
+  run_id: string;
+  state: RunState;
+  input_seq: number;
+  attempts: number;
+  started_at: number | null;
+  ended_at: number | null;
+  output: Uint8Array | null;
+  error: string | null;
+  code: string | null;
+}
+
+/** How a run ended; `output` is what it returned, encoded. */
+export interface RunEnd {
+  runId: string;
+  state: RunState;
+  at: number;
+  output: Uint8Array | null;
+  error: string | null;
+  code: string | null;
+}
+
+export class SqliteRuns {
+  readonly #sql: ReturnType<typeof prepare>;
+
+  constructor(db: Database) {
+    this.#sql = prepare(db);
+  }
+
+  insert(key: number, runId: string, inputSeq: number): void {
+    this.#sql.insert.run(key, runId, inputSeq);
+  }
+
+  /** A queued run is running from now on; any other stays as it is. */
+  start(key: number, runId: string, at: number): void {
+    this.#sql.start.run(at, key, runId);
+  }
+
+  /** An open run has ended; one that had ended before stays as it is. */
+  end(key: number, { runId, state, at, output, error, code }: RunEnd): void {
+    this.#sql.end.run(state, at, output, error, code, key, runId);
+  }
+
+  /** Puts the run back in line, to be started again. It keeps its input and what it journaled. */
+  putBack(key: number, runId: string): void {
+    this.#sql.putBack.run(key, runId);
+  }
+
+  find({ key, id }: Pick<SessionRowSql, 'key' | 'id'>, runId: string): StoredRun | null {
+    const row = this.#sql.find.get(key, runId);
+    return row ? toRun(id, row) : null;
+  }
+
+  /** The entries that are the inputs of runs which have not started. */
+  queuedInputs(key: number): number[] {
+    return this.#sql.queuedInputs.all(key).map((run) => run.input_seq);
+  }
+
+  /** The queued and the running, of all sessions, in the order in which they came. */
+  open(): { key: number; run: StoredRun; agentProfile: string }[] {
+    return this.#sql.open.all().map((row) => ({
+      key: row.session,
+      run: toRun(row.id, row),
+      agentProfile: profileOf({ agentProfile: row.agent_profile }),
+    }));
+  }
+
+  /** Removes up to `rows` runs of a deleted session: how many there were. */
+  purge(key: number, rows: number): number {
+    return this.#sql.purge.run(key, rows).changes;
+  }
+}
+
+const COLUMNS = 'run_id, state, input_seq, attempts, started_at, ended_at, output, error, code';
+
+function prepare(db: Database) {
+  const sql = <P extends unknown[], R = never>(text: string): Statement<P, R> => db.prepare<P, R>(text);
+  return {
+    insert: sql<[number, string, number]>(
+      `INSERT INTO runs (session, run_id, state, input_seq, attempts) VALUES (?, ?, 'queued', ?, 0)`,
+    ),
+    start: sql<[number, number, string]>(
+      `UPDATE runs SET state = 'running', started_at = ?, attempts = attempts + 1
+        WHERE session = ? AND run_id = ? AND state = 'queued'`,
+    ),
+    end: sql<[RunState, number, Uint8Array | null, string | null, string | null, number, string]>(
+      `UPDATE runs SET state = ?, ended_at = ?, output = ?, error = ?, code = ?
+        WHERE session = ? AND run_id = ? AND state IN ('queued', 'running')`,
+    ),
+    putBack: sql<[number, string]>(`UPDATE runs SET state = 'queued' WHERE session = ? AND run_id = ?`),
+    find: sql<[number, string], RunSql>(`SELECT ${COLUMNS} FROM runs WHERE session = ? AND run_id = ?`),
+    // The first condition is that of the index runs_open.
+    queuedInputs: sql<[number], { input_seq: number }>(
+      `SELECT input_seq FROM runs WHERE session = ? AND state IN ('queued', 'running') AND state = 'queued'`,
+    ),
+    open: sql<[], RunSql & { session: number; id: string; agent_profile: string | null }>(
+      `SELECT r.session, s.id, s.agent_profile, ${COLUMNS}
+        FROM runs r INDEXED BY runs_open JOIN sessions s ON s.key = r.session
+        WHERE r.state IN ('queued', 'running') AND s.deleted_at IS NULL ORDER BY r.id`,
+    ),
+    purge: sql<[number, number]>('DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE session = ? LIMIT ?)'),
+  };
+}
+
+function toRun(sessionId: string, row: RunSql): StoredRun {
+  return {
+    sessionId,
+    runId: row.run_id,
+    state: row.state,
+    inputSeq: row.input_seq,
+    output: row.output,
+    error: row.error,
+    code: row.code,
+    startedAt: row.started_at,
+    endedAt: row.ended_at,
+    attempts: row.attempts,
+  };
+}

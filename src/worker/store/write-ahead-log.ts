@@ -1,0 +1,125 @@
+// SQLite's write-ahead log: when it is brought into the database, and when it is synced.
+//
+// A checkpoint happens between two commits, when those who waited for the first have been told; SQLite by itself would
+// do it within a commit, and more often. While the host drains it is left to the next start, so that what is flushed is
+// written once before the process ends and not twice.
+
+import { closeSync, fdatasyncSync, openSync, statSync } from 'node:fs';
+import Sqlite, { type Database } from 'better-sqlite3';
+import { CHECKPOINT_DRAINING_FROM_BYTES, CHECKPOINT_FROM_BYTES } from '../../protocol/limits.js';
+import type { WriteOp } from './store.js';
+
+/** What an operation adds to the log beside its bytes: a part of an index page, or the whole of one. */
+const OP_LOG_BYTES = 2048;
+/** SQLite's own checkpoint, within a commit: for writes that are not counted here, and where the estimate is too low. */
+const AUTO_CHECKPOINT_PAGES = 8192;
+
+export class WriteAheadLog {
+  readonly #db: Database;
+  readonly #path: string;
+  readonly #pageBytes: number;
+  /** For sync(). The file stays the same while the database is open. */
+  readonly #file: number;
+  /** What is in it, by estimate: SQLite tells it only when it checkpoints. */
+  #bytes: number;
+  #draining = false;
+  #unsynced = false;
+
+  /** @param path of the database, which is open, has its tables, in WAL mode with synchronous = FULL */
+  constructor(db: Database, path: string, pageBytes: number) {
+    this.#db = db;
+    this.#path = path;
+    this.#pageBytes = pageBytes;
+    this.#bytes = statSync(`${path}-wal`).size;
+    this.#file = openSync(`${path}-wal`, 'r');
+    db.pragma(`wal_autocheckpoint = ${AUTO_CHECKPOINT_PAGES}`);
+  }
+
+  /** Counts what a commit has added. */
+  grew(ops: readonly WriteOp[]): void {
+    this.#bytes += 2 * this.#pageBytes;
+    for (const op of ops) this.#bytes += OP_LOG_BYTES + bytesOf(op);
+  }
+
+  get checkpointDue(): boolean {
+    return this.#bytes >= (this.#draining ? CHECKPOINT_DRAINING_FROM_BYTES : CHECKPOINT_FROM_BYTES);
+  }
+
+  /** The disk is full: a log that is checkpointed is written from its start again, which may be the room that is missing. */
+  checkpointSoon(): void {
+    this.#bytes = Infinity;
+  }
+
+  checkpoint(): void {
+    this.#bytes = 0;
+    this.#db.pragma('wal_checkpoint(PASSIVE)');
+  }
+
+  drain(): void {
+    this.#draining = true;
+    this.#db.pragma('wal_autocheckpoint = 0');
+  }
+
+  /** Whether there is a commit that a loss of power could undo. */
+  get unsynced(): boolean {
+    return this.#unsynced;
+  }
+
+  sync(): void {
+    this.#unsynced = false;
+    fdatasyncSync(this.#file);
+  }
+
+  /** Commits with a sync, and with it all that was committed before. */
+  synced<T>(commit: () => T): T {
+    const result = commit();
+    this.#unsynced = false;
+    return result;
+  }
+
+  /** Commits without waiting for the disk: the process may die at once, the machine not before the next sync. */
+  withoutSync<T>(commit: () => T): T {
+    this.#db.pragma('synchronous = NORMAL');
+    try {
+      return commit();
+    } finally {
+      this.#db.pragma('synchronous = FULL');
+      this.#unsynced = true;
+    }
+  }
+
+  /** Syncs what is left and closes the database with its log. */
+  close(): void {
+    if (this.#unsynced) this.sync();
+    closeSync(this.#file);
+    const witness = this.#draining && this.#bytes >= CHECKPOINT_FROM_BYTES ? this.#witness() : null;
+    this.#db.close();
+    witness?.close();
+  }
+
+  /** SQLite checkpoints when the last connection closes. One that may only read cannot, and its being there is enough. */
+  #witness(): Database | null {
+    try {
+      const db = new Sqlite(this.#path, { readonly: true });
+      db.prepare('SELECT 1 FROM sessions LIMIT 1').get();
+      return db;
+    } catch {
+      // Then the log is checkpointed after all.
+      return null;
+    }
+  }
+}
+
+function bytesOf(op: WriteOp): number {
+  switch (op.t) {
+    case 'append':
+    case 'save':
+      return op.body.byteLength;
+    case 'end':
+      return op.entry.byteLength + (op.output?.byteLength ?? 0) + (op.snapshot?.byteLength ?? 0);
+    case 'accept':
+      return op.input.byteLength;
+    default:
+      return 0;
+  }
+}
