@@ -10,6 +10,7 @@ import type { ThreadGroup } from './pool/thread-group.js';
 import { Watchdog } from './pool/watchdog.js';
 import { Admission } from './registry/admission.js';
 import { Compactor } from './registry/compactor.js';
+import { Departures } from './registry/departures.js';
 import type { Directory } from './registry/directory.js';
 import { Dispatcher } from './registry/dispatcher.js';
 import { Endings } from './registry/endings.js';
@@ -20,6 +21,7 @@ import { Lifecycle } from './registry/lifecycle.js';
 import { Listing } from './registry/listing.js';
 import { Losses } from './registry/losses.js';
 import { Passivator } from './registry/passivator.js';
+import { Places } from './registry/places.js';
 import { Quarantine } from './registry/quarantine.js';
 import { Rescue } from './registry/rescue.js';
 import { RunTable } from './registry/run-table.js';
@@ -41,7 +43,7 @@ export interface Foundations {
 }
 
 export interface Parts {
-  lifecycle: Lifecycle;
+  places: Places;
   dispatcher: Dispatcher;
   endings: Endings;
   interrupts: Interrupts;
@@ -64,16 +66,19 @@ export function compose(foundations: Foundations): Parts {
   const shared = { directory, subscriptions, store, table, profiles, clock, log };
 
   const runs = new RunTable();
-  const lifecycle = new Lifecycle({ ...shared, threads, threadReplaced });
+  const places = new Places(table, log);
+  const departures = new Departures({ ...shared, places });
+  const lifecycle = new Lifecycle({ ...shared, places, departures, threads, threadReplaced });
   const admission = new Admission(config.maxRunningAgents, threads, () => runs.size);
   const quarantine = new Quarantine(shared);
   const endings = new Endings({ ...shared, runs });
   const interrupts = new Interrupts({ ...shared, endings, track: (task) => dispatcher.track(task) });
   const draining = (): boolean => dispatcher.draining;
-  const losses = new Losses({ ...shared, lifecycle, endings, quarantine, draining });
+  const losses = new Losses({ ...shared, lifecycle, departures, endings, quarantine, draining });
   const dispatcher: Dispatcher = new Dispatcher({
     ...shared,
     lifecycle,
+    departures,
     runs,
     endings,
     losses,
@@ -81,9 +86,9 @@ export function compose(foundations: Foundations): Parts {
     admission,
   });
   const intake = new Intake({ ...shared, dispatcher, endings, interrupts, runs });
-  const passivator = new Passivator({ ...shared, lifecycle, threads, maxIdleAgents });
+  const passivator = new Passivator({ ...shared, departures, threads, maxIdleAgents });
   const compactor = new Compactor({ ...shared, dispatcher, runs, compactAfterMs });
-  const rescue = new Rescue({ ...shared, dispatcher, lifecycle, quarantine, graceMs });
+  const rescue = new Rescue({ ...shared, dispatcher, departures, lifecycle, quarantine, graceMs });
   const watchdog = new Watchdog<Execution>({
     threads,
     table,
@@ -108,5 +113,5 @@ export function compose(foundations: Foundations): Parts {
     quarantine,
     maxIdleAgents,
   });
-  return { lifecycle, dispatcher, endings, interrupts, intake, passivator, compactor, rescue, watchdog, registry };
+  return { places, dispatcher, endings, interrupts, intake, passivator, compactor, rescue, watchdog, registry };
 }

@@ -335,7 +335,7 @@ export class Host {
         directory: this.#directory,
         dispatcher: this.#parts.dispatcher,
         interrupts: this.#parts.interrupts,
-        lifecycle: this.#parts.lifecycle,
+        places: this.#parts.places,
         threads: this.#threads,
         store: this.#store,
         subscriptions: this.#subscriptions,

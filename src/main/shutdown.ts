@@ -10,7 +10,7 @@ import type { ThreadGroup } from './pool/thread-group.js';
 import type { Directory } from './registry/directory.js';
 import type { Dispatcher } from './registry/dispatcher.js';
 import type { Interrupts } from './registry/interrupts.js';
-import type { Lifecycle } from './registry/lifecycle.js';
+import type { Places } from './registry/places.js';
 import type { SessionRegistry } from './registry/session-registry.js';
 import type { Subscriptions } from './registry/subscriptions.js';
 
@@ -41,7 +41,7 @@ export interface ShutdownParts {
   directory: Directory;
   dispatcher: Dispatcher;
   interrupts: Interrupts;
-  lifecycle: Lifecycle;
+  places: Places;
   threads: ThreadGroup;
   store: StoreThread;
   subscriptions: Subscriptions;
@@ -119,10 +119,10 @@ async function flushAll(parts: ShutdownParts, progress: DrainProgress): Promise<
 
 /** (5) Threads, then the store, which takes in what the threads had posted. False: it could not write everything. */
 async function closeAll(parts: ShutdownParts): Promise<boolean> {
-  const { threads, store, dispatcher, subscriptions, lifecycle, background, config, fatal } = parts;
+  const { threads, store, dispatcher, subscriptions, places, background, config, fatal } = parts;
   await threads.close();
   // Pending calls were answered with the threads' end.
-  await Promise.allSettled([dispatcher.quiet(), lifecycle.retired(), ...background]);
+  await Promise.allSettled([dispatcher.quiet(), places.retired(), ...background]);
   dispatcher.leaveAll();
   subscriptions.end();
   if (fatal()) return false;

@@ -15,6 +15,7 @@ import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { AgentThread } from '../pool/agent-thread.js';
 import type { Admission, Admitted } from './admission.js';
+import type { Departures } from './departures.js';
 import type { Directory } from './directory.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Interrupts } from './interrupts.js';
@@ -30,6 +31,7 @@ import type { Subscriptions } from './subscriptions.js';
 export interface DispatcherParts {
   directory: Directory;
   lifecycle: Lifecycle;
+  departures: Departures;
   runs: RunTable;
   endings: Endings;
   interrupts: Interrupts;
@@ -119,7 +121,7 @@ export class Dispatcher {
       if (this.#evacuating.has(session)) continue;
       this.#evacuating.add(session);
       this.track(
-        this.#parts.lifecycle
+        this.#parts.departures
           .evacuate(session)
           .catch((error: unknown) => {
             // It stays where it is and runs there, later; its thread's death is told to everybody anyway.

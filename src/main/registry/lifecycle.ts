@@ -1,4 +1,4 @@
-// Bringing agents up and letting them go: activation, passivation, moving to another thread, deletion, thread death.
+// Agents come up: restore, creation, moving to another thread. And deletion. (departures.ts: how they leave memory.)
 //
 // Everything here happens under the session's lock, so one thing at a time happens to a session; sessions never wait for
 // each other. The store's epochs guard what the lock cannot: a thread that main has given up on.
@@ -10,16 +10,18 @@ import { assertSessionId } from '../../protocol/ids.js';
 import { profileOf, type SessionRecord } from '../../protocol/session.js';
 import type { StatusTable } from '../../protocol/status-table.js';
 import type { Clock } from '../clock.js';
-import type { Log } from '../log.js';
 import type { AgentThread } from '../pool/agent-thread.js';
 import { leastBusy } from '../pool/placement.js';
+import type { Departures } from './departures.js';
 import type { Directory } from './directory.js';
+import type { Places } from './places.js';
 import type { ActivationPlace, Session } from './session.js';
-import { Slots } from './slots.js';
 import type { Subscriptions } from './subscriptions.js';
 
 export interface LifecycleParts {
   directory: Directory;
+  places: Places;
+  departures: Departures;
   table: StatusTable;
   store: Remote<StoreCalls>;
   /** The agent threads, dead ones included. */
@@ -28,22 +30,13 @@ export interface LifecycleParts {
   threadReplaced: () => Promise<boolean>;
   subscriptions: Subscriptions;
   clock: Clock;
-  log: Log;
 }
-
-/** A failed save is tried again after this long, doubling up to the maximum. */
-const SAVE_RETRY_FIRST_MS = 1_000;
-const SAVE_RETRY_MAX_MS = 5 * 60_000;
 
 export class Lifecycle {
   readonly #parts: LifecycleParts;
-  readonly #slots: Slots;
-  /** Activations that were superseded or deleted, until their thread has let go of them. */
-  readonly #retiring = new Set<Promise<void>>();
 
   constructor(parts: LifecycleParts) {
     this.#parts = parts;
-    this.#slots = new Slots(parts.table);
   }
 
   /** See SessionRegistry.ensure. Callers at the same time share one restore: none of them sees a half-built agent. */
@@ -111,18 +104,17 @@ export class Lifecycle {
    * @throws what its restore threw; the session is then as it was, on disk only
    */
   async bringUp(session: Session, thread: AgentThread): Promise<boolean> {
-    const { table, directory, subscriptions } = this.#parts;
+    const { departures, places, directory, subscriptions } = this.#parts;
+    // Counted before the first await: whoever chooses a thread meanwhile takes this one into account.
     thread.sessions++;
+    let place: ActivationPlace;
     try {
-      await this.#bury(session);
+      await departures.bury(session);
+      place = places.take(session, thread, subscriptions.watchers(session.id));
     } catch (error) {
       thread.sessions--;
       throw error;
     }
-    const place: ActivationPlace = { ...this.#slots.take(), thread, epoch: 0 };
-    session.place = place;
-    table.set('main', place.slot, 'thread', thread.no);
-    table.set('main', place.slot, 'watchers', subscriptions.watchers(session.id));
     session.moveTo('restoring');
     try {
       const { slot, generation } = place;
@@ -169,25 +161,10 @@ export class Lifecycle {
     session.place = null;
     if (place) {
       await this.#parts.store.release(session.id, null);
-      this.#vacate(place);
+      this.#parts.places.vacate(place);
     }
     session.lastRunFailed = false;
     session.moveTo('cold');
-  }
-
-  /** Under the lock: a session whose thread has died becomes cold, so that it can be activated again. */
-  async #bury(session: Session): Promise<void> {
-    if (session.state === 'cold') return;
-    const { place } = session;
-    this.#parts.directory.busy(session);
-    // The store takes in what the dead thread had posted before it forgets the activation.
-    if (place) await this.#parts.store.release(session.id, place.epoch);
-    // In one turn: an innocent session is not seen as failed.
-    if (session.state !== 'failed') session.moveTo('failed', 'its thread died');
-    session.place = null;
-    if (place) this.#vacate(place);
-    session.moveTo('cold');
-    session.record = null;
   }
 
   /** The session's run has ended on its thread. `saved`: the state after it went to the store with its outcome. */
@@ -209,107 +186,9 @@ export class Lifecycle {
     session.moveTo('flushing');
     session.place = null;
     session.moveTo('cold');
-    this.#retire(session.id, old);
+    this.#parts.places.retire(session.id, old);
     session.migrations++;
     return this.bringUp(session, thread);
-  }
-
-  /**
-   * Under the lock: takes a session from a living thread whose run of it does not end. What that run still writes meets
-   * the epoch with which its end was stored; its row is free when it ends after all.
-   */
-  abandon(session: Session, reason: string): void {
-    const { place } = session;
-    session.moveTo('failed', reason);
-    session.place = null;
-    if (place) this.#retire(session.id, place);
-  }
-
-  /** Has a thread let go of an activation that is not the session's any more; its row is free only then. */
-  #retire(id: string, place: ActivationPlace): void {
-    const gone = place.thread.calls
-      .discard(id, place.epoch)
-      .catch((error: unknown) => {
-        // Its thread died: then it is gone as well.
-        if ((error as CabanaError).code === 'THREAD_DIED') return;
-        this.#parts.log.error({ err: error, sessionId: id }, 'an agent could not be discarded');
-      })
-      .then(() => this.#vacate(place))
-      .finally(() => this.#retiring.delete(gone));
-    this.#retiring.add(gone);
-  }
-
-  /** The place is nobody's. Its row waits for the end of a dying thread, which may write to it until then. */
-  #vacate(place: ActivationPlace): void {
-    place.thread.sessions--;
-    if (place.thread.alive) return this.#slots.give(place);
-    const freed = place.thread.exited.then(() => this.#slots.give(place)).finally(() => this.#retiring.delete(freed));
-    this.#retiring.add(freed);
-  }
-
-  /**
-   * Makes an idle session durable and releases it. False: it is in use, or not in memory.
-   * @throws CabanaError SAVE_FAILED, STORE_FULL: it stays in memory, and is tried again later
-   */
-  async passivate(session: Session): Promise<boolean> {
-    return this.#passivate(session, () => session.isUnused);
-  }
-
-  /** Saves an idle session and takes it from its thread, so that its due run can start on another. */
-  async evacuate(session: Session): Promise<boolean> {
-    const left = await this.#passivate(session, () => session.current === null);
-    if (left) session.migrations++;
-    return left;
-  }
-
-  async #passivate(session: Session, mayLeave: () => boolean): Promise<boolean> {
-    const { directory, store } = this.#parts;
-    try {
-      return await session.lock(async () => {
-        // What held when it was chosen may not hold any more.
-        if (session.state !== 'idle' || !mayLeave() || !session.place?.thread.alive) return false;
-        const place = session.place;
-        directory.busy(session);
-        session.moveTo('flushing');
-        if (session.clean && place.thread.cpuBusy) {
-          // Everything is on disk, and the thread may be deaf for long: it is not asked.
-          session.place = null;
-          session.moveTo('cold');
-          session.record = null;
-          await store.release(session.id, place.epoch);
-          this.#retire(session.id, place);
-          return true;
-        }
-        try {
-          await place.thread.calls.passivate(session.id);
-        } catch (error) {
-          await this.#notSaved(session, error);
-          throw error;
-        }
-        await store.release(session.id, place.epoch);
-        session.place = null;
-        this.#vacate(place);
-        session.moveTo('cold');
-        session.record = null;
-        session.saveFailures = 0;
-        return true;
-      });
-    } finally {
-      directory.dropIfUnused(session);
-    }
-  }
-
-  async #notSaved(session: Session, error: unknown): Promise<void> {
-    if (!session.place?.thread.alive) {
-      await this.#bury(session);
-      return;
-    }
-    const wait = Math.min(SAVE_RETRY_FIRST_MS * 2 ** session.saveFailures, SAVE_RETRY_MAX_MS);
-    session.saveFailures++;
-    session.saveRetryAt = this.#parts.clock.now() + wait;
-    session.moveTo('idle');
-    this.#parts.directory.touch(session);
-    this.#parts.log.error({ err: error, sessionId: session.id, retryInMs: wait }, 'a session could not be saved');
   }
 
   /**
@@ -332,52 +211,11 @@ export class Lifecycle {
         directory.remove(session);
         onGone(session);
         subscriptions.end(id);
-        if (place) this.#retire(id, place);
+        if (place) this.#parts.places.retire(id, place);
         return true;
       });
     } finally {
       directory.dropIfUnused(session);
     }
-  }
-
-  /**
-   * A thread is gone. Its idle sessions leave memory and come back on demand elsewhere; what was running there is ended
-   * by the dispatcher, whose call was rejected. A session in the middle of something is buried by whoever holds its lock.
-   */
-  async threadDied(thread: AgentThread): Promise<void> {
-    const orphans = [...this.#parts.directory.all()].filter((session) => session.place?.thread === thread);
-    await Promise.all(
-      orphans.map(async (session) => {
-        await session.lock(async () => {
-          if (session.state === 'idle' && session.place?.thread === thread) await this.#bury(session);
-        });
-        this.#parts.directory.dropIfUnused(session);
-      }),
-    );
-  }
-
-  /** Under the lock: the session was running on a thread that is gone. It stays as failed, with the reason, until used. */
-  async failed(session: Session, reason: string): Promise<void> {
-    const { place } = session;
-    if (session.state !== 'failed') session.moveTo('failed', reason);
-    this.#parts.directory.busy(session);
-    session.place = null;
-    if (!place) return;
-    // Whichever epoch: ending the run in the store has fenced the activation off with a new one.
-    await this.#parts.store.release(session.id, null);
-    this.#vacate(place);
-  }
-
-  /** A failed session that nobody has used for long leaves the registry, and its reason with it. */
-  async forgetFailed(session: Session): Promise<void> {
-    await session.lock(async () => {
-      if (session.state === 'failed' && session.isUnused) await this.#bury(session);
-    });
-    this.#parts.directory.dropIfUnused(session);
-  }
-
-  /** Resolves when every superseded activation is gone. */
-  async retired(): Promise<void> {
-    await Promise.all(this.#retiring);
   }
 }

@@ -10,6 +10,7 @@ import type { Log } from '../log.js';
 import type { AgentThread } from '../pool/agent-thread.js';
 import { fateOf, type Fate } from '../pool/verdict.js';
 import type { Admitted } from './admission.js';
+import type { Departures } from './departures.js';
 import { FATE_DRAINED, codeOf, endingAfter, type Endings } from './endings.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Quarantine } from './quarantine.js';
@@ -18,6 +19,7 @@ import type { Session } from './session.js';
 
 export interface LossesParts {
   lifecycle: Lifecycle;
+  departures: Departures;
   endings: Endings;
   quarantine: Quarantine;
   store: Remote<StoreCalls>;
@@ -105,11 +107,11 @@ export class Losses {
   }
 
   async #leaveThread(session: Session, thread: AgentThread, run: Run, loss: Loss): Promise<void> {
-    const { lifecycle } = this.#parts;
+    const { lifecycle, departures } = this.#parts;
     const { message } = loss.error;
     if (loss.isCulprit) session.crashes++;
-    if (!thread.alive) await lifecycle.failed(session, message);
-    else if (run.loss) lifecycle.abandon(session, message);
+    if (!thread.alive) await departures.failed(session, message);
+    else if (run.loss) departures.abandon(session, message);
     else lifecycle.ranToItsEnd(session, false);
   }
 }

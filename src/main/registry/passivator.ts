@@ -11,13 +11,13 @@ import {
 import type { StatusTable } from '../../protocol/status-table.js';
 import type { Clock } from '../clock.js';
 import type { AgentThread } from '../pool/agent-thread.js';
+import type { Departures } from './departures.js';
 import type { Directory } from './directory.js';
-import type { Lifecycle } from './lifecycle.js';
 import type { Session } from './session.js';
 
 export interface PassivatorParts {
   directory: Directory;
-  lifecycle: Lifecycle;
+  departures: Departures;
   clock: Clock;
   table: StatusTable;
   threads: () => readonly AgentThread[];
@@ -62,7 +62,7 @@ export class Passivator {
     }
     for (const session of directory.all()) {
       // Failed ones have no agent; what is kept of them is the reason.
-      if (session.state === 'failed' && session.usedAt <= before) await this.#parts.lifecycle.forgetFailed(session);
+      if (session.state === 'failed' && session.usedAt <= before) await this.#parts.departures.forgetFailed(session);
     }
     return this.#passivateAll(victims);
   }
@@ -118,9 +118,9 @@ export class Passivator {
     const worker = async (): Promise<void> => {
       for (const session of queue) {
         try {
-          if (await this.#parts.lifecycle.passivate(session)) left.push(session.id);
+          if (await this.#parts.departures.passivate(session)) left.push(session.id);
         } catch (error) {
-          // The lifecycle has marked it, logged it, and will not have it chosen again before its time.
+          // It was marked, logged it, and will not have it chosen again before its time.
           if (!(error instanceof CabanaError)) throw error;
         } finally {
           this.#leaving.delete(session);

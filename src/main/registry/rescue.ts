@@ -6,6 +6,7 @@ import { RESCUE_FIRST_MS, RESCUE_IN_FLIGHT_AGENTS } from '../../protocol/limits.
 import { delay, systemClock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { AgentThread } from '../pool/agent-thread.js';
+import type { Departures } from './departures.js';
 import type { Directory } from './directory.js';
 import type { Dispatcher } from './dispatcher.js';
 import type { Execution } from './execution.js';
@@ -16,6 +17,7 @@ import type { Session } from './session.js';
 export interface RescueParts {
   directory: Directory;
   dispatcher: Dispatcher;
+  departures: Departures;
   lifecycle: Lifecycle;
   quarantine: Quarantine;
   log: Log;
@@ -31,10 +33,10 @@ export class Rescue {
 
   /** A thread has died by itself. An idle session whose timer or promise did it is held to account like a run. */
   async threadDied(thread: AgentThread, reason: CabanaError): Promise<void> {
-    const { directory, lifecycle, quarantine } = this.#parts;
+    const { directory, departures, quarantine } = this.#parts;
     const slot = thread.culpritSlot;
     const culprit = slot === null ? undefined : idleAt(directory, thread, slot);
-    await lifecycle.threadDied(thread);
+    await departures.threadDied(thread);
     if (culprit) await quarantine.strike(culprit, reason.message);
   }
 
