@@ -21,10 +21,10 @@ const LEAD_MS_PER_SESSION = 0.5;
 const SYNC_SHARE = 0.8;
 
 const SIZES = [
-  { sessions: 1, entries: 500 },
-  { sessions: 10, entries: 2_000 },
-  { sessions: 100, entries: 10_000 },
-  { sessions: 1_000, entries: 20_000 },
+  { sessions: 1, entries: 2_000 },
+  { sessions: 10, entries: 4_000 },
+  { sessions: 100, entries: 20_000 },
+  { sessions: 1_000, entries: 40_000 },
 ];
 
 type Point = { x: number; y: number };

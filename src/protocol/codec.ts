@@ -1,10 +1,10 @@
 // MessagePack with a version byte in front and a cap on the size. Two dialects: entries (portable maps, what clients in
 // any language can read) and states (records, cycles, Map, Set and typed arrays survive).
 //
-// pack() returns a view into a pooled buffer; every encoder here copies exactly its bytes, so that posting them never
-// drags the pool along. -0 becomes 0, functions become undefined, class instances become plain objects; symbols throw.
+// What msgpackr returns is a view into a pooled buffer; an encoder (encode…) copies exactly its bytes, so that posting them
+// never drags the pool along. -0 becomes 0, functions become undefined, class instances become plain objects; symbols throw.
 
-import { Packr, RESET_BUFFER_MODE, Unpackr } from 'msgpackr';
+import { Packr, RESERVE_START_SPACE, RESET_BUFFER_MODE, Unpackr } from 'msgpackr';
 import { CabanaError, messageOf, type ErrorCode } from './errors.js';
 import {
   ENTRY_MAX_BYTES,
@@ -52,7 +52,7 @@ export function decodeValue(bytes: Uint8Array): unknown {
  * @throws CabanaError VALUE_NOT_ENCODABLE, PAYLOAD_TOO_LARGE
  */
 export function packEvent(event: unknown): Uint8Array {
-  return pooled(entries, event, 'event');
+  return pooled(entries, event, 'event', 0);
 }
 
 /** What packEvent() made, or an array of it. Throws what the unpacker throws. */
@@ -62,8 +62,16 @@ export function unpackBare(bytes: Uint8Array): unknown {
 
 /** @throws CabanaError ENTRY_INVALID, ENTRY_TOO_LARGE, VALUE_NOT_ENCODABLE */
 export function encodeEntry(entry: JournalEntry): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(packEntry(entry));
+}
+
+/**
+ * The same bytes in the pooled buffer: to be copied before anything else is encoded.
+ * @throws CabanaError ENTRY_INVALID, ENTRY_TOO_LARGE, VALUE_NOT_ENCODABLE
+ */
+export function packEntry(entry: JournalEntry): Uint8Array {
   if (!isPlainObject(entry)) throw new CabanaError('ENTRY_INVALID', 'a history entry must be a plain object');
-  return pack(entries, entry, 'entry');
+  return versioned(entries, entry, 'entry');
 }
 
 export function decodeEntry(bytes: Uint8Array): JournalEntry {
@@ -87,29 +95,32 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
   return prototype === Object.prototype || prototype === null;
 }
 
-function pooled(packr: Packr, value: unknown, kind: ValueKind): Uint8Array {
+/** @param reserved bytes before the value that are left for the caller */
+function pooled(packr: Packr, value: unknown, kind: ValueKind, reserved: 0 | 1): Uint8Array {
   let packed: Uint8Array;
   try {
     // The pooled buffer is used again from the same place: what is in it is copied before the next call.
-    packed = packr.pack(value, RESET_BUFFER_MODE);
+    packed = packr.pack(value, RESET_BUFFER_MODE | RESERVE_START_SPACE | reserved);
   } catch (error) {
     throw new CabanaError('VALUE_NOT_ENCODABLE', `this ${kind} cannot be encoded: ${messageOf(error)}`, {
       cause: error,
     });
   }
   const cap = CAPS[kind];
-  if (packed.byteLength + 1 > cap.bytes) {
+  if (packed.byteLength > cap.bytes) {
     throw new CabanaError(cap.code, `this ${kind} takes ${packed.byteLength} bytes; at most ${cap.bytes} are allowed`);
   }
   return packed;
 }
 
+function versioned(packr: Packr, value: unknown, kind: ValueKind): Uint8Array {
+  const packed = pooled(packr, value, kind, 1);
+  packed[0] = CODEC_VERSION;
+  return packed;
+}
+
 function pack(packr: Packr, value: unknown, kind: ValueKind): Uint8Array<ArrayBuffer> {
-  const packed = pooled(packr, value, kind);
-  const bytes = new Uint8Array(packed.byteLength + 1);
-  bytes[0] = CODEC_VERSION;
-  bytes.set(packed, 1);
-  return bytes;
+  return new Uint8Array(versioned(packr, value, kind));
 }
 
 function unpack(unpackr: Unpackr, bytes: Uint8Array): unknown {

@@ -96,8 +96,8 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 // --- main -> store
 
 export interface StoreCalls {
-  /** Opens an agent thread's link. `credit`: its counter (journal.ts). */
-  attach(thread: number, port: MessagePort, credit: SharedArrayBuffer): void;
+  /** Opens an agent thread's link. `ring`: its shared memory (journal-ring.ts). */
+  attach(thread: number, port: MessagePort, ring: SharedArrayBuffer): void;
   /** Takes in what the thread had posted, then closes its link. */
   detach(thread: number): Promise<void>;
   /** Settles the runs that an earlier process left open; once, at start. */

@@ -1,5 +1,5 @@
-// What an agent thread and the store thread say to each other, over a MessagePort of their own. Plain tagged messages,
-// in order, no request per append: this is the path of every entry.
+// What an agent thread and the store thread say to each other: appended entries through shared memory (journal-ring.ts),
+// everything else over a MessagePort of their own; plain tagged messages, in one order.
 //
 // Numbers: `key` is the store's number of a session, `epoch` its activation, `n` counts the entries that this activation
 // has appended (the first is 1). The store gives every entry its seq when it writes it, because main's entries (a run's
@@ -33,7 +33,7 @@ export type JournalRequest =
   /** Entries from seq `from` on. Sees everything this thread posted before. */
   | { t: 'read'; request: number; key: number; from: number; limit: number };
 
-/** What travels over a link, both ways: one message, or several in their order. */
+/** What travels back over a link: one message, or several in their order. */
 export type Batch<T> = T | T[];
 
 export interface RunEnd {
@@ -122,11 +122,3 @@ export type JournalReply =
   | { t: 'durable'; acks: number[] }
   /** What this activation wrote is refused: for good (STALE_EPOCH), or until there is room (STORE_FULL). */
   | { t: 'refused'; key: number; epoch: number; error: WireError };
-
-/**
- * The shared counter of a link: bytes of its operations that the store has dealt with, wrapping at 2^32. The thread
- * compares it with what it posted, so that even code that never turns the event loop sees how much is on its way.
- */
-export function newCreditCounter(): SharedArrayBuffer {
-  return new SharedArrayBuffer(4);
-}

@@ -51,6 +51,14 @@ export const TAIL_PAGES_IN_FLIGHT = 4;
 export const JOURNAL_BACKLOG_MAX_BYTES = 64 * 1024 * 1024;
 /** Above this many bytes on their way, an awaited append() waits. */
 export const JOURNAL_CREDIT_BYTES = 8 * 1024 * 1024;
+/** The shared memory in which a thread's appended entries go to the store. A power of two. */
+export const JOURNAL_RING_BYTES = 1024 * 1024;
+/** A larger entry is posted instead. */
+export const JOURNAL_RING_ENTRY_MAX_BYTES = 64 * 1024;
+/** How long the store, with nothing to do, stays awake for the next operation, where those lately came soon. */
+export const STORE_LINGER_MS = 0.1;
+/** How soon that is, as a sleeping store sees it. */
+export const STORE_LINGER_WORTH_MS = 0.25;
 /** Operations in one transaction of the store. */
 export const COMMIT_MAX_OPS = 4096;
 /** Operations that wait for room on a full disk. Beyond it they are dropped and their sessions refuse to write. */

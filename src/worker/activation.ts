@@ -1,6 +1,6 @@
 // One activation: an agent's state, context and history between its load from the store and its leaving memory.
 
-import { decodeState, encodeEntry, encodeState } from '../protocol/codec.js';
+import { decodeState, encodeEntry, encodeState, packEntry } from '../protocol/codec.js';
 import type { RunReport, RunRequest } from '../protocol/control.js';
 import { CabanaError, messageOf } from '../protocol/errors.js';
 import { HOOK_MAX_MS, SAVE_MAX_ATTEMPTS } from '../protocol/limits.js';
@@ -135,7 +135,7 @@ export class Activation {
     const { cpu, link, table, thread } = this.#services;
     const { runId } = request;
     const input = request.input ?? (await this.#readInput(request.inputSeq));
-    link.post({ t: 'start', at: Date.now(), runId, ...this.#history.fence() }, 0);
+    link.send({ t: 'start', at: Date.now(), runId, ...this.#history.fence() }, 0);
     if (this.load === 'cpu') this.#hold(request.runNo);
     this.#status.runStarted();
     this.#ctx.scope({ runId, interrupt, resumed: request.resumed });
@@ -164,7 +164,7 @@ export class Activation {
       const bytes = entry.byteLength + (outcome.output?.byteLength ?? 0) + (snapshot?.byteLength ?? 0);
       const { stats } = this.#status;
       const end = { t: 'end', at: Date.now(), runId, ...outcome, entry, snapshot, stats } as const;
-      this.#services.link.post({ ...end, ...this.#history.nextFence() }, bytes);
+      this.#services.link.send({ ...end, ...this.#history.nextFence() }, bytes);
     };
     if (this.#definition.saveWhen !== 'flush') {
       try {
@@ -237,7 +237,7 @@ export class Activation {
       this.#ctx.state = restore ? await restore(this.#ctx, state, []) : state;
     }
     this.#letGo(runNo);
-    const body = encodeEntry({
+    const body = packEntry({
       role: 'compaction',
       state: outcome.state,
       ...(outcome.error ? { error: outcome.error } : {}),
@@ -305,10 +305,10 @@ export class Activation {
   #postSave(body: Uint8Array): void {
     // Request 0: nobody waits for the answer.
     const request = { t: 'save', request: 0, at: Date.now(), body, stats: null, ...this.#history.fence() } as const;
-    this.#services.link.post(request, body.byteLength);
+    this.#services.link.send(request, body.byteLength);
   }
 
   #rename(name: string): void {
-    this.#services.link.post({ t: 'rename', at: Date.now(), name, ...this.#history.fence() }, 0);
+    this.#services.link.send({ t: 'rename', at: Date.now(), name, ...this.#history.fence() }, 0);
   }
 }

@@ -1,7 +1,7 @@
 // One activation's history: appends that are on their way to the store before append() returns, and reads from the
 // store. Nothing of it stays in memory here; a read goes behind every append of the same thread.
 
-import { decodeEntry, encodeEntry } from '../protocol/codec.js';
+import { decodeEntry, packEntry } from '../protocol/codec.js';
 import { CabanaError } from '../protocol/errors.js';
 import type { EntryRow } from '../protocol/journal.js';
 import { ENTRIES_PAGE_ROWS } from '../protocol/limits.js';
@@ -61,16 +61,16 @@ export class History implements AgentHistory, JournalListener {
   }
 
   append(entry: JournalEntry): void | Promise<void> {
-    const body = encodeEntry(entry);
+    const body = packEntry(entry);
     this.assertWritable();
     this.#link.assertRoom(body.byteLength);
     return this.appendOwn(body);
   }
 
-  /** The host's own entries, and the end of append(): an encoded entry on its way to the store. */
+  /** The host's own entries, and the end of append(): an encoded entry, which is copied, on its way to the store. */
   appendOwn(body: Uint8Array): void | Promise<void> {
     this.#n += 1;
-    this.#link.post({ t: 'append', at: this.#now(), body, ...this.fence() }, body.byteLength);
+    this.#link.append({ t: 'append', at: this.#now(), body, key: this.key, epoch: this.epoch, n: this.#n });
     this.#table.set('thread', this.#slot, 'historySeq', this.length);
     return this.#link.room();
   }

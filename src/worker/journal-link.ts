@@ -1,7 +1,8 @@
-// A thread's end of its link to the store: posts operations, answers requests, and knows how much is on its way.
+// A thread's end of its link to the store: sends operations, has requests answered, and knows how much is on its way.
 
 import type { MessagePort } from 'node:worker_threads';
 import { CabanaError, fromWire, type WireError } from '../protocol/errors.js';
+import { RingWriter, type Append, type JournalPost } from '../protocol/journal-ring.js';
 import {
   unpackRows,
   type Batch,
@@ -42,7 +43,7 @@ interface Waiting {
 
 export class JournalLink {
   readonly #port: MessagePort;
-  readonly #credit: Int32Array;
+  readonly #ring: RingWriter;
   #posted = 0;
   #nextRequest = 1;
   readonly #waiting = new Map<number, Waiting>();
@@ -52,10 +53,10 @@ export class JournalLink {
   #outbox: JournalRequest[] = [];
   #outboxBytes = 0;
 
-  /** @param credit the link's counter: bytes that the store has dealt with */
-  constructor(port: MessagePort, credit: SharedArrayBuffer) {
+  /** @param ring the link's shared memory */
+  constructor(port: MessagePort, ring: SharedArrayBuffer) {
     this.#port = port;
-    this.#credit = new Int32Array(credit);
+    this.#ring = new RingWriter(ring);
     port.on('message', (replies: Batch<JournalReply>) => {
       for (const reply of Array.isArray(replies) ? replies : [replies]) this.#receive(reply);
     });
@@ -63,15 +64,32 @@ export class JournalLink {
 
   /** Bytes posted and not yet dealt with by the store. Exact even if the event loop has not turned since. */
   get backlogBytes(): number {
-    return (this.#posted - Atomics.load(this.#credit, 0)) | 0;
+    return (this.#posted - this.#ring.credit) | 0;
   }
 
-  /** Posts an operation. It is in the store's queue when this returns, and safe from then on. */
-  post(request: Exclude<JournalRequest, { t: 'load' | 'read' }>, bodyBytes: number): void {
+  /** Sends an entry, of which it takes a copy. It is where the store will find it when this returns: safe from then on. */
+  append(append: Append): void {
+    this.#sends(append.body.byteLength);
+    if (!this.#ring.write(append)) this.#post([{ ...append, body: new Uint8Array(append.body) }]);
+    else if (this.#ring.wakes) this.#port.postMessage(null satisfies JournalPost);
+  }
+
+  /** Sends another operation that nobody waits for: likewise. */
+  send(request: Exclude<JournalRequest, { t: 'append' | 'load' | 'read' }>, bodyBytes: number): void {
+    this.#sends(bodyBytes);
+    this.#post([request]);
+  }
+
+  #sends(bodyBytes: number): void {
     this.#posted = (this.#posted + bodyBytes + OP_OVERHEAD_BYTES) | 0;
-    if (this.#outbox.length === 0) return this.#port.postMessage(request, largeBuffersOf(request));
-    this.#outbox.push(request);
+    // What was asked before it goes before it.
     this.#flush();
+  }
+
+  #post(requests: JournalRequest[]): void {
+    const post: JournalPost = { at: this.#ring.position, requests };
+    this.#port.postMessage(post, requests.flatMap(largeBuffersOf));
+    this.#ring.posted();
   }
 
   /** @throws CabanaError JOURNAL_BACKLOG if so many bytes more would be too much */
@@ -162,7 +180,7 @@ export class JournalLink {
     const batch = this.#outbox;
     this.#outbox = [];
     this.#outboxBytes = 0;
-    this.#port.postMessage(batch, batch.flatMap(largeBuffersOf));
+    this.#post(batch);
   }
 
   #receive(reply: JournalReply): void {

@@ -19,9 +19,9 @@ export interface AgentThreadTask {
   thread: number;
   /** Main's calls arrive here. */
   control: MessagePort;
-  /** The link to the store, and its counter of bytes dealt with. */
+  /** The link to the store: its port, and its shared memory (journal-ring.ts). */
   journal: MessagePort;
-  credit: SharedArrayBuffer;
+  ring: SharedArrayBuffer;
   table: SharedArrayBuffer;
   /** The counter of what main has dealt with of this thread's notes, and how much may be on its way. */
   noteCounter: SharedArrayBuffer;
@@ -36,7 +36,7 @@ export async function serve(task: AgentThreadTask): Promise<void> {
   const endpoint = new BatchEndpoint(task.control);
   const table = new StatusTable(task.table);
   const cpu = new CpuClock();
-  const link = new JournalLink(task.journal, task.credit);
+  const link = new JournalLink(task.journal, task.ring);
   const blame = new Blame(table, task.thread);
   const events = new EventSender(endpoint, new NoteWindow(task.noteCounter, task.noteWindowBytes));
   const services = { thread: task.thread, table, link, events, cpu, blame };

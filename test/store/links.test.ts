@@ -1,59 +1,13 @@
 // A thread's link to the store, both ends of it: what is acknowledged is on disk, and to whom.
 
 import assert from 'node:assert/strict';
-import { join } from 'node:path';
-import { test, type TestContext } from 'node:test';
-import { MessageChannel } from 'node:worker_threads';
+import { test } from 'node:test';
 import Sqlite from 'better-sqlite3';
 import { decodeState, encodeState } from '../../src/protocol/codec.js';
-import { newCreditCounter } from '../../src/protocol/journal.js';
 import { TAIL_PAGE_ROWS } from '../../src/protocol/limits.js';
-import { StatusTable } from '../../src/protocol/status-table.js';
-import { History, storedEntry } from '../../src/worker/history.js';
-import { JournalLink } from '../../src/worker/journal-link.js';
-import { GroupCommitter } from '../../src/worker/store/committer.js';
-import { Links } from '../../src/worker/store/links.js';
-import { SqliteStore } from '../../src/worker/store/sqlite-store.js';
-import type { Store } from '../../src/worker/store/store.js';
-import { tempDir } from '../support/temp.js';
-import { accept, AT, create, load, record, seqs } from './records.js';
-
-async function setUp(t: TestContext) {
-  const path = join(tempDir(t), 'cabana.db');
-  const sqlite = new SqliteStore(path);
-  await create(sqlite, record('a'));
-  const table = new StatusTable();
-  const generation = table.clearRow(0);
-  const gate = { closed: Promise.resolve() };
-  const store = new Proxy<Store>(sqlite, {
-    get: (target, name: keyof Store) => {
-      if (name !== 'commit') return (target[name] as () => unknown).bind(target);
-      return async (ops: Parameters<Store['commit']>[0]) => {
-        await gate.closed;
-        return target.commit(ops);
-      };
-    },
-  });
-  const committer = new GroupCommitter(store, {
-    onBatch: () => links.tellAll(),
-    onFatal: (error) => assert.fail(error),
-  });
-  const links = new Links(store, committer, table, () => undefined);
-  const { port1, port2 } = new MessageChannel();
-  const credit = newCreditCounter();
-  links.attach(0, port2, credit);
-  const link = new JournalLink(port1, credit);
-  t.after(async () => {
-    port1.close();
-    await committer.close();
-    await sqlite.close();
-  });
-  const activate = async (): Promise<History> => {
-    const loaded = (await link.load('a', { slot: 0, generation }, (row) => row))!;
-    return new History(link, table, { key: loaded.key, epoch: loaded.epoch, slot: 0 }, () => AT);
-  };
-  return { sqlite, table, links, link, activate, gate, path };
-}
+import { storedEntry } from '../../src/worker/history.js';
+import { linked } from './linked.js';
+import { accept, AT, load, seqs } from './records.js';
 
 const settled = async (promise: Promise<unknown>): Promise<boolean> => {
   let done = false;
@@ -63,7 +17,7 @@ const settled = async (promise: Promise<unknown>): Promise<boolean> => {
 };
 
 test('durable() resolves when the entries are on disk and not before, and the table says so too', async (t) => {
-  const { sqlite, activate, gate, table, link } = await setUp(t);
+  const { sqlite, activate, gate, table, link } = await linked(t);
   const history = await activate();
   let open!: () => void;
   gate.closed = new Promise((resolve) => (open = resolve));
@@ -80,7 +34,7 @@ test('durable() resolves when the entries are on disk and not before, and the ta
 });
 
 test('an activation is not told that its entries are durable when those of the one before it are', async (t) => {
-  const { activate, gate, link } = await setUp(t);
+  const { activate, gate, link } = await linked(t);
   const first = await activate();
   for (let i = 0; i < 3; i++) first.append({ content: i });
   // The same thread takes the session up again while what it appended is on its way.
@@ -97,7 +51,7 @@ test('an activation is not told that its entries are durable when those of the o
 });
 
 test('what a superseded activation appends is refused, and it is told so', async (t) => {
-  const { sqlite, activate, link } = await setUp(t);
+  const { sqlite, activate, link } = await linked(t);
   const first = await activate();
   first.append({ content: 'kept' });
   await first.durable();
@@ -111,7 +65,7 @@ test('what a superseded activation appends is refused, and it is told so', async
 });
 
 test('a page of the history sees everything that the thread appended before it asked', async (t) => {
-  const { activate } = await setUp(t);
+  const { activate } = await linked(t);
   const history = await activate();
   for (let i = 1; i <= 600; i++) history.append({ content: i });
   const contents: unknown[] = [];
@@ -123,7 +77,7 @@ test('a page of the history sees everything that the thread appended before it a
 });
 
 test('detaching a link keeps what its thread had posted', async (t) => {
-  const { sqlite, activate, links } = await setUp(t);
+  const { sqlite, activate, links } = await linked(t);
   const history = await activate();
   for (let i = 1; i <= 5; i++) history.append({ content: i });
   await links.detach(0);
@@ -131,7 +85,7 @@ test('detaching a link keeps what its thread had posted', async (t) => {
 });
 
 test('a tail longer than a page is whole and in order, but for the inputs of runs that have yet to start', async (t) => {
-  const { sqlite, activate, link } = await setUp(t);
+  const { sqlite, activate, link } = await linked(t);
   const history = await activate();
   const count = 5 * TAIL_PAGE_ROWS;
   for (let i = 1; i < count / 2; i++) history.append({ content: i });
@@ -151,7 +105,7 @@ test('a tail longer than a page is whole and in order, but for the inputs of run
 });
 
 test('a damaged entry far down a long tail is the error of the load', async (t) => {
-  const { sqlite, activate, link, path } = await setUp(t);
+  const { sqlite, activate, link, path } = await linked(t);
   const history = await activate();
   for (let i = 1; i <= 3 * TAIL_PAGE_ROWS; i++) history.append({ content: i });
   await history.durable();
@@ -163,7 +117,7 @@ test('a damaged entry far down a long tail is the error of the load', async (t) 
 });
 
 test('what is saved and what is appended after it arrive in that order, though saves travel together', async (t) => {
-  const { sqlite, activate, link } = await setUp(t);
+  const { sqlite, activate, link } = await linked(t);
   const history = await activate();
   const body = encodeState('x'.repeat(10_000));
   const saved = link.save({ at: AT, body, stats: null, ...history.fence() });
@@ -173,4 +127,19 @@ test('what is saved and what is appended after it arrive in that order, though s
   assert.equal(link.backlogBytes, 0);
   const { snapshot, tail } = await load(sqlite, 'a');
   assert.deepEqual([decodeState(snapshot!), tail], [2, []]);
+});
+
+test('a load that makes the store look into its own link again changes nothing in the order of what is there', async (t) => {
+  const { activate, link } = await linked(t);
+  await activate('a');
+  const b = await activate('b');
+  // Of one message: the load first looks for what session a's thread, this one, has posted up to now.
+  const again = activate('a');
+  const saved = link.save({ at: AT, body: encodeState(1), stats: null, ...b.fence() });
+  b.append({ content: 'after the snapshot' });
+  link.send({ t: 'rename', at: AT, name: 'after the entry', ...b.fence() }, 0);
+  await Promise.all([again, saved, b.durable()]);
+  assert.equal(b.durableSeq, 1);
+  assert.equal((await link.read(b.key, 1, 10)).length, 1);
+  assert.equal(link.backlogBytes, 0);
 });

@@ -11,7 +11,7 @@ import {
 } from '../../protocol/control.js';
 import { BatchEndpoint } from '../../protocol/endpoint.js';
 import { CabanaError, messageOf, type ErrorCode } from '../../protocol/errors.js';
-import { newCreditCounter } from '../../protocol/journal.js';
+import { newJournalRing } from '../../protocol/journal-ring.js';
 import type { StatusTable } from '../../protocol/status-table.js';
 import { PacedPort } from './paced-port.js';
 import { startThread, type Thread } from './worker-pool.js';
@@ -42,7 +42,7 @@ export class AgentThread {
   readonly no: number;
   readonly calls: Remote<AgentThreadCalls>;
   /** The store's end of this thread's journal, and its counter: to be attached to the store. */
-  readonly journal: { port: MessagePort; credit: SharedArrayBuffer };
+  readonly journal: { port: MessagePort; ring: SharedArrayBuffer };
   /** Resolves with the reason when the thread is gone, whatever ended it; null: it was shut down. */
   readonly death: Promise<CabanaError | null>;
   /** Resolves when the thread cannot execute anything any more; `alive` is false before that, from the moment it is given up. */
@@ -66,7 +66,7 @@ export class AgentThread {
     options.table.clearThread(options.no);
     const control = new MessageChannel();
     const journal = new MessageChannel();
-    this.journal = { port: journal.port2, credit: newCreditCounter() };
+    this.journal = { port: journal.port2, ring: newJournalRing() };
     this.#endpoint = new BatchEndpoint(new PacedPort(control.port1, options.turnMaxMs));
     const noteCounter = newNoteCounter();
     const dealtWith = new Int32Array(noteCounter);
@@ -80,7 +80,7 @@ export class AgentThread {
       thread: options.no,
       control: control.port2,
       journal: journal.port1,
-      credit: this.journal.credit,
+      ring: this.journal.ring,
       table: options.table.buffer,
       noteCounter,
       noteWindowBytes: options.noteWindowBytes,

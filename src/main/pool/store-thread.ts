@@ -73,8 +73,8 @@ export class StoreThread {
 
   /** Opens the journal link of an agent thread. */
   attach(thread: AgentThread): Promise<void> {
-    const { port, credit } = thread.journal;
-    return this.calls.attach(thread.no, transfer(port, [port]), credit);
+    const { port, ring } = thread.journal;
+    return this.calls.attach(thread.no, transfer(port, [port]), ring);
   }
 
   /** The host ends soon: what is written from now on is to be quick, at the next start's expense. */

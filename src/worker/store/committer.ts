@@ -24,6 +24,10 @@ export interface Item {
 }
 
 export interface CommitterHooks {
+  /** Before a batch is taken: submits what has arrived by ways that the event loop does not see. */
+  collect?(): void;
+  /** The same when there is nothing to do: from then on submit() is called for whatever arrives. */
+  awaitMore?(): void;
   /** After a batch and its `done` calls. */
   onBatch(): void;
   /** After that: work between two commits. Its final failure (STORE_IO) is the committer's. */
@@ -83,8 +87,9 @@ export class GroupCommitter {
   async #work(): Promise<void> {
     try {
       // One loop does all the writing, so that two transactions never overlap.
-      while ((this.#queue.length > 0 || this.#retryDue) && !this.#fatal) {
+      while (!this.#fatal && this.#hasMore()) {
         await nextTurn();
+        this.#hooks.collect?.();
         if (this.#retryDue) {
           this.#retryDue = false;
           await this.#retryStalled();
@@ -96,6 +101,11 @@ export class GroupCommitter {
     } finally {
       this.#working = null;
     }
+  }
+
+  #hasMore(): boolean {
+    if (this.#queue.length === 0 && !this.#retryDue) this.#hooks.awaitMore?.();
+    return this.#queue.length > 0 || this.#retryDue;
   }
 
   async #upkeep(): Promise<void> {

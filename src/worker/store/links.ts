@@ -6,14 +6,9 @@
 
 import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
 import { toWire, type CabanaError } from '../../protocol/errors.js';
-import {
-  packRows,
-  type Batch,
-  type Fence,
-  type JournalReply,
-  type JournalRequest,
-  type Loaded,
-} from '../../protocol/journal.js';
+import { RingReader, type JournalPost } from '../../protocol/journal-ring.js';
+import { packRows, type Fence, type JournalReply, type JournalRequest, type Loaded } from '../../protocol/journal.js';
+import { STORE_LINGER_MS, STORE_LINGER_WORTH_MS } from '../../protocol/limits.js';
 import type { StatusTable } from '../../protocol/status-table.js';
 import type { GroupCommitter, Item } from './committer.js';
 import type { OpResult, Store, WriteOp, Written } from './store.js';
@@ -24,8 +19,13 @@ export const OP_OVERHEAD_BYTES = 64;
 interface Link {
   thread: number;
   port: MessagePort;
-  /** Bytes dealt with; read by the thread without a message. */
-  credit: Int32Array;
+  /** What the thread appends, and how much of it was dealt with. */
+  ring: RingReader;
+  /** Posts that came in, and those of them that are not dealt with: they belong behind what the ring has. */
+  received: number;
+  posts: NonNullable<JournalPost>[];
+  /** How far the ring may be read. */
+  end: number;
   /** Triples of key, epoch and n that the thread has yet to be told. */
   acks: number[];
   /** Answers that leave as one message at the end of the microtask, or behind the acknowledgements of a batch. */
@@ -50,6 +50,11 @@ export class Links {
   readonly #places = new Map<string, Place>();
   /** Links with acknowledgements to send. */
   readonly #toTell = new Set<Link>();
+  /** Since when the threads have to wake the store; null: it is awake. */
+  #asleepSince: number | null = null;
+  #lingers = false;
+  /** How many threads were told of the last batch. */
+  #told = 0;
 
   /** @param onWritten called for every operation of a thread that became durable */
   constructor(store: Store, committer: GroupCommitter, table: StatusTable, onWritten: (written: Written) => void) {
@@ -59,10 +64,16 @@ export class Links {
     this.#onWritten = onWritten;
   }
 
-  attach(thread: number, port: MessagePort, credit: SharedArrayBuffer): void {
-    const link: Link = { thread, port, credit: new Int32Array(credit), acks: [], outbox: [], transfers: [] };
+  attach(thread: number, port: MessagePort, shared: SharedArrayBuffer): void {
+    const ring = new RingReader(shared);
+    const link: Link = { thread, port, ring, received: 0, posts: [], end: 0, acks: [], outbox: [], transfers: [] };
     this.#links.set(thread, link);
-    port.on('message', (requests: Batch<JournalRequest>) => this.#receiveAll(link, requests));
+    ring.sleep();
+    port.on('message', (post: JournalPost) => {
+      this.#woken();
+      received(link, post);
+      this.#drain(link);
+    });
   }
 
   /** Takes in what the thread had posted, waits until it is durable, and closes the link. */
@@ -70,6 +81,8 @@ export class Links {
     const link = this.#links.get(thread);
     if (!link) return;
     this.#links.delete(thread);
+    // A thread may have ended between a post and its being counted.
+    fetch(link);
     this.#drain(link);
     await this.#committer.idle();
     flush(link);
@@ -82,20 +95,50 @@ export class Links {
     if (place) this.#drain(place.link);
   }
 
-  /** Takes in whatever any thread has posted up to now. */
-  drainAll(): void {
-    for (const link of this.#links.values()) this.#drain(link);
+  /** Takes in whatever any thread has posted up to now. True: something. */
+  collect(): boolean {
+    let some = false;
+    for (const link of this.#links.values()) if (this.#drain(link)) some = true;
+    return some;
   }
 
-  #drain(link: Link): void {
-    for (let m = receiveMessageOnPort(link.port); m; m = receiveMessageOnPort(link.port)) {
-      this.#receiveAll(link, m.message as Batch<JournalRequest>);
-    }
+  /** The same, for a store that has nothing else to do: from now on it is woken for what comes. */
+  awaitMore(): void {
+    if (this.collect() || this.#lingered()) return;
+    this.#asleepSince = performance.now();
+    for (const link of this.#links.values()) link.ring.sleep();
+    // What came between the last look and these flags has woken nobody.
+    this.collect();
   }
 
-  #receiveAll(link: Link, requests: Batch<JournalRequest>): void {
-    if (!Array.isArray(requests)) return this.#receive(link, requests);
-    for (const request of requests) this.#receive(link, request);
+  /** Stays awake for a moment if that would have been enough the last time. True: it was, something has come. */
+  #lingered(): boolean {
+    // Several threads that were told need the cores to come back.
+    if (!this.#lingers || this.#told > 1) return false;
+    const until = performance.now() + STORE_LINGER_MS;
+    while (performance.now() < until) if (this.collect()) return true;
+    this.#lingers = false;
+    return false;
+  }
+
+  #woken(): void {
+    if (this.#asleepSince === null) return;
+    this.#lingers = performance.now() - this.#asleepSince < STORE_LINGER_WORTH_MS;
+    this.#asleepSince = null;
+  }
+
+  /**
+   * Takes in what the thread has appended and posted, in the order in which it did. True: something. One request at a
+   * time, with all that it needs to know in the link: a load drains other links, and through their loads this one again.
+   */
+  #drain(link: Link): boolean {
+    // In this order: every post that belongs before one of the entries up to `end` is among the posts.
+    link.end = link.ring.written;
+    if (link.ring.posts !== link.received) fetch(link);
+    let request = next(link);
+    if (!request) return false;
+    for (; request; request = next(link)) this.#receive(link, request);
+    return true;
   }
 
   /** The session has left memory, or was deleted: its row of the table is not this link's any more. */
@@ -114,6 +157,7 @@ export class Links {
 
   /** After a batch: one message of acknowledgements per link. */
   tellAll(): void {
+    this.#told = this.#toTell.size;
     for (const link of this.#toTell) {
       if (link.acks.length > 0) reply(link, { t: 'durable', acks: link.acks });
       link.acks = [];
@@ -175,7 +219,7 @@ export class Links {
       request,
       false,
       (result) => {
-        Atomics.add(link.credit, 0, weight);
+        link.ring.give(weight);
         if ('error' in result) return fail(link, request.request, result.error);
         this.written(link, request, result.ok);
         reply(link, { t: 'saved', request: request.request });
@@ -219,7 +263,7 @@ class ThreadWrite implements Item {
   }
 
   done(result: OpResult): void {
-    Atomics.add(this.#link.credit, 0, this.#weight);
+    this.#link.ring.give(this.#weight);
     if ('error' in result) this.stalled(result.error);
     else this.#links.written(this.#link, this.op, result.ok);
   }
@@ -227,6 +271,34 @@ class ThreadWrite implements Item {
   stalled(error: CabanaError): void {
     reply(this.#link, { t: 'refused', key: this.op.key, epoch: this.op.epoch, error: toWire(error) });
   }
+}
+
+/** Takes all that has arrived from the port. */
+function fetch(link: Link): void {
+  for (let m = receiveMessageOnPort(link.port); m; m = receiveMessageOnPort(link.port)) {
+    received(link, m.message as JournalPost);
+  }
+}
+
+/** Takes the next request that is there. */
+function next(link: Link): JournalRequest | undefined {
+  const { ring, posts } = link;
+  for (let post = posts[0]; post?.at === ring.position; post = posts[0]) {
+    const request = post.requests.shift();
+    if (request) return request;
+    posts.shift();
+  }
+  if (ring.position !== link.end) return ring.read();
+  if (posts.length === 0) return undefined;
+  // Posts that came meanwhile, behind entries that came meanwhile.
+  link.end = posts.at(-1)!.at;
+  return ring.read();
+}
+
+function received(link: Link, post: JournalPost): void {
+  if (!post) return;
+  link.received = (link.received + 1) | 0;
+  link.posts.push(post);
 }
 
 function bytesOfEnd(end: Extract<JournalRequest, { t: 'end' }>): number {

@@ -66,6 +66,8 @@ class StoreServer {
     this.#store = store;
     this.#endpoint = endpoint;
     this.#committer = new GroupCommitter(store, {
+      collect: () => this.#links.collect(),
+      awaitMore: () => this.#links.awaitMore(),
       onBatch: () => this.#tell(),
       upkeep: () => this.#upkeep(),
       onFatal: (error) => this.#note({ kind: 'fatal', error: toWire(error) }),
@@ -76,7 +78,7 @@ class StoreServer {
   }
 
   readonly calls: StoreCalls = {
-    attach: (thread, port, credit) => this.#links.attach(thread, port, credit),
+    attach: (thread, port, ring) => this.#links.attach(thread, port, ring),
     detach: (thread) => this.#links.detach(thread),
     recover: (request) => this.#store.recover(request),
     create: async (record) => {
@@ -226,7 +228,7 @@ class StoreServer {
   async #close(): Promise<boolean> {
     this.#closing = true;
     await this.#purging;
-    this.#links.drainAll();
+    this.#links.collect();
     if (this.#syncTimer) clearTimeout(this.#syncTimer);
     const complete = await this.#committer.close();
     await this.#store.close();
