@@ -24,10 +24,11 @@ export interface WorkInput {
  * when, not the garbage collectors of differently sized heaps.
  */
 export function hashRounds(rounds: number): string {
-  let a = 0x9e3779b9;
-  let b = 0x85ebca6b;
+  // 32-bit integers throughout: with a sum that may be larger, how fast the loop is depends on when it was compiled.
+  let a = 0x9e3779b9 | 0;
+  let b = 0x85ebca6b | 0;
   for (let i = 0; i < rounds * STEPS_PER_ROUND; i++) {
-    a = Math.imul(a ^ (a >>> 15), 0x2c1b3c6d) + b;
+    a = (Math.imul(a ^ (a >>> 15), 0x2c1b3c6d) + b) | 0;
     b = Math.imul(b ^ (a >>> 13), 0x297a2d39) ^ i;
   }
   return `${(a >>> 0).toString(16)}-${(b >>> 0).toString(16)}`;

@@ -9,7 +9,7 @@ import { Piscina } from 'piscina';
 import type { Host } from '../../src/main/index.js';
 import { hashRounds } from '../agents/worker.js';
 import type { Hashed } from '../baselines/hash-worker.js';
-import { timed, type Bench, type BenchRun } from '../harness.js';
+import { timed, type Bench, type BenchRun, type Result } from '../harness.js';
 import { benchAgent, each, startHost } from '../support.js';
 
 const THREADS = availableParallelism();
@@ -18,6 +18,16 @@ const NICE = 0;
 
 const WORKER = fileURLToPath(new URL('../baselines/hash-worker.js', import.meta.url));
 const CHILD = fileURLToPath(new URL('../baselines/hash-child.js', import.meta.url));
+
+/** Of equal runs: how long each is, and how many there are. */
+const LENGTHS = [
+  { ms: 1, runs: 400 },
+  { ms: 5, runs: 200 },
+  { ms: 25, runs: 80 },
+  { ms: 100, runs: 40 },
+];
+const CPU_HEAVY_MS = 25;
+const RUNS_EACH = 2;
 
 /** CPU work, and what it must come to. */
 interface Work {
@@ -29,10 +39,25 @@ export const makespan: Bench = {
   name: 'makespan',
   question: 'How much longer than its work does a heap of CPU-bound runs take?',
   async run(b) {
-    const work = calibrated(b.size(25, 2));
     const host = await startHost(b, { agents: [benchAgent('worker')], threads: THREADS, niceIncrement: NICE });
-    await equal(b, host, work);
-    await skewed(b, host, work);
+    const skewedWork = calibrated(b.size(25, 2));
+    const pool = piscina(b, THREADS);
+    const lengths: { x: number; ours: number; theirs: number }[] = [];
+    for (const { ms, runs } of b.smoke ? [{ ms: 2, runs: 4 }] : LENGTHS) {
+      const { value, baseline } = await equal(b, host, pool, ms, runs);
+      lengths.push({ x: ms, ours: (value * THREADS) / runs, theirs: (baseline! * THREADS) / runs });
+    }
+    b.curve({
+      metric: 'thread time a run takes, everything around it included',
+      xUnit: 'ms of work a run',
+      unit: 'ms',
+      series: [
+        { name: 'Cabana, journal and all', points: lengths.map(({ x, ours }) => ({ x, y: ours })) },
+        { name: 'piscina.run, nothing kept', points: lengths.map(({ x, theirs }) => ({ x, y: theirs })) },
+      ],
+    });
+    await children(b, host, skewedWork);
+    await skewed(b, host, skewedWork);
   },
 };
 
@@ -49,51 +74,70 @@ function calibrated(ms: number): Work {
   return { rounds, digest: hashRounds(rounds) };
 }
 
-async function equal(b: BenchRun, host: Host, work: Work): Promise<void> {
-  const sessions = b.size(40, 2);
-  const runsEach = 2;
-  const ids = await created(
-    host,
-    Array.from({ length: sessions }, (_, k) => `equal-${k}`),
-  );
-  const order = Array.from({ length: runsEach }, () => ids).flat();
-  let sent = 0;
-  const ours = async (): Promise<number> => {
-    const ms = await timed(() => sendAll(b, host, order, work));
-    sent += runsEach;
-    for (const id of ids) await checkHistory(b, host, id, sent);
-    return ms;
-  };
-
-  const pool = piscina(b, THREADS);
-  await b.compare(
+/** Runs of the same length, twice as many as sessions, against the same function without a host. */
+async function equal(b: BenchRun, host: Host, pool: Piscina, ms: number, runs: number): Promise<Result> {
+  const work = calibrated(ms);
+  const sending = await EqualRuns.of(b, host, `equal-${ms}`, runs / 2, work);
+  return b.compare(
     {
-      metric: `${order.length} runs of ${sessions} sessions, ${THREADS} threads`,
+      metric: `${runs} runs of ${ms} ms of ${runs / 2} sessions, ${THREADS} threads`,
       unit: 'ms',
       baseline: 'piscina.run, nothing kept',
-      target: { of: 'ratio', is: 'at most', limit: 1.03 },
+      // A run that is not CPU-heavy is for the curve.
+      ...(ms >= CPU_HEAVY_MS || b.smoke ? { target: { of: 'ratio', is: 'at most', limit: 1.03 } as const } : {}),
     },
-    ours,
-    () => timed(() => Promise.all(order.map(async () => checkDigest(b, await hashed(pool, work), work)))),
+    () => sending.round(),
+    () => timed(() => Promise.all(sending.order.map(async () => checkDigest(b, await hashed(pool, work), work)))),
   );
+}
 
-  const children = await Promise.all(ids.map(() => startChild(b)));
+async function children(b: BenchRun, host: Host, work: Work): Promise<void> {
+  const sending = await EqualRuns.of(b, host, 'children', b.size(40, 2), work);
+  const processes = await Promise.all(sending.ids.map(() => startChild(b)));
   await b.compare(
     {
-      metric: `${order.length} runs of ${sessions} sessions, ${THREADS} threads`,
+      metric: `${sending.order.length} runs of ${sending.ids.length} sessions, ${THREADS} threads`,
       unit: 'ms',
       baseline: 'one child process per agent',
     },
-    ours,
+    () => sending.round(),
     () =>
       timed(() =>
         Promise.all(
-          children.map(async (child) => {
-            for (let i = 0; i < runsEach; i++) checkDigest(b, await ask(child, work.rounds), work);
+          processes.map(async (child) => {
+            for (let i = 0; i < RUNS_EACH; i++) checkDigest(b, await ask(child, work.rounds), work);
           }),
         ),
       ),
   );
+}
+
+/** Some sessions, each of which sends the same number of runs. */
+class EqualRuns {
+  readonly order: readonly string[];
+  #sent = 0;
+
+  private constructor(
+    readonly b: BenchRun,
+    readonly host: Host,
+    readonly ids: readonly string[],
+    readonly work: Work,
+  ) {
+    this.order = Array.from({ length: RUNS_EACH }, () => ids).flat();
+  }
+
+  static async of(b: BenchRun, host: Host, name: string, sessions: number, work: Work): Promise<EqualRuns> {
+    const ids = Array.from({ length: sessions }, (_, k) => `${name}-${k}`);
+    return new EqualRuns(b, host, await created(host, ids), work);
+  }
+
+  /** Milliseconds until all have run. */
+  async round(): Promise<number> {
+    const ms = await timed(() => sendAll(this.b, this.host, this.order, this.work));
+    this.#sent += RUNS_EACH;
+    for (const id of this.ids) await checkHistory(this.b, this.host, id, this.#sent);
+    return ms;
+  }
 }
 
 async function skewed(b: BenchRun, host: Host, work: Work): Promise<void> {
