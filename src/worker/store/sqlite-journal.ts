@@ -85,18 +85,16 @@ export class SqliteJournal {
 
   end(op: Op<'end'>): Written {
     const head = this.heads.fenced(op, 1);
-    const session = { key: head.key, id: head.sessionId };
-    const known = this.runs.find(session, op.runId);
+    const known = this.runs.find({ key: head.key, id: head.sessionId }, op.runId);
     if (known && isTerminal(known.state)) {
       // Main has ended it: it has its outcome, and gets no second one. The thread has counted an entry all the same.
       head.n += 1;
       return { head };
     }
     const written = this.#add(head, ENTRY_KIND.outcome, op.at, op.entry);
-    this.runs.end(head.key, op);
+    const ended = known && this.runs.end(head.key, known, op);
     this.#sessions.setStats(head.key, op.stats, op.at);
     if (op.snapshot) this.#snapshot(head, op.at, op.snapshot);
-    const ended = this.runs.find(session, op.runId);
     return ended ? { ...written, ended } : written;
   }
 
@@ -130,8 +128,8 @@ export class SqliteJournal {
       throw new CabanaError('SESSION_QUARANTINED', `session ${op.sessionId} is quarantined: ${row.quarantine}`);
     }
     const written = this.#addFor(row, ENTRY_KIND.input, op.at, op.input);
-    this.runs.insert(row.key, op.runId, written.entry!.seq);
-    return { ...written, accepted: { run: this.runs.find(row, op.runId)!, isNew: true, agentProfile } };
+    const run = this.runs.insert(row, op.runId, written.entry!.seq);
+    return { ...written, accepted: { run, isNew: true, agentProfile } };
   }
 
   endRun(op: Op<'endRun'>): Written {
@@ -141,11 +139,11 @@ export class SqliteJournal {
     if (isTerminal(run.state)) return { ended: run };
     if (run.state === 'running') this.#fenceOff(row);
     const written = this.#addFor(row, ENTRY_KIND.outcome, op.at, op.entry);
-    this.runs.end(row.key, { ...op, output: null });
+    const ended = this.runs.end(row.key, run, { ...op, output: null });
     if (op.state === 'failed') {
       this.#sessions.setStats(row.key, { ...toStats(row.stats), error: op.error, errorCode: op.code }, op.at);
     }
-    return { ...written, ended: this.runs.find(row, op.runId)! };
+    return { ...written, ended };
   }
 
   requeue(op: Op<'requeue'>): Written {

@@ -17,9 +17,10 @@ interface RunSql {
   code: string | null;
 }
 
+type RunOwner = Pick<SessionRowSql, 'key' | 'id'>;
+
 /** How a run ended; `output` is what it returned, encoded. */
 export interface RunEnd {
-  runId: string;
   state: RunState;
   at: number;
   output: Uint8Array | null;
@@ -34,8 +35,10 @@ export class SqliteRuns {
     this.#sql = prepare(db);
   }
 
-  insert(key: number, runId: string, inputSeq: number): void {
+  insert({ key, id }: RunOwner, runId: string, inputSeq: number): StoredRun {
     this.#sql.insert.run(key, runId, inputSeq);
+    const ended = { output: null, error: null, code: null, endedAt: null };
+    return { sessionId: id, runId, state: 'queued', inputSeq, startedAt: null, attempts: 0, ...ended };
   }
 
   /** A queued run is running from now on; any other stays as it is. */
@@ -43,9 +46,10 @@ export class SqliteRuns {
     this.#sql.start.run(at, key, runId);
   }
 
-  /** An open run has ended; one that had ended before stays as it is. */
-  end(key: number, { runId, state, at, output, error, code }: RunEnd): void {
-    this.#sql.end.run(state, at, output, error, code, key, runId);
+  /** An open run has ended. @returns what it is now */
+  end(key: number, run: StoredRun, { state, at, output, error, code }: RunEnd): StoredRun {
+    this.#sql.end.run(state, at, output, error, code, key, run.runId);
+    return { ...run, state, endedAt: at, output, error, code };
   }
 
   /** Puts the run back in line, to be started again. It keeps its input and what it journaled. */
@@ -53,7 +57,7 @@ export class SqliteRuns {
     this.#sql.putBack.run(key, runId);
   }
 
-  find({ key, id }: Pick<SessionRowSql, 'key' | 'id'>, runId: string): StoredRun | null {
+  find({ key, id }: RunOwner, runId: string): StoredRun | null {
     const row = this.#sql.find.get(key, runId);
     return row ? toRun(id, row) : null;
   }
