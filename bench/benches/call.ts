@@ -77,8 +77,8 @@ async function pipelines(b: BenchRun, ours: Caller, raw: Caller, comlink: Caller
 /** Pools and processes: what else a service might use. */
 async function others(b: BenchRun, ours: Caller): Promise<void> {
   const callers: Record<string, Caller> = {
-    'piscina.run': piscinaCaller(b),
-    'tinypool.run': tinypoolCaller(b),
+    'piscina.run': taskCaller(b, Piscina),
+    'tinypool.run': taskCaller(b, Tinypool),
     'workerpool.exec': workerpoolCaller(b),
     'poolifier.execute': poolifierCaller(b),
     'child_process IPC': childCaller(b),
@@ -186,19 +186,9 @@ async function comlinkCaller(b: BenchRun): Promise<Caller> {
   return (call) => echo(call);
 }
 
-function piscinaCaller(b: BenchRun): Caller {
-  const pool = new Piscina({
-    filename: baseline('echo-task'),
-    minThreads: 1,
-    maxThreads: 1,
-    concurrentTasksPerWorker: 64,
-  });
-  b.after(() => pool.destroy());
-  return (call) => pool.run(call) as Promise<Call>;
-}
-
-function tinypoolCaller(b: BenchRun): Caller {
-  const pool = new Tinypool({
+/** Piscina, or the pool that began as a fork of it. */
+function taskCaller(b: BenchRun, Pool: typeof Piscina | typeof Tinypool): Caller {
+  const pool = new Pool({
     filename: baseline('echo-task'),
     minThreads: 1,
     maxThreads: 1,

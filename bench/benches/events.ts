@@ -16,6 +16,7 @@ const PAUSE_MS = 2;
 
 interface Stream {
   perSecond: number;
+  received: number;
   missed: number;
   /** Of main's event loop, in milliseconds. */
   delayP99Ms: number;
@@ -65,6 +66,36 @@ async function run(b: BenchRun): Promise<void> {
       return stream.delayP99Ms;
     },
   );
+  await fromMany(b, host, count);
+}
+
+/** The same number of events from more and more sessions at once, each with a subscriber of its own. */
+async function fromMany(b: BenchRun, host: Host, count: number): Promise<void> {
+  const points: { x: number; y: number }[] = [];
+  for (const sessions of b.smoke ? [2] : [1, 10, 100]) {
+    const ids = await Promise.all(Array.from({ length: sessions }, () => host.create({ agentProfile: 'emitter' })));
+    const { value } = await b.measure(
+      {
+        metric: `events of ${sessions} session${sessions > 1 ? 's' : ''}, each to a subscriber`,
+        unit: 'events/s',
+        rounds: 3,
+      },
+      async () => {
+        const start = performance.now();
+        const input: EmitInput = { events: count / sessions, portion: PORTION, pauseMs: 0 };
+        const streams = await Promise.all(ids.map((id) => fromAgent(b, host, id, input)));
+        const received = streams.reduce((sum, stream) => sum + stream.received, 0);
+        return received / ((performance.now() - start) / 1000);
+      },
+    );
+    points.push({ x: sessions, y: value });
+  }
+  b.curve({
+    metric: 'events that arrive at subscribers',
+    xUnit: 'sessions emitting',
+    unit: 'events/s',
+    series: [{ name: 'Cabana', points }],
+  });
 }
 
 async function fromAgent(b: BenchRun, host: Host, id: string, input: EmitInput): Promise<Stream> {
@@ -92,7 +123,7 @@ async function fromAgent(b: BenchRun, host: Host, id: string, input: EmitInput):
   b.check(state === 'completed', `the run ended ${state}`);
   b.check(received + missed === input.events, `${received} received and ${missed} missed of ${input.events}`);
   // Only what arrived counts.
-  return { perSecond: received / ((last - start) / 1000), missed, delayP99Ms: delay.percentile(99) / 1e6 };
+  return { perSecond: received / ((last - start) / 1000), received, missed, delayP99Ms: delay.percentile(99) / 1e6 };
 }
 
 async function fromWorker(b: BenchRun, worker: Worker, task: RawEvents): Promise<number> {
