@@ -104,6 +104,7 @@ export function compose(foundations: Foundations): Parts {
   const registry = new SessionRegistry({
     ...shared,
     lifecycle,
+    dispatcher,
     intake,
     endings,
     interrupts,

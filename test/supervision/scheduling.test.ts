@@ -44,6 +44,20 @@ describe('placement', { timeout: 10_000 }, () => {
     }
   });
 
+  it('a session that somebody has to themself keeps no thread from the others', async (t) => {
+    const host = await house(t, { threads: 1 });
+    await inhabit(host, 'cpu1', 'cpu2');
+    let release!: () => void;
+    const held = host.registry.withSession('cpu1', () => new Promise<void>((resolve) => (release = resolve)));
+    const waiting = host.send('cpu1', { count: 1 });
+    await waiting.accepted;
+    await complete(host, 'cpu2', { count: 1 });
+    assert.equal((await host.run('cpu1', waiting.runId))?.state, 'queued');
+    release();
+    await held;
+    assert.deepEqual(outcome(await waiting.result), ['completed', null]);
+  });
+
   it('a session moves, with its state and a new epoch, when its thread is busy and another is free', async (t) => {
     const host = await house(t, { threads: 2 });
     const [[busy, moves, ...others]] = await settle(host, 'cpu', 6);

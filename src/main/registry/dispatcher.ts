@@ -87,12 +87,25 @@ export class Dispatcher {
    */
   pump(session: Session, again = false): void {
     if (this.#draining) return;
-    if (!session.deleted && !session.current && session.queued > 0 && session.mailbox.head!.isAccepted) {
+    const { held, deleted, current, queued } = session;
+    if (held === 0 && !deleted && !current && queued > 0 && session.mailbox.head!.isAccepted) {
       const profile = this.#parts.profiles.get(session.profile ?? '');
       this.#parts.admission.enqueue(session, profile?.load ?? 'cpu', again);
       this.#offers.yieldTo(session.mailbox.head!.priority);
     }
     this.fill();
+  }
+
+  /** Has the session's runs wait while somebody works who needs its lock: one that was admitted would hold a thread for it. */
+  async withhold<T>(session: Session, work: () => Promise<T>): Promise<T> {
+    session.held++;
+    this.#parts.admission.withdraw(session);
+    try {
+      return await work();
+    } finally {
+      session.held--;
+      this.pump(session);
+    }
   }
 
   /** Starts what may start: after a run, or when a thread is there again. */

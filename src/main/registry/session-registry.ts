@@ -21,6 +21,7 @@ import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { Admission } from './admission.js';
 import type { Directory } from './directory.js';
+import type { Dispatcher } from './dispatcher.js';
 import type { Endings } from './endings.js';
 import type { Interrupts } from './interrupts.js';
 import type { Intake } from './intake.js';
@@ -94,6 +95,7 @@ export interface LiveAgent {
 export interface RegistryParts {
   directory: Directory;
   lifecycle: Lifecycle;
+  dispatcher: Dispatcher;
   intake: Intake;
   endings: Endings;
   interrupts: Interrupts;
@@ -277,9 +279,14 @@ export class SessionRegistry {
   async withSession<T>(id: string, fn: (session: Session) => T | Promise<T>): Promise<T | undefined> {
     const session = this.#parts.directory.get(id);
     if (!session || session.state === 'cold') return undefined;
-    const result = await session.lock(async () => (session.deleted ? undefined : fn(session)));
-    this.#parts.directory.dropIfUnused(session);
-    return result;
+    const { dispatcher, directory } = this.#parts;
+    try {
+      return await dispatcher.withhold(session, () =>
+        session.lock(async () => (session.deleted ? undefined : fn(session))),
+      );
+    } finally {
+      directory.dropIfUnused(session);
+    }
   }
 
   /** Passivates sessions idle for longer than 24 h; never one that is running, queued or watched. @returns their ids */

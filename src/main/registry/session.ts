@@ -48,6 +48,8 @@ export class Session {
   quarantine: string | null = null;
   /** The compaction in progress. */
   compaction: { interrupt(): void } | null = null;
+  /** How many have it to themselves, or wait for that: its runs stay in its mailbox, where no thread waits with them. */
+  held = 0;
   /** The number of its last run that started. */
   startedNo = 0;
   /** Compacted since its last run. */
