@@ -159,7 +159,7 @@ describe('SqliteStore: damage', () => {
   test('a damaged entry is named when it is read, and costs its session alone', async (t) => {
     const { path, store, hurt, fine } = await twoSessions(t);
     tamper(path, `UPDATE journal SET body = x'0180' WHERE session = ${hurt} AND seq = 2`);
-    const corrupt = { code: 'STORE_CORRUPT', message: /entry 2 of session/ };
+    const corrupt = { code: 'STORE_CORRUPT', message: /entry 2 of session hurt/ };
     await assert.rejects(store.entries(hurt, 1, 10), corrupt);
     await assert.rejects(store.entriesBefore(hurt, null, 2), corrupt);
     const [damaged, whole] = await store.commit([

@@ -58,7 +58,7 @@ export class SqliteJournal {
   #read(row: SessionRowSql, epoch: number, seq: number): Loaded {
     const key = row.key;
     const snapshot = this.#sql.snapshot.get(key);
-    if (snapshot) verify(snapshot, `the snapshot of session ${row.id}`);
+    if (snapshot) verify(snapshot, () => `the snapshot of session ${row.id}`);
     const queued = this.runs.queuedInputs(key);
     // An input that was journaled before the snapshot, for a run that started after it, is news to the saved state.
     const waited = snapshot?.waiting ? (JSON.parse(snapshot.waiting) as number[]) : [];
@@ -179,12 +179,17 @@ export class SqliteJournal {
   // --- reads
 
   entries(key: number, from: number, limit: number): EntryRow[] {
-    return this.#sql.entriesFrom.all(key, from, limit).map((row) => toEntry(key, row));
+    return this.#sql.entriesFrom.all(key, from, limit).map((row) => this.#entry(key, row));
   }
 
   entriesBefore(key: number, before: number | null, limit: number): EntryRow[] {
     const rows = this.#sql.entriesBefore.all(key, before ?? Number.MAX_SAFE_INTEGER, limit);
-    return rows.reverse().map((row) => toEntry(key, row));
+    return rows.reverse().map((row) => this.#entry(key, row));
+  }
+
+  #entry(key: number, row: EntrySql): EntryRow {
+    verify(row, () => `entry ${row.seq} of session ${this.#sessions.idOf(key)}`);
+    return { seq: row.seq, at: row.at, kind: row.kind, body: row.body };
   }
 
   /** Removes up to `rows` entries and runs of a deleted session; false: there were none. */
@@ -244,11 +249,6 @@ function prepare(db: Database) {
 }
 
 /** @throws CabanaError STORE_CORRUPT, naming what is damaged */
-function verify(row: { crc: number; body: Uint8Array }, what: string): void {
-  if (crc32(row.body) !== row.crc) throw new CabanaError('STORE_CORRUPT', `${what} does not match its checksum`);
-}
-
-function toEntry(key: number, row: EntrySql): EntryRow {
-  verify(row, `entry ${row.seq} of session number ${key}`);
-  return { seq: row.seq, at: row.at, kind: row.kind, body: row.body };
+function verify(row: { crc: number; body: Uint8Array }, what: () => string): void {
+  if (crc32(row.body) !== row.crc) throw new CabanaError('STORE_CORRUPT', `${what()} does not match its checksum`);
 }

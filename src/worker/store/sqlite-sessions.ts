@@ -81,6 +81,12 @@ export class SqliteSessions {
       .get(id);
   }
 
+  idOf(key: number): string {
+    return (
+      this.#statements.get<{ id: string }>('SELECT id FROM sessions WHERE key = ?').get(key)?.id ?? `number ${key}`
+    );
+  }
+
   setEpoch(key: number, epoch: number): void {
     this.#statements.get('UPDATE sessions SET epoch = ? WHERE key = ?').run(epoch, key);
   }
