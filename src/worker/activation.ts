@@ -16,6 +16,7 @@ import { execute, failed, type Outcome } from './execution.js';
 import { History } from './history.js';
 import { RunInterrupt } from './interrupt.js';
 import type { JournalLink, Restored } from './journal-link.js';
+import { Naming } from './naming.js';
 import { StatusWriter } from './status-writer.js';
 
 /** What the activations of a thread share. */
@@ -44,6 +45,8 @@ export class Activation {
   readonly #history: History;
   readonly #status: StatusWriter;
   readonly #ctx: Context;
+  /** Made by the first rename. */
+  #naming: Naming | null = null;
   #run: CurrentRun | null = null;
   #compacting: Promise<unknown> | null = null;
 
@@ -159,6 +162,7 @@ export class Activation {
 
   /** Posts the outcome, with the state if the profile says so. @returns whether the state is with it */
   async #end(runId: string, outcome: Outcome): Promise<boolean> {
+    this.#naming?.settle();
     const entry = encodeEntry(outcomeEntry(runId, outcome));
     const post = (snapshot: Uint8Array | null): void => {
       const bytes = entry.byteLength + (outcome.output?.byteLength ?? 0) + (snapshot?.byteLength ?? 0);
@@ -258,6 +262,7 @@ export class Activation {
     await this.#compacting?.catch(() => undefined);
     await this.#services.link.room();
     this.#history.assertWritable();
+    this.#naming?.settle();
     const { stats } = this.#status;
     const saved = await this.#captured((body) => ({
       onDisk: this.#services.link.save({ at: Date.now(), body, stats, ...this.#history.fence() }),
@@ -309,6 +314,9 @@ export class Activation {
   }
 
   #rename(name: string): void {
-    this.#services.link.send({ t: 'rename', at: Date.now(), name, ...this.#history.fence() }, 0);
+    this.#naming ??= new Naming((last) => {
+      this.#services.link.send({ t: 'rename', at: Date.now(), name: last, ...this.#history.fence() }, 0);
+    });
+    this.#naming.rename(name);
   }
 }

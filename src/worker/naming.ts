@@ -1,0 +1,31 @@
+// A session's name on its way to the store: of many in a row the first, since the agent may never yield, and the last.
+
+export class Naming {
+  readonly #write: (name: string) => void;
+  #next: string | null = null;
+  #isBurst = false;
+
+  constructor(write: (name: string) => void) {
+    this.#write = write;
+  }
+
+  rename(name: string): void {
+    if (this.#isBurst) {
+      this.#next = name;
+      return;
+    }
+    this.#isBurst = true;
+    this.#write(name);
+    setImmediate(() => {
+      this.#isBurst = false;
+      this.settle();
+    });
+  }
+
+  /** Writes what has yet to be written: before the run's outcome, and before the agent leaves memory. */
+  settle(): void {
+    if (this.#next === null) return;
+    this.#write(this.#next);
+    this.#next = null;
+  }
+}
