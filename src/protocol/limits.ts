@@ -51,6 +51,8 @@ export const TAIL_PAGES_IN_FLIGHT = 4;
 export const JOURNAL_BACKLOG_MAX_BYTES = 64 * 1024 * 1024;
 /** Above this many bytes on their way, an awaited append() waits. */
 export const JOURNAL_CREDIT_BYTES = 8 * 1024 * 1024;
+/** What an operation weighs in that backlog beside its bodies. */
+export const OP_OVERHEAD_BYTES = 64;
 /** The shared memory in which a thread's appended entries go to the store. A power of two. */
 export const JOURNAL_RING_BYTES = 1024 * 1024;
 /** A larger entry is posted instead. */

@@ -96,8 +96,9 @@ export class Context implements AgentContext<unknown> {
     const stats: Partial<SessionStats> = {};
     for (const [field, value] of Object.entries(labels)) {
       if (value === undefined) continue;
-      if (typeof value === 'string' && value.length > LABEL_MAX_CHARS) {
-        throw new CabanaError('INVALID_ARGUMENT', `${field} is longer than ${LABEL_MAX_CHARS} characters`);
+      for (const text of Array.isArray(value) ? (value as unknown[]) : [value]) {
+        if (typeof text === 'string' && text.length <= LABEL_MAX_CHARS) continue;
+        throw new CabanaError('INVALID_ARGUMENT', `${field} is text of at most ${LABEL_MAX_CHARS} characters`);
       }
       Object.assign(stats, { [field]: value });
     }

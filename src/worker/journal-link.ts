@@ -14,14 +14,12 @@ import {
 import {
   JOURNAL_BACKLOG_MAX_BYTES,
   JOURNAL_CREDIT_BYTES,
+  OP_OVERHEAD_BYTES,
   REQUEST_BATCH_MAX_BYTES,
   REQUEST_BATCH_MAX_OPS,
   TAIL_PAGE_ROWS,
   TAIL_PAGES_IN_FLIGHT,
 } from '../protocol/limits.js';
-
-/** As links.ts of the store counts it: what an operation weighs beside its bodies. */
-const OP_OVERHEAD_BYTES = 64;
 
 /** Below it a copy is cheaper than a transfer. */
 const TRANSFER_FROM_BYTES = 4096;

@@ -234,6 +234,14 @@ test('report adds costs up and shows the rest; rename names the session for good
   assert.deepEqual(await shown(await launch(t, { agents, dataDir, threads: 1 })), expected);
 });
 
+test('a report of anything but text and numbers is refused, and costs the session nothing', async (t) => {
+  const { use } = await toolbox(t);
+  for (const figures of [{ model: {} }, { subModelOptions: ['x', null] }, { costSource: 5 }]) {
+    assert.equal((await use({ do: 'report', figures })).code, 'INVALID_ARGUMENT');
+  }
+  assert.equal((await use({ do: 'report', figures: { model: 'fine' } })).state, 'completed');
+});
+
 test('the history counts, is durable when it says so, and is read in pages from any seq', async (t) => {
   const { host, use } = await toolbox(t);
   const first = outputOf<{ before: number; after: number; durableSeq: number }>(

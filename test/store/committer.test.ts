@@ -11,7 +11,7 @@ import type { OpResult, Store, WriteOp } from '../../src/worker/store/store.js';
 const named = (name: string): WriteOp => ({ t: 'release', sessionId: name, epoch: null });
 const nameOf = (op: WriteOp): string => (op.t === 'release' ? op.sessionId : '?');
 
-function setUp() {
+function setUp(awaitMore?: () => void) {
   const log: string[] = [];
   const commits: string[][] = [];
   const state = {
@@ -38,6 +38,7 @@ function setUp() {
     );
   };
   const committer = new GroupCommitter({ commit } as unknown as Store, {
+    ...(awaitMore ? { awaitMore } : {}),
     onBatch: () => log.push('batch'),
     onFatal: (error) => log.push(`fatal ${error.code}`),
   });
@@ -249,4 +250,32 @@ test('close() tries a last time what waits for room, and says whether all of it 
     assert.equal(await committer.close(), !full);
     assert.deepEqual(commits.flat(), full ? [] : ['a', 'b']);
   }
+});
+
+test('who waits for what was submitted so far does not wait for those who go on', async () => {
+  let goesOn = true;
+  const { committer, submit, commits } = setUp(() => {
+    if (goesOn) submit(`more ${commits.length}`);
+  });
+  submit('a');
+  await committer.settled();
+  assert.equal(commits[0]![0], 'a');
+  assert.ok(committer.isWorking, 'others go on');
+  goesOn = false;
+  await committer.idle();
+});
+
+test('a retry that was due when the storage failed does not come back', async (t) => {
+  const retry = controlRetries(t);
+  const { committer, submit, state } = setUp();
+  state.full = true;
+  submit('a');
+  await committer.idle();
+  state.full = false;
+  state.failing.set('b?', 'STORE_IO');
+  submit('b?');
+  await committer.idle();
+  retry();
+  assert.equal(committer.isWorking, false);
+  assert.equal(await committer.close(), false);
 });

@@ -9,9 +9,11 @@ import { MessageChannel, Worker } from 'node:worker_threads';
 import Sqlite from 'better-sqlite3';
 import fc from 'fast-check';
 import { encodeState } from '../../src/protocol/codec.js';
+import { CabanaError } from '../../src/protocol/errors.js';
 import { RingReader, RingWriter, newJournalRing } from '../../src/protocol/journal-ring.js';
 import { JOURNAL_RING_BYTES, JOURNAL_RING_ENTRY_MAX_BYTES } from '../../src/protocol/limits.js';
 import type { History } from '../../src/worker/history.js';
+import { until } from '../support/host.js';
 import { seedOf } from '../support/random.js';
 import { linked } from './linked.js';
 import { AT } from './records.js';
@@ -101,6 +103,45 @@ test('whatever is appended, saved and read, in whichever order, arrives in that 
   await fc.assert(property, { seed, numRuns: 60 });
   assert.deepEqual(await contents(history), upTo(i));
   assert.ok(i * 10_000 > 10 * JOURNAL_RING_BYTES, 'the ring went round');
+});
+
+test('a thread that was held up between its entry and the wake-up loses no later one', async (t) => {
+  const { table, links, activate } = await linked(t);
+  const { key, epoch } = await activate();
+  const { port1, port2 } = new MessageChannel();
+  t.after(() => port1.close());
+  const ring = newJournalRing();
+  links.attach(1, port2, ring);
+  const writer = new RingWriter(ring);
+  const append = (n: number) => writer.write({ t: 'append', at: AT, key, epoch, n, body: new Uint8Array([1]) });
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  append(1);
+  // The store finds it by itself, commits it, and goes to sleep. Only then does the thread look whether to wake it.
+  links.collect();
+  await until('the first entry is on disk', () => table.durable(0).appends === 1);
+  await turn();
+  assert.ok(writer.wakes);
+  port1.postMessage(null);
+  await turn();
+  await turn();
+  append(2);
+  assert.ok(writer.wakes, 'the store has to be woken for the next one');
+  port1.postMessage(null);
+  await until('the second entry is on disk', () => table.durable(0).appends === 2);
+});
+
+test('when the storage has failed, what is appended is refused at once, and its thread is not held up', async (t) => {
+  const fatal: string[] = [];
+  const { activate, gate, link } = await linked(t, ({ code }) => fatal.push(code));
+  const history = await activate();
+  gate.closed = Promise.reject(new CabanaError('STORE_IO', 'the disk is gone'));
+  gate.closed.catch(() => undefined);
+  history.append({ i: 0 });
+  await assert.rejects(history.durable(), { code: 'STORE_IO' });
+  assert.deepEqual(fatal, ['STORE_IO']);
+  // Another thread's activation would not know of it: what it appends must wake the store all the same.
+  link.append({ t: 'append', at: AT, key: history.key, epoch: history.epoch, n: 2, body: new Uint8Array([1]) });
+  await until('the backlog is empty', () => link.backlogBytes === 0);
 });
 
 test('positions go on where they wrap at 2^32', () => {

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { MessageChannel } from 'node:worker_threads';
+import type { CabanaError } from '../../src/protocol/errors.js';
 import { newJournalRing } from '../../src/protocol/journal-ring.js';
 import { StatusTable } from '../../src/protocol/status-table.js';
 import { History } from '../../src/worker/history.js';
@@ -15,7 +16,8 @@ import type { Store } from '../../src/worker/store/store.js';
 import { tempDir } from '../support/temp.js';
 import { AT, create, record } from './records.js';
 
-export async function linked(t: TestContext) {
+/** @param onFatal by default a failure of the storage is the test's */
+export async function linked(t: TestContext, onFatal: (error: CabanaError) => void = (error) => assert.fail(error)) {
   const path = join(tempDir(t), 'cabana.db');
   const sqlite = new SqliteStore(path);
   await create(sqlite, record('a'), record('b'));
@@ -35,7 +37,10 @@ export async function linked(t: TestContext) {
     collect: () => links.collect(),
     awaitMore: () => links.awaitMore(),
     onBatch: () => links.tellAll(),
-    onFatal: (error) => assert.fail(error),
+    onFatal: (error) => {
+      onFatal(error);
+      links.sleep();
+    },
   });
   const links = new Links(store, committer, table, () => undefined);
   const { port1, port2 } = new MessageChannel();

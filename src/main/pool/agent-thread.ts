@@ -41,7 +41,7 @@ const ENTRY = new URL('../../worker/entry.cjs', import.meta.url);
 export class AgentThread {
   readonly no: number;
   readonly calls: Remote<AgentThreadCalls>;
-  /** The store's end of this thread's journal, and its counter: to be attached to the store. */
+  /** The store's end of this thread's link to it (journal-ring.ts): to be attached there. */
   readonly journal: { port: MessagePort; ring: SharedArrayBuffer };
   /** Resolves with the reason when the thread is gone, whatever ended it; null: it was shut down. */
   readonly death: Promise<CabanaError | null>;

@@ -61,7 +61,16 @@ export class GroupCommitter {
   submit(item: Item): void {
     if (this.#fatal) return item.done({ error: this.#fatal });
     this.#queue.push(item);
-    this.#working ??= this.#work();
+    this.#begin();
+  }
+
+  /** Whether the loop runs, at whose end `awaitMore` is called. */
+  get isWorking(): boolean {
+    return this.#working !== null;
+  }
+
+  #begin(): void {
+    if (!this.#working && !this.#fatal) this.#working = this.#work();
   }
 
   /** An operation with a caller who waits for its result. */
@@ -69,9 +78,14 @@ export class GroupCommitter {
     return new Promise((resolve) => this.submit({ op, refusable, done: resolve }));
   }
 
-  /** Resolves when everything submitted so far is durable (what waits for room on the disk excepted). */
+  /** Resolves when there is nothing to do: with threads that go on appending, perhaps never. */
   async idle(): Promise<void> {
     while (this.#working) await this.#working;
+  }
+
+  /** Resolves when everything submitted so far is durable (what waits for room on the disk excepted). */
+  settled(): Promise<void> {
+    return new Promise((resolve) => this.submit({ op: null, refusable: false, done: () => resolve() }));
   }
 
   /** Tries a last time what waits for room. False: some of it is not on disk. */
@@ -173,7 +187,7 @@ export class GroupCommitter {
     this.#retry ??= setTimeout(() => {
       this.#retry = null;
       this.#retryDue = true;
-      this.#working ??= this.#work();
+      this.#begin();
     }, STORE_FULL_RETRY_MS);
   }
 
@@ -205,6 +219,8 @@ export class GroupCommitter {
   #fail(error: CabanaError, unanswered: readonly Item[] = []): void {
     if (this.#fatal) return;
     this.#fatal = error;
+    if (this.#retry) clearTimeout(this.#retry);
+    this.#retry = null;
     const waiting = [...unanswered, ...this.#stalled, ...this.#queue];
     this.#stalled = [];
     this.#queue = [];

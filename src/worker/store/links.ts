@@ -8,27 +8,23 @@ import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
 import { toWire, type CabanaError } from '../../protocol/errors.js';
 import { RingReader, type JournalPost } from '../../protocol/journal-ring.js';
 import { packRows, type Fence, type JournalReply, type JournalRequest, type Loaded } from '../../protocol/journal.js';
-import { STORE_LINGER_MS, STORE_LINGER_WORTH_MS } from '../../protocol/limits.js';
+import { OP_OVERHEAD_BYTES, STORE_LINGER_MS, STORE_LINGER_WORTH_MS } from '../../protocol/limits.js';
 import type { StatusTable } from '../../protocol/status-table.js';
 import type { GroupCommitter, Item } from './committer.js';
 import type { OpResult, Store, WriteOp, Written } from './store.js';
 
-/** What an operation weighs beside its bodies, in the backlog of its link. */
-export const OP_OVERHEAD_BYTES = 64;
-
 interface Link {
-  thread: number;
   port: MessagePort;
   /** What the thread appends, and how much of it was dealt with. */
   ring: RingReader;
-  /** Posts that came in, and those of them that are not dealt with: they belong behind what the ring has. */
+  /** How many posts came in, and those of them that are not dealt with: each in front of the entry at its position. */
   received: number;
   posts: NonNullable<JournalPost>[];
   /** How far the ring may be read. */
   end: number;
   /** Triples of key, epoch and n that the thread has yet to be told. */
   acks: number[];
-  /** Answers that leave as one message at the end of the microtask, or behind the acknowledgements of a batch. */
+  /** Answers that leave as one message at the end of the microtask. */
   outbox: JournalReply[];
   transfers: ArrayBuffer[];
 }
@@ -50,7 +46,7 @@ export class Links {
   readonly #places = new Map<string, Place>();
   /** Links with acknowledgements to send. */
   readonly #toTell = new Set<Link>();
-  /** Since when the threads have to wake the store; null: it is awake. */
+  /** When the store last went to sleep, if no thread has woken it since. */
   #asleepSince: number | null = null;
   #lingers = false;
   /** How many threads were told of the last batch. */
@@ -66,13 +62,15 @@ export class Links {
 
   attach(thread: number, port: MessagePort, shared: SharedArrayBuffer): void {
     const ring = new RingReader(shared);
-    const link: Link = { thread, port, ring, received: 0, posts: [], end: 0, acks: [], outbox: [], transfers: [] };
+    const link: Link = { port, ring, received: 0, posts: [], end: 0, acks: [], outbox: [], transfers: [] };
     this.#links.set(thread, link);
     ring.sleep();
     port.on('message', (post: JournalPost) => {
       this.#woken();
       received(link, post);
       this.#drain(link);
+      // What woke the store may have been taken in before: then nothing has begun at whose end it would go to sleep again.
+      if (!this.#committer.isWorking) this.#sleep(link);
     });
   }
 
@@ -84,7 +82,7 @@ export class Links {
     // A thread may have ended between a post and its being counted.
     fetch(link);
     this.#drain(link);
-    await this.#committer.idle();
+    await this.#committer.settled();
     flush(link);
     link.port.close();
   }
@@ -105,10 +103,19 @@ export class Links {
   /** The same, for a store that has nothing else to do: from now on it is woken for what comes. */
   awaitMore(): void {
     if (this.collect() || this.#lingered()) return;
+    this.sleep();
+  }
+
+  /** From now on the store is woken for whatever comes. */
+  sleep(): void {
     this.#asleepSince = performance.now();
-    for (const link of this.#links.values()) link.ring.sleep();
-    // What came between the last look and these flags has woken nobody.
-    this.collect();
+    for (const link of this.#links.values()) this.#sleep(link);
+  }
+
+  #sleep(link: Link): void {
+    // What came between the last look and this flag has woken nobody. It may have begun the loop, which ends with this.
+    do link.ring.sleep();
+    while (this.#drain(link) && !this.#committer.isWorking);
   }
 
   /** Stays awake for a moment if that would have been enough the last time. True: it was, something has come. */
@@ -134,7 +141,8 @@ export class Links {
   #drain(link: Link): boolean {
     // In this order: every post that belongs before one of the entries up to `end` is among the posts.
     link.end = link.ring.written;
-    if (link.ring.posts !== link.received) fetch(link);
+    // Not without need: what wakes the store must not be taken from the port and come to nothing.
+    if (((link.ring.posts - link.received) | 0) > 0) fetch(link);
     let request = next(link);
     if (!request) return false;
     for (; request; request = next(link)) this.#receive(link, request);

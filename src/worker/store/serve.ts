@@ -70,7 +70,11 @@ class StoreServer {
       awaitMore: () => this.#links.awaitMore(),
       onBatch: () => this.#tell(),
       upkeep: () => this.#upkeep(),
-      onFatal: (error) => this.#note({ kind: 'fatal', error: toWire(error) }),
+      onFatal: (error) => {
+        this.#note({ kind: 'fatal', error: toWire(error) });
+        // What comes from now on is refused, one by one.
+        this.#links.sleep();
+      },
     });
     this.#links = new Links(store, this.#committer, table, (written) => this.#onWritten(written));
     this.closed = new Promise((resolve) => (this.#resolveClosed = resolve));
@@ -212,7 +216,7 @@ class StoreServer {
     this.#purging ??= (async () => {
       try {
         while (!this.#closing) {
-          await this.#committer.idle();
+          await this.#committer.settled();
           if (!(await this.#store.purge())) return;
           await new Promise((resolve) => setImmediate(resolve));
         }
@@ -230,13 +234,16 @@ class StoreServer {
     await this.#purging;
     this.#links.collect();
     if (this.#syncTimer) clearTimeout(this.#syncTimer);
-    const complete = await this.#committer.close();
-    await this.#store.close();
-    // The task ends after this call's answer is on its way.
-    setImmediate(() => {
-      this.#endpoint.flush();
-      this.#resolveClosed();
-    });
-    return complete;
+    try {
+      const complete = await this.#committer.close();
+      await this.#store.close();
+      return complete;
+    } finally {
+      // The task ends after this call's answer is on its way.
+      setImmediate(() => {
+        this.#endpoint.flush();
+        this.#resolveClosed();
+      });
+    }
   }
 }

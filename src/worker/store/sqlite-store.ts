@@ -64,7 +64,8 @@ export class SqliteStore implements Store {
 
   async commit(ops: readonly WriteOp[]): Promise<OpResult[]> {
     const write = () => this.#transaction(() => ops.map((op) => this.#apply(op)));
-    const results = ops.every(mayBeUndone) ? this.#log.withoutSync(write) : this.#log.synced(write);
+    const results = ops.every(mayBeUndone) ? this.#log.withoutSync(write) : write();
+    if (results.some(isEntry)) this.#log.wasSynced();
     this.#log.grew(ops);
     return results;
   }
@@ -249,4 +250,8 @@ export class SqliteStore implements Store {
  */
 function mayBeUndone(op: WriteOp): boolean {
   return op.t === 'load' || op.t === 'start';
+}
+
+function isEntry(result: OpResult): boolean {
+  return 'ok' in result && result.ok.entry !== undefined;
 }

@@ -6,6 +6,7 @@
 
 import { closeSync, fdatasyncSync, openSync, statSync } from 'node:fs';
 import Sqlite, { type Database } from 'better-sqlite3';
+import { CabanaError, messageOf } from '../../protocol/errors.js';
 import { CHECKPOINT_DRAINING_FROM_BYTES, CHECKPOINT_FROM_BYTES } from '../../protocol/limits.js';
 import type { WriteOp } from './store.js';
 
@@ -65,16 +66,19 @@ export class WriteAheadLog {
     return this.#unsynced;
   }
 
+  /** @throws CabanaError STORE_IO: what was committed may be lost */
   sync(): void {
+    try {
+      fdatasyncSync(this.#file);
+    } catch (error) {
+      throw new CabanaError('STORE_IO', `the log could not be synced: ${messageOf(error)}`, { cause: error });
+    }
     this.#unsynced = false;
-    fdatasyncSync(this.#file);
   }
 
-  /** Commits with a sync, and with it all that was committed before. */
-  synced<T>(commit: () => T): T {
-    const result = commit();
+  /** A commit has written something, and synced it with all that was committed before. One that writes nothing does not. */
+  wasSynced(): void {
     this.#unsynced = false;
-    return result;
   }
 
   /** Commits without waiting for the disk: the process may die at once, the machine not before the next sync. */
@@ -88,13 +92,16 @@ export class WriteAheadLog {
     }
   }
 
-  /** Syncs what is left and closes the database with its log. */
+  /** Syncs what is left and closes the database with its log. @throws CabanaError STORE_IO; it is closed all the same */
   close(): void {
-    if (this.#unsynced) this.sync();
-    closeSync(this.#file);
-    const witness = this.#draining && this.#bytes >= CHECKPOINT_FROM_BYTES ? this.#witness() : null;
-    this.#db.close();
-    witness?.close();
+    try {
+      if (this.#unsynced) this.sync();
+    } finally {
+      closeSync(this.#file);
+      const witness = this.#draining && this.#bytes >= CHECKPOINT_FROM_BYTES ? this.#witness() : null;
+      this.#db.close();
+      witness?.close();
+    }
   }
 
   /** SQLite checkpoints when the last connection closes. One that may only read cannot, and its being there is enough. */
