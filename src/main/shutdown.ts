@@ -122,7 +122,8 @@ async function closeAll(parts: ShutdownParts): Promise<boolean> {
   const { threads, store, dispatcher, subscriptions, places, background, config, fatal } = parts;
   await threads.close();
   // Pending calls were answered with the threads' end.
-  await Promise.allSettled([dispatcher.quiet(), places.retired(), ...background]);
+  // Some of that may wait for room on the disk, which comes with the store's last try if at all.
+  await within(parts, Promise.allSettled([dispatcher.quiet(), places.retired(), ...background]), CLOSE_DEADLINE_MS);
   dispatcher.leaveAll();
   subscriptions.end();
   if (fatal()) return false;

@@ -53,7 +53,7 @@ function setUp(awaitMore?: () => void) {
   };
   const barrier = (name: string): void =>
     committer.submit({ op: null, refusable: false, done: () => log.push(`barrier ${name}`) });
-  return { log, commits, state, committer, submit, barrier };
+  return { log, commits, state, committer, submit, barrier, item };
 }
 
 /** Makes the timer of the retry ours, and fires it. */
@@ -263,6 +263,33 @@ test('who waits for what was submitted so far does not wait for those who go on'
   assert.ok(committer.isWorking, 'others go on');
   goesOn = false;
   await committer.idle();
+});
+
+test('what must not overtake is refused while something waits for room, and what may is not', async (t) => {
+  controlRetries(t);
+  const { committer, submit, log, commits, state, item } = setUp();
+  state.full = true;
+  submit('a');
+  await committer.idle();
+  state.full = false;
+  committer.submit({ ...item('load', true), inOrder: true });
+  submit('other?');
+  await committer.idle();
+  assert.ok(log.includes('load STORE_FULL'));
+  assert.deepEqual(commits, [['other?']]);
+});
+
+test('and in the batch in which the disk turns out to be full', async (t) => {
+  controlRetries(t);
+  const { committer, submit, log, state, item } = setUp();
+  state.failing.set('a', 'STORE_FULL');
+  submit('a');
+  committer.submit({ ...item('load', true), inOrder: true });
+  await committer.idle();
+  assert.deepEqual(
+    log.filter((line) => line !== 'batch'),
+    ['a stalled', 'load STORE_FULL'],
+  );
 });
 
 test('a retry that was due when the storage failed does not come back', async (t) => {

@@ -188,8 +188,6 @@ export class Lifecycle {
     session.moveTo('cold');
     this.#parts.places.retire(session.id, old);
     session.migrations++;
-    // Behind what the old one has sent, even if that waits for room on the disk.
-    await this.#parts.store.release(session.id, old.epoch);
     return this.bringUp(session, thread);
   }
 

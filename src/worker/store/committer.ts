@@ -17,6 +17,8 @@ export interface Item {
   op: WriteOp | null;
   /** Whether a full disk refuses the operation instead of keeping it for later. */
   refusable: boolean;
+  /** A refusable operation that must not overtake what waits for room: it is refused as well then. */
+  inOrder?: boolean;
   /** Called once, when the operation is durable or refused for good. */
   done(result: OpResult): void;
   /** Called each time the operation had to wait for room. */
@@ -66,7 +68,7 @@ export class GroupCommitter {
 
   /** Whether the loop runs, at whose end `awaitMore` is called. */
   get isWorking(): boolean {
-    return this.#working !== null;
+    return this.#working !== null && !this.#fatal;
   }
 
   #begin(): void {
@@ -170,9 +172,12 @@ export class GroupCommitter {
     return null;
   }
 
-  /** Keeps an operation until there is room; false if it is one that is refused instead. */
+  /** Keeps an operation until there is room, or refuses it if it would have to be kept; false: it may take its chance. */
   #stall(item: Item, error = new CabanaError('STORE_FULL', 'the disk is full; the write waits for room')): boolean {
-    if (item.refusable) return false;
+    if (item.refusable) {
+      if (item.inOrder) item.done({ error });
+      return item.inOrder === true;
+    }
     if (this.#stalled.length >= STALLED_MAX_OPS) {
       item.done({ error: new CabanaError('STORE_FULL', 'the disk is full, and so is the room to wait for it') });
       return true;

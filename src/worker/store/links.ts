@@ -11,7 +11,7 @@ import { packRows, type Fence, type JournalReply, type JournalRequest, type Load
 import { OP_OVERHEAD_BYTES, STORE_LINGER_MS, STORE_LINGER_WORTH_MS } from '../../protocol/limits.js';
 import type { StatusTable } from '../../protocol/status-table.js';
 import type { GroupCommitter, Item } from './committer.js';
-import type { OpResult, Store, WriteOp, Written } from './store.js';
+import type { OpResult, Store, Written } from './store.js';
 
 interface Link {
   port: MessagePort;
@@ -90,7 +90,8 @@ export class Links {
   /** Takes in whatever the session's thread has posted up to now. */
   drainFor(sessionId: string): void {
     const place = this.#places.get(sessionId);
-    if (place) this.#drain(place.link);
+    // What wakes the store may have been among it.
+    if (place && this.#drain(place.link) && !this.#committer.isWorking) this.#sleep(place.link);
   }
 
   /** Takes in whatever any thread has posted up to now. True: something. */
@@ -113,9 +114,10 @@ export class Links {
   }
 
   #sleep(link: Link): void {
-    // What came between the last look and this flag has woken nobody. It may have begun the loop, which ends with this.
-    do link.ring.sleep();
-    while (this.#drain(link) && !this.#committer.isWorking);
+    link.ring.sleep();
+    // What came between the last look and this flag has woken nobody. It begins the loop, which ends with this again; or,
+    // when the storage has failed, it is refused, and there may be more.
+    if (this.#drain(link) && !this.#committer.isWorking) setImmediate(() => this.#sleep(link));
   }
 
   /** Stays awake for a moment if that would have been enough the last time. True: it was, something has come. */
@@ -197,13 +199,16 @@ export class Links {
   #load(link: Link, request: Extract<JournalRequest, { t: 'load' }>): void {
     const { sessionId, slot, generation } = request;
     this.drainFor(sessionId);
-    this.#submit({ t: 'load', sessionId }, true, (result) => {
+    // What the activation before it has done comes before it, even if that waits for room: its epoch ends with the load.
+    const inOrder = this.#places.has(sessionId);
+    const done = (result: OpResult): void => {
       if ('error' in result) return fail(link, request.request, result.error);
       const loaded = result.ok.loaded ?? null;
       if (loaded) this.#places.set(sessionId, { link, slot, generation, epoch: loaded.epoch });
       this.publish(result.ok);
       replyLoaded(link, request.request, loaded);
-    });
+    };
+    this.#committer.submit({ op: { t: 'load', sessionId }, refusable: true, inOrder, done });
   }
 
   /** Reads behind everything that the thread posted before it asked. */
@@ -223,17 +228,13 @@ export class Links {
   #save(link: Link, request: Extract<JournalRequest, { t: 'save' }>): void {
     const weight = request.body.byteLength + OP_OVERHEAD_BYTES;
     const stalled = (error: CabanaError): void => fail(link, request.request, error);
-    this.#submit(
-      request,
-      false,
-      (result) => {
-        link.ring.give(weight);
-        if ('error' in result) return fail(link, request.request, result.error);
-        this.written(link, request, result.ok);
-        reply(link, { t: 'saved', request: request.request });
-      },
-      stalled,
-    );
+    const done = (result: OpResult): void => {
+      link.ring.give(weight);
+      if ('error' in result) return fail(link, request.request, result.error);
+      this.written(link, request, result.ok);
+      reply(link, { t: 'saved', request: request.request });
+    };
+    this.#committer.submit({ op: request, refusable: false, done, stalled });
   }
 
   #write(link: Link, op: ThreadOp, bytes: number): void {
@@ -246,10 +247,6 @@ export class Links {
     link.acks.push(op.key, op.epoch, op.n);
     this.#toTell.add(link);
     this.#onWritten(written);
-  }
-
-  #submit(op: WriteOp, refusable: boolean, done: (result: OpResult) => void, stalled?: Item['stalled']): void {
-    this.#committer.submit({ op, refusable, done, ...(stalled ? { stalled } : {}) });
   }
 }
 
