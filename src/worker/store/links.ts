@@ -4,30 +4,14 @@
 // the old link is drained first, synchronously: whatever a thread had posted before it was given up is kept, whatever it
 // posts afterwards meets a newer epoch and is refused.
 
-import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
+import type { MessagePort } from 'node:worker_threads';
 import { toWire, type CabanaError } from '../../protocol/errors.js';
-import { RingReader, type JournalPost } from '../../protocol/journal-ring.js';
-import { packRows, type Fence, type JournalReply, type JournalRequest, type Loaded } from '../../protocol/journal.js';
+import { packRows, type Fence, type JournalRequest, type Loaded } from '../../protocol/journal.js';
 import { OP_OVERHEAD_BYTES, STORE_LINGER_MS, STORE_LINGER_WORTH_MS } from '../../protocol/limits.js';
 import type { StatusTable } from '../../protocol/status-table.js';
 import type { GroupCommitter, Item } from './committer.js';
+import { Link } from './link.js';
 import type { OpResult, Store, Written } from './store.js';
-
-interface Link {
-  port: MessagePort;
-  /** What the thread appends, and how much of it was dealt with. */
-  ring: RingReader;
-  /** How many posts came in, and those of them that are not dealt with: each in front of the entry at its position. */
-  received: number;
-  posts: NonNullable<JournalPost>[];
-  /** How far the ring may be read. */
-  end: number;
-  /** Triples of key, epoch and n that the thread has yet to be told. */
-  acks: number[];
-  /** Answers that leave as one message at the end of the microtask. */
-  outbox: JournalReply[];
-  transfers: ArrayBuffer[];
-}
 
 /** Where a session in memory lives: which link writes it, and which row of the table shows it. */
 interface Place {
@@ -60,18 +44,14 @@ export class Links {
     this.#onWritten = onWritten;
   }
 
-  attach(thread: number, port: MessagePort, shared: SharedArrayBuffer): void {
-    const ring = new RingReader(shared);
-    const link: Link = { port, ring, received: 0, posts: [], end: 0, acks: [], outbox: [], transfers: [] };
-    this.#links.set(thread, link);
-    ring.sleep();
-    port.on('message', (post: JournalPost) => {
+  attach(thread: number, port: MessagePort, ring: SharedArrayBuffer): void {
+    const link = new Link(port, ring, () => {
       this.#woken();
-      received(link, post);
       this.#drain(link);
       // What woke the store may have been taken in before: then nothing has begun at whose end it would go to sleep again.
       if (!this.#committer.isWorking) this.#sleep(link);
     });
+    this.#links.set(thread, link);
   }
 
   /** Takes in what the thread had posted, waits until it is durable, and closes the link. */
@@ -79,12 +59,10 @@ export class Links {
     const link = this.#links.get(thread);
     if (!link) return;
     this.#links.delete(thread);
-    // A thread may have ended between a post and its being counted.
-    fetch(link);
+    link.lookForTheLast();
     this.#drain(link);
     await this.#committer.settled();
-    flush(link);
-    link.port.close();
+    link.close();
   }
 
   /** Takes in whatever the session's thread has posted up to now. */
@@ -114,7 +92,7 @@ export class Links {
   }
 
   #sleep(link: Link): void {
-    link.ring.sleep();
+    link.sleep();
     // What came between the last look and this flag has woken nobody. It begins the loop, which ends with this again; or,
     // when the storage has failed, it is refused, and there may be more.
     if (this.#drain(link) && !this.#committer.isWorking) setImmediate(() => this.#sleep(link));
@@ -141,13 +119,10 @@ export class Links {
    * time, with all that it needs to know in the link: a load drains other links, and through their loads this one again.
    */
   #drain(link: Link): boolean {
-    // In this order: every post that belongs before one of the entries up to `end` is among the posts.
-    link.end = link.ring.written;
-    // Not without need: what wakes the store must not be taken from the port and come to nothing.
-    if (((link.ring.posts - link.received) | 0) > 0) fetch(link);
-    let request = next(link);
+    link.look();
+    let request = link.next();
     if (!request) return false;
-    for (; request; request = next(link)) this.#receive(link, request);
+    for (; request; request = link.next()) this.#receive(link, request);
     return true;
   }
 
@@ -168,11 +143,7 @@ export class Links {
   /** After a batch: one message of acknowledgements per link. */
   tellAll(): void {
     this.#told = this.#toTell.size;
-    for (const link of this.#toTell) {
-      if (link.acks.length > 0) reply(link, { t: 'durable', acks: link.acks });
-      link.acks = [];
-      flush(link);
-    }
+    for (const link of this.#toTell) link.tell();
     this.#toTell.clear();
   }
 
@@ -202,7 +173,7 @@ export class Links {
     // What the activation before it has done comes before it, even if that waits for room: its epoch ends with the load.
     const inOrder = this.#places.has(sessionId);
     const done = (result: OpResult): void => {
-      if ('error' in result) return fail(link, request.request, result.error);
+      if ('error' in result) return link.fail(request.request, result.error);
       const loaded = result.ok.loaded ?? null;
       if (loaded) this.#places.set(sessionId, { link, slot, generation, epoch: loaded.epoch });
       this.publish(result.ok);
@@ -217,9 +188,9 @@ export class Links {
       this.#store.entries(request.key, request.from, request.limit).then(
         (entries) => {
           const rows = packRows(entries);
-          reply(link, { t: 'entries', request: request.request, rows }, [rows.meta.buffer, rows.bodies.buffer]);
+          link.reply({ t: 'entries', request: request.request, rows }, [rows.meta.buffer, rows.bodies.buffer]);
         },
-        (error: unknown) => fail(link, request.request, error),
+        (error: unknown) => link.fail(request.request, error),
       );
     };
     this.#committer.submit({ op: null, refusable: false, done });
@@ -227,12 +198,12 @@ export class Links {
 
   #save(link: Link, request: Extract<JournalRequest, { t: 'save' }>): void {
     const weight = request.body.byteLength + OP_OVERHEAD_BYTES;
-    const stalled = (error: CabanaError): void => fail(link, request.request, error);
+    const stalled = (error: CabanaError): void => link.fail(request.request, error);
     const done = (result: OpResult): void => {
-      link.ring.give(weight);
-      if ('error' in result) return fail(link, request.request, result.error);
+      link.give(weight);
+      if ('error' in result) return link.fail(request.request, result.error);
       this.written(link, request, result.ok);
-      reply(link, { t: 'saved', request: request.request });
+      link.reply({ t: 'saved', request: request.request });
     };
     this.#committer.submit({ op: request, refusable: false, done, stalled });
   }
@@ -244,7 +215,7 @@ export class Links {
   /** An operation of a thread is durable. */
   written(link: Link, op: Fence, written: Written): void {
     this.publish(written);
-    link.acks.push(op.key, op.epoch, op.n);
+    link.acknowledge(op);
     this.#toTell.add(link);
     this.#onWritten(written);
   }
@@ -268,42 +239,14 @@ class ThreadWrite implements Item {
   }
 
   done(result: OpResult): void {
-    this.#link.ring.give(this.#weight);
+    this.#link.give(this.#weight);
     if ('error' in result) this.stalled(result.error);
     else this.#links.written(this.#link, this.op, result.ok);
   }
 
   stalled(error: CabanaError): void {
-    reply(this.#link, { t: 'refused', key: this.op.key, epoch: this.op.epoch, error: toWire(error) });
+    this.#link.reply({ t: 'refused', key: this.op.key, epoch: this.op.epoch, error: toWire(error) });
   }
-}
-
-/** Takes all that has arrived from the port. */
-function fetch(link: Link): void {
-  for (let m = receiveMessageOnPort(link.port); m; m = receiveMessageOnPort(link.port)) {
-    received(link, m.message as JournalPost);
-  }
-}
-
-/** Takes the next request that is there. */
-function next(link: Link): JournalRequest | undefined {
-  const { ring, posts } = link;
-  for (let post = posts[0]; post?.at === ring.position; post = posts[0]) {
-    const request = post.requests.shift();
-    if (request) return request;
-    posts.shift();
-  }
-  if (ring.position !== link.end) return ring.read();
-  if (posts.length === 0) return undefined;
-  // Posts that came meanwhile, behind entries that came meanwhile.
-  link.end = posts.at(-1)!.at;
-  return ring.read();
-}
-
-function received(link: Link, post: JournalPost): void {
-  if (!post) return;
-  link.received = (link.received + 1) | 0;
-  link.posts.push(post);
 }
 
 function bytesOfEnd(end: Extract<JournalRequest, { t: 'end' }>): number {
@@ -311,24 +254,7 @@ function bytesOfEnd(end: Extract<JournalRequest, { t: 'end' }>): number {
 }
 
 function replyLoaded(link: Link, request: number, loaded: Loaded | null): void {
-  if (!loaded) return reply(link, { t: 'loaded', request, loaded: null });
+  if (!loaded) return link.reply({ t: 'loaded', request, loaded: null });
   const tail = packRows(loaded.tail);
-  reply(link, { t: 'loaded', request, loaded: { ...loaded, tail } }, [tail.meta.buffer, tail.bodies.buffer]);
-}
-
-function reply(link: Link, message: JournalReply, handedOver: readonly ArrayBuffer[] = []): void {
-  for (const buffer of handedOver) link.transfers.push(buffer);
-  if (link.outbox.push(message) === 1) queueMicrotask(() => flush(link));
-}
-
-function flush(link: Link): void {
-  const { outbox, transfers } = link;
-  if (outbox.length === 0) return;
-  link.outbox = [];
-  link.transfers = [];
-  link.port.postMessage(outbox.length === 1 ? outbox[0] : outbox, transfers);
-}
-
-function fail(link: Link, request: number, error: unknown): void {
-  reply(link, { t: 'failed', request, error: toWire(error) });
+  link.reply({ t: 'loaded', request, loaded: { ...loaded, tail } }, [tail.meta.buffer, tail.bodies.buffer]);
 }
