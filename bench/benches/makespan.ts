@@ -40,8 +40,8 @@ export const makespan: Bench = {
   question: 'How much longer than its work does a heap of CPU-bound runs take?',
   async run(b) {
     const host = await startHost(b, { agents: [benchAgent('worker')], threads: THREADS, niceIncrement: NICE });
-    const skewedWork = calibrated(b.size(25, 2));
     const pool = piscina(b, THREADS);
+    const skewedWork = await calibrated(pool, b.size(25, 2));
     const lengths: { x: number; ours: number; theirs: number }[] = [];
     for (const { ms, runs } of b.smoke ? [{ ms: 2, runs: 4 }] : LENGTHS) {
       const { value, baseline } = await equal(b, host, pool, ms, runs);
@@ -61,22 +61,18 @@ export const makespan: Bench = {
   },
 };
 
-/** Work of about so many milliseconds on a core of its own: the quickest of some tries, whatever else runs. */
-function calibrated(ms: number): Work {
+/** Work of about so many milliseconds, where it is done: the quickest of some tries, whatever else runs. */
+async function calibrated(pool: Piscina, ms: number): Promise<Work> {
   const probe = 4_000;
   let least = Infinity;
-  for (let i = 0; i < 10; i++) {
-    const start = performance.now();
-    hashRounds(probe);
-    least = Math.min(least, performance.now() - start);
-  }
+  for (let i = 0; i < 20; i++) least = Math.min(least, (await hashed(pool, probe)).ms);
   const rounds = Math.round((probe * ms) / least);
   return { rounds, digest: hashRounds(rounds) };
 }
 
 /** Runs of the same length, twice as many as sessions, against the same function without a host. */
 async function equal(b: BenchRun, host: Host, pool: Piscina, ms: number, runs: number): Promise<Result> {
-  const work = calibrated(ms);
+  const work = await calibrated(pool, ms);
   const sending = await EqualRuns.of(b, host, `equal-${ms}`, runs / 2, work);
   return b.compare(
     {
@@ -87,7 +83,8 @@ async function equal(b: BenchRun, host: Host, pool: Piscina, ms: number, runs: n
       ...(ms >= CPU_HEAVY_MS || b.smoke ? { target: { of: 'ratio', is: 'at most', limit: 1.03 } as const } : {}),
     },
     () => sending.round(),
-    () => timed(() => Promise.all(sending.order.map(async () => checkDigest(b, await hashed(pool, work), work)))),
+    () =>
+      timed(() => Promise.all(sending.order.map(async () => checkDigest(b, await hashed(pool, work.rounds), work)))),
   );
 }
 
@@ -174,7 +171,7 @@ async function skewed(b: BenchRun, host: Host, work: Work): Promise<void> {
     const names = namesOf(counts, stickyGeneration++);
     const order = shuffled(names.flatMap((id, k) => Array.from({ length: counts[k]! }, () => id)));
     return timed(() =>
-      Promise.all(order.map(async (id) => checkDigest(b, await hashed(pinned[threadOf(id)]!, work), work))),
+      Promise.all(order.map(async (id) => checkDigest(b, await hashed(pinned[threadOf(id)]!, work.rounds), work))),
     );
   });
 }
@@ -209,7 +206,9 @@ function shuffled<T>(items: readonly T[]): T[] {
 /** Milliseconds of one run while every thread runs one: what "the work" is, on cores that share caches and clocks. */
 async function busyRunMs(b: BenchRun, pools: readonly Piscina[], work: Work): Promise<number> {
   const each = b.size(16, 2);
-  const results = await Promise.all(pools.flatMap((pool) => Array.from({ length: each }, () => hashed(pool, work))));
+  const results = await Promise.all(
+    pools.flatMap((pool) => Array.from({ length: each }, () => hashed(pool, work.rounds))),
+  );
   return results.reduce((sum, { ms }) => sum + ms, 0) / results.length;
 }
 
@@ -244,8 +243,8 @@ function piscina(b: BenchRun, threads: number): Piscina {
   return pool;
 }
 
-function hashed(pool: Piscina, work: Work): Promise<Hashed> {
-  return pool.run(work.rounds) as Promise<Hashed>;
+function hashed(pool: Piscina, rounds: number): Promise<Hashed> {
+  return pool.run(rounds) as Promise<Hashed>;
 }
 
 async function startChild(b: BenchRun): Promise<ChildProcess> {
