@@ -40,10 +40,12 @@ export class AgentHost implements AgentThreadCalls {
     return this.#agents.size;
   }
 
-  async hello(): Promise<{ profiles: AgentProfile[] }> {
+  async hello(hostStarts: boolean): Promise<{ profiles: AgentProfile[] }> {
+    // A thread that replaces another steps back before it loads the agents: those of the other threads are at work. Not
+    // so at the start of the host, which waits for this.
+    if (!hostStarts) stepBack(this.#options.niceIncrement);
     this.#modules = await loadAgentModules(this.#options.agents);
-    // Not before: until now the start of the whole host waits for this thread.
-    stepBack(this.#options.niceIncrement);
+    if (hostStarts) stepBack(this.#options.niceIncrement);
     return { profiles: [...this.#modules.values()].map((module) => module.profile) };
   }
 

@@ -57,7 +57,7 @@ export class ThreadGroup {
     const threads = numbers.map((no) => group.#make(no));
     try {
       // All of them first, also after a failure: a thread is not terminated in the midst of loading.
-      const greeted = threads.map((thread) => group.#greet(thread));
+      const greeted = threads.map((thread) => group.#greet(thread, true));
       await Promise.allSettled(greeted);
       const answers = await Promise.all(greeted);
       for (const thread of threads) group.#lives.push(group.#live(thread));
@@ -96,12 +96,12 @@ export class ThreadGroup {
     return thread;
   }
 
-  async #greet(thread: AgentThread): Promise<AgentProfile[]> {
+  async #greet(thread: AgentThread, hostStarts: boolean): Promise<AgentProfile[]> {
     await this.#options.attach(thread);
     const deadline = delay(this.#options.clock, BOOT_DEADLINE_MS);
     const late = deadline.elapsed.then(() => Promise.reject(new CabanaError('THREAD_DIED', 'a thread did not start')));
     try {
-      const { profiles } = await Promise.race([thread.calls.hello(), late]);
+      const { profiles } = await Promise.race([thread.calls.hello(hostStarts), late]);
       thread.isUp();
       return profiles;
     } finally {
@@ -150,7 +150,7 @@ export class ThreadGroup {
       if (this.#closing) return null;
       const next = this.#make(no);
       try {
-        await this.#greet(next);
+        await this.#greet(next, false);
         return next;
       } catch (error) {
         // While closing, close() has terminated it.
