@@ -2,7 +2,17 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
@@ -13,6 +23,8 @@ const MEGABYTE = 1024 * 1024;
 
 interface SmallDisk {
   dir: string;
+  /** Takes all the room that is left. */
+  fill(): void;
   /** Gives the ballast's room back. */
   free(): void;
 }
@@ -30,7 +42,17 @@ function smallDisk(t: TestContext): SmallDisk | null {
   if (!mounted) return null;
   const ballast = join(dir, 'ballast');
   writeFileSync(ballast, Buffer.alloc(10 * MEGABYTE, 1));
-  return { dir, free: () => rmSync(ballast) };
+  const fill = (): void => {
+    const file = openSync(join(dir, 'rest'), 'w');
+    try {
+      for (const block = Buffer.alloc(4096, 1); ;) writeSync(file, block);
+    } catch (error) {
+      assert.equal((error as NodeJS.ErrnoException).code, 'ENOSPC');
+    } finally {
+      closeSync(file);
+    }
+  };
+  return { dir, fill, free: () => rmSync(ballast) };
 }
 
 const NO_DISK = 'needs root on Linux, to mount a small tmpfs';
@@ -139,20 +161,23 @@ describe('a full disk', { timeout: 180_000 }, () => {
     const unsaved = await create(first, 'process-flush');
     await run(first, unsaved, { add: 5 });
     const acknowledged = await fillUp(first, filler);
-    // Small writes may still find room; none is left after this.
+    // Small writes may still find room, and somebody else takes it; what the log has left is gone after this.
+    disk.fill();
     for (let full = false; !full;) {
       const answer = await first.request('POST', '/api/sessions', { agent_profile: 'process-flush' });
       full = answer.status === 507;
       assert.ok(full || answer.status === 201, JSON.stringify(answer.body));
     }
     const code = await first.stop();
-    assert.equal(code, 74, first.stderr);
+    // The log may have had room for a last small snapshot; then nobody is named, and it is there below.
+    const unflushed = first.report['unflushed'] as string[];
+    assert.ok(code === 74 || (code === 0 && unflushed.length === 0), `exit ${code}: ${first.stderr}`);
     disk.free();
     const second = await Server.start(t, args);
     assertAllThere(await history(second, filler, 100), acknowledged);
     await accept(second, filler, { by: 1, run: 'later' });
     const { sum } = await run<{ sum: number }>(second, unsaved, { add: 0 });
-    const saved = !(first.report['unflushed'] as string[]).includes(unsaved);
+    const saved = !unflushed.includes(unsaved);
     assert.equal(sum, saved ? 5 : 0, 'what is not named was saved');
   });
 });
