@@ -2,12 +2,19 @@
 
 import { defineAgent } from '../../src/worker/agent.js';
 
-export default defineAgent<{ sum: number }, { add: number }, { sum: number }>({
+interface State {
+  sum: number;
+  /** What a run was given to make the state larger. */
+  pad: string;
+}
+
+export default defineAgent<State, { add: number; pad?: string }, { sum: number }>({
   profile: 'process-flush',
   saveWhen: 'flush',
-  start: () => ({ sum: 0 }),
+  start: () => ({ sum: 0, pad: '' }),
   run(ctx, input) {
     ctx.state.sum += input.add;
+    ctx.state.pad += input.pad ?? '';
     return { sum: ctx.state.sum };
   },
 });
