@@ -5,9 +5,7 @@ import type { SessionUpdate, StoreCalls } from '../../protocol/control.js';
 import { CabanaError } from '../../protocol/errors.js';
 import { assertSessionId } from '../../protocol/ids.js';
 import { RESTORE_DEFAULT_SESSIONS } from '../../protocol/limits.js';
-import type { SessionState } from '../../protocol/session-state.js';
 import {
-  profileOf,
   sourceOf,
   type AgentProfile,
   type ListQuery,
@@ -27,70 +25,12 @@ import type { Interrupts } from './interrupts.js';
 import type { Intake } from './intake.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Listing, SessionPage } from './listing.js';
+import { eachLive, type LiveAgentVisitor } from './live-agents.js';
 import { checkName, newRecord } from './new-session.js';
 import type { Passivator } from './passivator.js';
 import type { Quarantine } from './quarantine.js';
+import { entryOf, summaryOf, type SessionEntry, type SessionSummary } from './session-view.js';
 import type { LiveFields, Session } from './session.js';
-
-/** A copy of a session's runtime entry. */
-export interface SessionEntry {
-  sessionId: string;
-  state: SessionState;
-  status: SessionStatus;
-  /** Why it is failed; null otherwise. */
-  reason: string | null;
-  /** Number of the thread where its agent lives. */
-  thread: number | null;
-  epoch: number | null;
-  agentProfile: string | null;
-  /** Runs waiting in its mailbox. */
-  queued: number;
-  runId: string | null;
-  /** Why it takes no more runs; null: it does. */
-  quarantine: string | null;
-  watchers: number;
-  /** ISO 8601. */
-  updatedAt: string;
-  usedAt: string;
-  /** What update() and the agent's report() have set. */
-  fields: LiveFields;
-}
-
-/** The live figures of a session in memory, from the status table. */
-export interface SessionSummary {
-  sessionId: string;
-  status: SessionStatus;
-  state: SessionState;
-  name: string | null;
-  runId: string | null;
-  queued: number;
-  totalTasks: number;
-  /** US dollars. */
-  totalCost: number;
-  /** Milliseconds. */
-  latestLatency: number | null;
-  /** 0..1 of the current run; null when unknown. */
-  progress: number | null;
-  progressLabel: string;
-  /** CPU milliseconds since the activation. */
-  cpuMs: number;
-  /** Runs that took their thread down, runs that were asked to stop, moves to another thread; since it is in memory. */
-  crashes: number;
-  interrupts: number;
-  migrations: number;
-  /** Entries of the history, and how many of them are on disk. */
-  historySeq: number;
-  durableSeq: number;
-  updatedAt: string;
-}
-
-/** What eachLiveAgent hands to its callback. */
-export interface LiveAgent {
-  readonly sessionId: string;
-  readonly state: SessionState;
-  /** Makes the agent's state and history durable; it stays in memory. @throws SAVE_FAILED, STORE_FULL, THREAD_DIED */
-  flush(): Promise<void>;
-}
 
 export interface RegistryParts {
   directory: Directory;
@@ -207,32 +147,7 @@ export class SessionRegistry {
   /** Live figures of a session in memory, read without a message; undefined otherwise. */
   sessionSummary(id: string): SessionSummary | undefined {
     const session = this.#parts.directory.get(id);
-    if (!session?.isLive) return undefined;
-    const { table } = this.#parts;
-    const { slot } = session.place!;
-    const stats = table.readStats(slot);
-    const durableSeq = table.durable(slot).seq;
-    return {
-      sessionId: id,
-      status: session.status,
-      state: session.state,
-      name: session.live.name ?? session.record?.name ?? null,
-      runId: session.runId,
-      queued: session.queued,
-      totalTasks: stats.totalTasks,
-      totalCost: stats.totalCostUsd,
-      latestLatency: stats.latestLatencyMs,
-      progress: stats.progress,
-      progressLabel: stats.label,
-      cpuMs: stats.cpuMs,
-      crashes: table.get(slot, 'crashes'),
-      interrupts: table.get(slot, 'interrupts'),
-      migrations: table.get(slot, 'migrations'),
-      // The store may be ahead of what the thread knows: it numbers main's entries as well.
-      historySeq: Math.max(table.get(slot, 'historySeq'), durableSeq),
-      durableSeq,
-      updatedAt: new Date(Math.max(stats.updatedAtMs, session.updatedAt)).toISOString(),
-    };
+    return session?.isLive ? summaryOf(session, session.place!.slot, this.#parts.table) : undefined;
   }
 
   /** Sessions whose source is cron, on disk, unpaged. */
@@ -317,67 +232,12 @@ export class SessionRegistry {
    * first, so that changes meanwhile do not disturb it; fn runs outside any lock and may do slow I/O.
    * @throws AggregateError of what the calls threw, after all of them have ended
    */
-  async eachLiveAgent(
-    fn: (id: string, agent: LiveAgent, thread: { no: number }) => void | Promise<void>,
-  ): Promise<void> {
-    const ids = [...this.#parts.directory.all()].filter((session) => session.isLive).map((session) => session.id);
-    const calls = ids.map(async (id) => {
-      const session = this.#parts.directory.get(id);
-      if (!session?.isLive) return;
-      await fn(id, new LiveAgentHandle(session), { no: session.place!.thread.no });
-    });
-    const failures = (await Promise.allSettled(calls)).filter((result) => result.status === 'rejected');
-    if (failures.length === 0) return;
-    throw new AggregateError(
-      failures.map((failure) => failure.reason as unknown),
-      `${failures.length} of ${ids.length} calls of eachLiveAgent failed`,
-    );
+  eachLiveAgent(fn: LiveAgentVisitor): Promise<void> {
+    return eachLive(this.#parts.directory, fn);
   }
 
   /** The source of a record: missing is `manual`; `system` is an old name for `setup`. */
   sourceOf(record: { source?: string | null }): SessionSource {
     return sourceOf(record);
   }
-}
-
-class LiveAgentHandle implements LiveAgent {
-  readonly #session: Session;
-
-  constructor(session: Session) {
-    this.#session = session;
-  }
-
-  get sessionId(): string {
-    return this.#session.id;
-  }
-
-  get state(): SessionState {
-    return this.#session.state;
-  }
-
-  async flush(): Promise<void> {
-    const { place, id } = this.#session;
-    if (!place) throw new CabanaError('THREAD_DIED', `session ${id} has left memory`);
-    await place.thread.calls.flush(id);
-  }
-}
-
-function entryOf(session: Session): SessionEntry {
-  return {
-    sessionId: session.id,
-    state: session.state,
-    status: session.status,
-    reason: session.reason,
-    thread: session.place?.thread.no ?? null,
-    // 0 while it is being restored: it has none yet.
-    epoch: session.place?.epoch || null,
-    agentProfile: session.record ? profileOf(session.record) : session.profile,
-    queued: session.queued,
-    runId: session.runId,
-    quarantine: session.quarantine,
-    watchers: session.watchers,
-    updatedAt: new Date(session.updatedAt).toISOString(),
-    usedAt: new Date(session.usedAt).toISOString(),
-    fields: { ...session.live },
-  };
 }
