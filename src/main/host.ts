@@ -22,22 +22,13 @@ import { ThreadGroup } from './pool/thread-group.js';
 import { threadInfo, type ThreadInfo } from './registry/thread-info.js';
 import { Directory } from './registry/directory.js';
 import type { SendOptions } from './registry/intake.js';
-import { toRunInfo, type Run } from './registry/run.js';
+import { toRunInfo } from './registry/run.js';
 import type { SessionRegistry } from './registry/session-registry.js';
 import type { EventStream, SessionEvent } from './registry/event-stream.js';
 import { Subscriptions, entryEvent } from './registry/subscriptions.js';
+import { handleOf, refusedHandle, type RunHandle } from './run-handle.js';
 import { shutDown, type DrainProgress, type ShutdownReport } from './shutdown.js';
-
-/** A run that was sent. */
-export interface RunHandle {
-  readonly runId: string;
-  /** Resolves when the run's input is on disk; rejects with a CabanaError if the run was refused. */
-  readonly accepted: Promise<RunInfo>;
-  /** What the run yields and emits, until its end. Taken in the turn of send(), it misses nothing. */
-  readonly events: AsyncIterableIterator<SessionEvent>;
-  /** Resolves with the outcome, whichever it is, when that is on disk; rejects only if the run never came to be. */
-  readonly result: Promise<RunInfo>;
-}
+import { Tasks } from './tasks.js';
 
 export interface MessagePage {
   /** Oldest first. Each entry's own fields beside seq and created_at. */
@@ -64,7 +55,9 @@ export class Host {
   readonly #profiles = new Map<string, AgentProfile>();
   readonly #timers: Timer[] = [];
   /** Sweeps and restores that nobody else awaits. */
-  readonly #background = new Set<Promise<unknown>>();
+  readonly #background = new Tasks((error) => {
+    if (!this.#closing) this.config.log.error({ err: error }, 'a background task failed');
+  });
   readonly #subscriptions: Subscriptions;
   #store!: StoreThread;
   #threads!: ThreadGroup;
@@ -98,7 +91,7 @@ export class Host {
         directory: this.#directory,
         subscriptions: this.#subscriptions,
         profiles: this.#profiles,
-        track: (task) => this.#track(task),
+        track: (task) => this.#background.track(task),
       });
       await this.#startThreads();
     } catch (error) {
@@ -113,7 +106,8 @@ export class Host {
     if (interrupted > 0) config.log.warn({ interrupted }, 'runs were cut off by the end of an earlier process');
     this.#parts.intake.adopt(pending);
     this.#startTimers();
-    if (config.restoreSessions > 0) this.#track(this.#parts.registry.restoreFromDisk({ n: config.restoreSessions }));
+    if (config.restoreSessions > 0)
+      this.#background.track(this.#parts.registry.restoreFromDisk({ n: config.restoreSessions }));
   }
 
   async #startThreads(): Promise<void> {
@@ -143,7 +137,7 @@ export class Host {
     const { clock } = this.config;
     const { registry, passivator, compactor, watchdog } = this.#parts;
     const every = (ms: number, work: () => Promise<unknown>): void => {
-      this.#timers.push(clock.every(ms, () => this.#track(work())));
+      this.#timers.push(clock.every(ms, () => this.#background.track(work())));
     };
     every(EVICT_INTERVAL_MS, () => registry.evictExcessIdle());
     every(HEAP_SWEEP_INTERVAL_MS, () => passivator.relieveHeaps());
@@ -181,23 +175,13 @@ export class Host {
       if (session.place) this.table.set('main', session.place.slot, 'watchers', watchers);
       this.#directory.dropIfUnused(session);
     }
-    if (watchers <= 1) this.#track(this.#store.calls.watch(sessionId, watchers > 0));
+    if (watchers <= 1) this.#background.track(this.#store.calls.watch(sessionId, watchers > 0));
   }
 
   #storeFailed(error: CabanaError): void {
     this.#fatal = error;
     this.config.log.fatal({ err: error }, 'the storage failed; nothing more is acknowledged');
     this.onFatal(error);
-  }
-
-  /** A background task that nobody awaits: its failure is logged, and close() waits for it. */
-  #track(task: Promise<unknown>): void {
-    const tracked = task
-      .catch((error: unknown) => {
-        if (!this.#closing) this.config.log.error({ err: error }, 'a background task failed');
-      })
-      .finally(() => this.#background.delete(tracked));
-    this.#background.add(tracked);
   }
 
   // --- the library's face
@@ -236,31 +220,11 @@ export class Host {
    * need be. Refusals reject `accepted` and `result`.
    */
   send(sessionId: string, input: unknown, options: SendOptions = {}): RunHandle {
-    let run: Run;
     try {
-      run = this.#parts.intake.send(sessionId, input, options);
+      return handleOf(this.#parts.intake.send(sessionId, input, options), this.#subscriptions);
     } catch (error) {
-      return refused(options.runId ?? '', error as Error);
+      return refusedHandle(options.runId ?? '', error as Error);
     }
-    const events = (): EventStream => this.#eventsOf(run);
-    let stream: EventStream | null = null;
-    return {
-      runId: run.id,
-      accepted: run.accepted,
-      result: run.result,
-      get events() {
-        return (stream ??= events());
-      },
-    };
-  }
-
-  #eventsOf(run: Run): EventStream {
-    const stream = this.#subscriptions.subscribe(run.sessionId, run.id);
-    run.result.then(
-      () => stream.close(),
-      () => stream.close(),
-    );
-    return stream;
   }
 
   /**
@@ -348,12 +312,3 @@ export class Host {
     return this.#closing;
   }
 }
-
-function refused(runId: string, error: Error): RunHandle {
-  const rejected = Promise.reject<RunInfo>(error);
-  // Whoever awaits it sees the rejection; a caller who only wanted the other promise need not.
-  rejected.catch(() => undefined);
-  return { runId, accepted: rejected, result: rejected, events: emptyEvents() };
-}
-
-async function* emptyEvents(): AsyncGenerator<SessionEvent, undefined> {}

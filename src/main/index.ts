@@ -1,6 +1,7 @@
 // The package's public face. Nothing inside imports it.
 
-export { createHost, type Host, type MessagePage, type RunHandle } from './host.js';
+export { createHost, type Host, type MessagePage } from './host.js';
+export type { RunHandle } from './run-handle.js';
 export type { HostOptions } from './config.js';
 export type { ShutdownReport, DrainProgress } from './shutdown.js';
 export type { SendOptions } from './registry/intake.js';

@@ -13,6 +13,7 @@ import type { Interrupts } from './registry/interrupts.js';
 import type { Places } from './registry/places.js';
 import type { SessionRegistry } from './registry/session-registry.js';
 import type { Subscriptions } from './registry/subscriptions.js';
+import type { Tasks } from './tasks.js';
 
 export interface ShutdownReport {
   /** Agents in memory when flushing began. */
@@ -46,7 +47,7 @@ export interface ShutdownParts {
   store: StoreThread;
   subscriptions: Subscriptions;
   stopTimers: () => void;
-  background: ReadonlySet<Promise<unknown>>;
+  background: Tasks;
   fatal: () => CabanaError | null;
 }
 
@@ -123,7 +124,7 @@ async function closeAll(parts: ShutdownParts): Promise<boolean> {
   await threads.close();
   // Pending calls were answered with the threads' end.
   // Some of that may wait for room on the disk, which comes with the store's last try if at all.
-  await within(parts, Promise.allSettled([dispatcher.quiet(), places.retired(), ...background]), CLOSE_DEADLINE_MS);
+  await within(parts, Promise.all([dispatcher.quiet(), places.retired(), background.settled()]), CLOSE_DEADLINE_MS);
   dispatcher.leaveAll();
   subscriptions.end();
   if (fatal()) return false;

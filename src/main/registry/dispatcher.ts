@@ -7,12 +7,12 @@
 // run enter one terminal state, once.
 
 import { CabanaError } from '../../protocol/errors.js';
-import { EVACUATE_IN_FLIGHT_AGENTS } from '../../protocol/limits.js';
 import type { RunReport } from '../../protocol/control.js';
 import type { AgentProfile } from '../../protocol/session.js';
 import type { StatusTable } from '../../protocol/status-table.js';
 import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
+import { Tasks } from '../tasks.js';
 import type { AgentThread } from '../pool/agent-thread.js';
 import type { Admission, Admitted } from './admission.js';
 import type { Departures } from './departures.js';
@@ -22,6 +22,7 @@ import type { Interrupts } from './interrupts.js';
 import type { Losses } from './losses.js';
 import type { Run } from './run.js';
 import { codeOf, endingOf, quarantined, type Endings } from './endings.js';
+import { Evacuations } from './evacuations.js';
 import { Execution } from './execution.js';
 import { Offers, type Begun } from './offers.js';
 import type { RunTable } from './run-table.js';
@@ -49,15 +50,17 @@ export class Dispatcher {
   readonly #runs: RunTable;
   readonly #endings: Endings;
   readonly #losses: Losses;
-  /** Work that quiet() waits for. */
-  readonly #tasks = new Set<Promise<void>>();
+  readonly #tasks = new Tasks((error) => {
+    // A host that is being closed settles pending calls with these.
+    if (this.#draining && ['THREAD_DIED', 'STORE_UNAVAILABLE', 'STORE_IO'].includes(codeOf(error))) return;
+    this.#parts.log.error({ err: error }, 'dispatching failed');
+  });
   readonly #executing = new Set<Execution>();
   /** The run that each thread executes alone. */
   readonly #onCpu = new Map<AgentThread, { session: Session; run: Run }>();
   readonly #offers: Offers;
   readonly #compacting = new Set<Session>();
-  /** Sessions that were asked to leave a busy thread. */
-  readonly #evacuating = new Set<Session>();
+  readonly #evacuations: Evacuations;
   #draining = false;
   #closed = false;
 
@@ -67,6 +70,11 @@ export class Dispatcher {
     this.#endings = parts.endings;
     this.#losses = parts.losses;
     this.#offers = new Offers({ table: parts.table, adopt: (begun) => this.#adopt(begun) });
+    this.#evacuations = new Evacuations({
+      ...parts,
+      track: (task) => this.#tasks.track(task),
+      onMoved: () => this.fill(),
+    });
   }
 
   /** Once this is true nothing new comes in, and nothing that waits is started. */
@@ -127,26 +135,9 @@ export class Dispatcher {
 
   /** Runs are due and cannot start: compactions step back, and sessions tied to a busy thread are asked to leave it. */
   #makeRoom(): void {
-    const { admission, directory } = this.#parts;
-    if (admission.full) return;
+    if (this.#parts.admission.full) return;
     for (const session of this.#compacting) session.compaction?.interrupt();
-    for (const session of admission.tied(EVACUATE_IN_FLIGHT_AGENTS - this.#evacuating.size)) {
-      if (this.#evacuating.has(session)) continue;
-      this.#evacuating.add(session);
-      this.track(
-        this.#parts.departures
-          .evacuate(session)
-          .catch((error: unknown) => {
-            // It stays where it is and runs there, later; its thread's death is told to everybody anyway.
-            this.#parts.log.warn({ err: error, sessionId: session.id }, 'a session could not be moved');
-          })
-          .then(() => {
-            this.#evacuating.delete(session);
-            directory.touch(session);
-            this.fill();
-          }),
-      );
-    }
+    this.#evacuations.begin();
   }
 
   /** A compaction begins, as an execution that the watchdog sees. @returns what ends it */
@@ -319,8 +310,13 @@ export class Dispatcher {
   }
 
   /** Resolves when nothing runs. */
-  async quiet(): Promise<void> {
-    while (this.#tasks.size > 0) await Promise.allSettled(this.#tasks);
+  quiet(): Promise<void> {
+    return this.#tasks.settled();
+  }
+
+  /** Takes charge of work that belongs to a run; quiet() waits for it. */
+  track(task: Promise<void>): void {
+    this.#tasks.track(task);
   }
 
   /** What still waits is on disk and starts with the next host. */
@@ -328,17 +324,5 @@ export class Dispatcher {
     this.#closed = true;
     const left = new CabanaError('HOST_CLOSED', 'the host was closed; the run is on disk and starts with the next one');
     for (const run of this.#runs.clear()) run.leave(left);
-  }
-
-  /** Nobody awaits these one by one, so a failure of one is a bug and must be seen. */
-  track(task: Promise<void>): void {
-    const tracked = task
-      .catch((error: unknown) => {
-        // A host that is being closed settles pending calls with these.
-        if (this.#draining && ['THREAD_DIED', 'STORE_UNAVAILABLE', 'STORE_IO'].includes(codeOf(error))) return;
-        this.#parts.log.error({ err: error }, 'dispatching failed');
-      })
-      .finally(() => this.#tasks.delete(tracked));
-    this.#tasks.add(tracked);
   }
 }
