@@ -130,9 +130,21 @@ export const HEARTBEAT_INTERVAL_MS = 250;
 export const QUEUED_INPUT_MAX_BYTES = 64 * 1024 * 1024;
 /** How often a run is handed to another thread after the one before died before it began. */
 export const RUN_START_MAX_ATTEMPTS = 3;
-/** Wait before a thread that could not be replaced is tried again; doubles up to the maximum. */
-export const REPLACE_FIRST_MS = 100;
-export const REPLACE_MAX_MS = 30_000;
+/** How a thread number's next incarnation waits: not at all after freeLives short lives in a row, then doubling. */
+export interface Backoff {
+  /** A life that lasted so long was not short. */
+  stableMs: number;
+  freeLives: number;
+  firstMs: number;
+  maxMs: number;
+}
+/** A thread died of nobody's code that is known, or could not start: trying again at once would most likely do the same. */
+export const REPLACE_AFTER_OWN_DEATH: Backoff = { stableMs: 10_000, freeLives: 2, firstMs: 100, maxMs: 30_000 };
+/** A session took it down: its start was well, others need it, and that session is stopped by its quarantine. */
+export const REPLACE_AFTER_CULPRIT: Backoff = { stableMs: 1_000, freeLives: 2, firstMs: 25, maxMs: 200 };
+/** Threads that are kept ready to replace one that dies: as many as died within the window, at most so many. */
+export const SPARE_THREADS_MAX = 4;
+export const SPARE_WINDOW_MS = 10_000;
 /** How often a run that a crash of the process cut off is resumed (onInterrupted: 'resume'). */
 export const RESUME_MAX_RUNS = 3;
 /** How long the store may take to write what is left, at a shutdown. */
@@ -154,8 +166,6 @@ export const QUARANTINE_STRIKES_COUNT = 3;
 export const QUARANTINE_WINDOW_MS = 10 * 60_000;
 /** Sessions whose strikes are remembered. */
 export const QUARANTINE_MAX_SESSIONS = 10_000;
-/** A thread that lived so long did not die of its start: its replacement comes at once. */
-export const REPLACE_STABLE_MS = 10_000;
 /** Longest timeout of a run. */
 export const RUN_TIMEOUT_MAX_MS = 7 * 24 * 60 * 60 * 1000;
 /** Priorities of runs: from the negative of this to this; higher first; 0 by default. */
@@ -173,8 +183,6 @@ export const HEAP_LOW_FRACTION = 0.6;
 export const HEAP_SWEEP_INTERVAL_MS = 250;
 /** Sessions that are saved at the same time to leave a busy thread for a free one. */
 export const EVACUATE_IN_FLIGHT_AGENTS = 8;
-/** Short lives of a thread number in a row that are followed by a new thread at once. */
-export const REPLACE_FREE_LIVES = 2;
 /** How often an asynchronous save() is taken again because the history grew meanwhile. */
 export const SAVE_MAX_ATTEMPTS = 8;
 /** How long start, restore, save and stop may each take. */

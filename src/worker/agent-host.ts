@@ -41,8 +41,8 @@ export class AgentHost implements AgentThreadCalls {
   }
 
   async hello(hostStarts: boolean): Promise<{ profiles: AgentProfile[] }> {
-    // A thread that replaces another steps back before it loads the agents: those of the other threads are at work. Not
-    // so at the start of the host, which waits for this.
+    // A thread that replaces another steps back before it loads the agents (and a spare has done both): those of the other
+    // threads are at work. Not so at the start of the host, which waits for this.
     if (!hostStarts) stepBack(this.#options.niceIncrement);
     this.#modules = await loadAgentModules(this.#options.agents);
     if (hostStarts) stepBack(this.#options.niceIncrement);

@@ -9,10 +9,12 @@ import {
   hangs,
   judgeRun,
   replaceDelayMs,
+  shortLivesAfter,
   strike,
   type LostRun,
   type WatchedRun,
 } from '../../src/main/pool/verdict.js';
+import { REPLACE_AFTER_CULPRIT, REPLACE_AFTER_OWN_DEATH } from '../../src/protocol/limits.js';
 
 const GRACE = 100;
 const watched = (fields: Partial<WatchedRun>): WatchedRun => ({
@@ -137,8 +139,25 @@ describe('strikes', () => {
   });
 });
 
-it('a thread that lived long is replaced at once, short lives are followed by waits that double up to a bound', () => {
-  const waits = Array.from({ length: 8 }, (_, shortLives) => replaceDelayMs(shortLives, 100, 1_000));
-  assert.deepEqual(waits, [0, 100, 200, 400, 800, 1_000, 1_000, 1_000]);
-  assert.equal(replaceDelayMs(10_000, 100, 30_000), 30_000);
+describe('the wait before a thread is replaced', () => {
+  const backoff = { stableMs: 500, freeLives: 2, firstMs: 100, maxMs: 1_000 };
+
+  it('a long life is followed by none, short ones by waits that double up to a bound', () => {
+    const waits = Array.from({ length: 9 }, (_, shortLives) => replaceDelayMs(shortLives, backoff));
+    assert.deepEqual(waits, [0, 0, 0, 100, 200, 400, 800, 1_000, 1_000]);
+    assert.equal(replaceDelayMs(10_000, backoff), 1_000);
+  });
+
+  it('short lives are counted until one is not', () => {
+    const counts = [499, 0, 500, 499].reduce<number[]>(
+      (all, livedMs) => [...all, shortLivesAfter(all.at(-1) ?? 0, livedMs, backoff)],
+      [],
+    );
+    assert.deepEqual(counts, [1, 2, 0, 1]);
+  });
+
+  it('sessions that take threads down do not keep the others from having one for long', () => {
+    assert.ok(replaceDelayMs(1_000, REPLACE_AFTER_CULPRIT) <= 250);
+    assert.ok(replaceDelayMs(1_000, REPLACE_AFTER_OWN_DEATH) >= 10_000);
+  });
 });

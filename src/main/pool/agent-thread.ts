@@ -14,16 +14,17 @@ import { CabanaError, messageOf, type ErrorCode } from '../../protocol/errors.js
 import { newJournalRing } from '../../protocol/journal-ring.js';
 import type { StatusTable } from '../../protocol/status-table.js';
 import { PacedPort } from './paced-port.js';
-import { startThread, type Thread } from './worker-pool.js';
+import type { Thread } from './worker-pool.js';
 
 export interface AgentThreadOptions {
   /** The thread's number: its block in the status table. A replacement has the same. */
   no: number;
+  /** New, or prepared. */
+  thread: Thread;
   table: StatusTable;
   agents: readonly string[];
   /** 0 (none) to 19: how much the thread yields to others on a busy core. */
   niceIncrement: number;
-  heapMb: number | null;
   /** How much of its notes may be on its way, and how long its messages may hold main's event loop in one turn. */
   noteWindowBytes: number;
   turnMaxMs: number;
@@ -87,17 +88,13 @@ export class AgentThread {
       agents: options.agents,
       niceIncrement: options.niceIncrement,
     };
-    this.#thread = startThread({
-      entry: ENTRY,
-      task,
-      transfers: [control.port2, journal.port1],
-      heapMb: options.heapMb,
-    });
-    this.exited = this.#thread.ended.then(
+    this.#thread = options.thread;
+    const ended = this.#thread.run(ENTRY, 'serve', task, [control.port2, journal.port1]);
+    this.exited = ended.then(
       () => undefined,
       () => this.#thread.terminate(),
     );
-    this.death = this.#thread.ended.then(
+    this.death = ended.then(
       () => this.#gone(null),
       (error: unknown) => this.#gone(deathOf(options.no, error)),
     );

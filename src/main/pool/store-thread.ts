@@ -7,7 +7,7 @@ import { STORE_CALLS, type StoreCalls, type StoreNote } from '../../protocol/con
 import { BatchEndpoint } from '../../protocol/endpoint.js';
 import { CabanaError, fromWire, messageOf } from '../../protocol/errors.js';
 import type { AgentThread } from './agent-thread.js';
-import { startThread, type Thread } from './worker-pool.js';
+import { Thread } from './worker-pool.js';
 
 const ENTRY = new URL('../../worker/store/entry.cjs', import.meta.url);
 
@@ -23,6 +23,7 @@ export class StoreThread {
   /** Rejects with CabanaError DATA_DIR_IN_USE, DATA_DIR_INVALID, STORE_SCHEMA, STORE_IO. */
   readonly opened: Promise<void>;
   readonly #thread: Thread;
+  readonly #ended: Promise<void>;
   #state: 'opening' | 'open' | 'closing' = 'opening';
 
   /** Begins to open the store. */
@@ -50,8 +51,9 @@ export class StoreThread {
       });
     });
     const task = { port: port2, table, dataDir };
-    this.#thread = startThread({ entry: ENTRY, task, transfers: [port2], heapMb: null });
-    const died = this.#thread.ended.then(
+    this.#thread = new Thread(null);
+    this.#ended = this.#thread.run(ENTRY, 'serve', task, [port2]);
+    const died = this.#ended.then(
       () => this.#died(endpoint, new CabanaError('STORE_UNAVAILABLE', 'the store was closed'), hooks),
       (error: unknown) => {
         const death = new CabanaError('STORE_IO', `the store thread died: ${messageOf(error)}`, { cause: error });
@@ -90,7 +92,7 @@ export class StoreThread {
       () => false,
     );
     const complete = opened ? await this.#close() : true;
-    await this.#thread.ended;
+    await this.#ended;
     await this.#thread.terminate();
     return complete;
   }

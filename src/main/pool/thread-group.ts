@@ -8,20 +8,25 @@ import {
   MESSAGES_TURN_MS,
   NOTES_IN_FLIGHT_BYTES,
   NOTES_IN_FLIGHT_MIN_BYTES,
-  REPLACE_FIRST_MS,
-  REPLACE_FREE_LIVES,
-  REPLACE_MAX_MS,
-  REPLACE_STABLE_MS,
+  REPLACE_AFTER_CULPRIT,
+  REPLACE_AFTER_OWN_DEATH,
   STOP_DEADLINE_MS,
+  type Backoff,
 } from '../../protocol/limits.js';
 import type { AgentProfile } from '../../protocol/session.js';
 import { delay, type Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import { AgentThread, type AgentThreadOptions } from './agent-thread.js';
-import { replaceDelayMs } from './verdict.js';
+import { SpareThreads } from './spare-threads.js';
+import { replaceDelayMs, shortLivesAfter } from './verdict.js';
 
-export interface ThreadGroupOptions extends Omit<AgentThreadOptions, 'no' | 'noteWindowBytes' | 'turnMaxMs'> {
+export interface ThreadGroupOptions extends Omit<
+  AgentThreadOptions,
+  'no' | 'thread' | 'noteWindowBytes' | 'turnMaxMs'
+> {
   count: number;
+  /** Megabytes of a thread's old-generation heap; null: Node's default. */
+  heapMb: number | null;
   clock: Clock;
   log: Log;
   /** Opens the thread's journal link, before its first call. */
@@ -39,12 +44,14 @@ export class ThreadGroup {
   readonly #threads: AgentThread[] = [];
   /** The lives of the threads: each ends when its number will have no further incarnation. */
   readonly #lives: Promise<void>[] = [];
+  readonly #spares: SpareThreads;
   readonly #waitingForThread: (() => void)[] = [];
   #closing = false;
   #stopWaiting: () => void = () => undefined;
 
   private constructor(options: ThreadGroupOptions) {
     this.#options = options;
+    this.#spares = new SpareThreads(options);
   }
 
   /**
@@ -89,6 +96,7 @@ export class ThreadGroup {
     const thread = new AgentThread({
       ...this.#options,
       no,
+      thread: this.#spares.take(),
       noteWindowBytes: Math.max(NOTES_IN_FLIGHT_MIN_BYTES, Math.floor(NOTES_IN_FLIGHT_BYTES / count)),
       turnMaxMs: Math.max(MESSAGES_TURN_MIN_MS, MESSAGES_TURN_MS / count),
     });
@@ -127,9 +135,12 @@ export class ThreadGroup {
       const mourned = onDeath(thread, why).catch((error: unknown) => {
         log.error({ err: error }, 'a death could not be dealt with to its end');
       });
-      shortLives = clock.now() - bornAt < REPLACE_STABLE_MS ? shortLives + 1 : 0;
-      thread = await this.#replace(first.no, shortLives);
+      const backoff = thread.culpritSlot === null ? REPLACE_AFTER_OWN_DEATH : REPLACE_AFTER_CULPRIT;
+      shortLives = shortLivesAfter(shortLives, clock.now() - bornAt, backoff);
+      thread = await this.#replace(first.no, shortLives, backoff);
       if (thread) this.#announce(thread);
+      // Only now, so that it does not compete with the replacement.
+      this.#spares.provide();
       await mourned;
     }
   }
@@ -143,9 +154,10 @@ export class ThreadGroup {
    * The next incarnation. One that fails to start is tried again for ever, less and less often: the pool never stops
    * refilling. Null: the group is closed.
    */
-  async #replace(no: number, shortLives: number): Promise<AgentThread | null> {
-    for (let failures = shortLives; ; failures++) {
-      const waitMs = replaceDelayMs(Math.max(0, failures - REPLACE_FREE_LIVES), REPLACE_FIRST_MS, REPLACE_MAX_MS);
+  async #replace(no: number, shortLives: number, afterDeath: Backoff): Promise<AgentThread | null> {
+    for (let failures = 0; ; failures++) {
+      const backoff = failures === 0 ? afterDeath : REPLACE_AFTER_OWN_DEATH;
+      const waitMs = replaceDelayMs(shortLives + failures, backoff);
       if (waitMs > 0) await this.#wait(waitMs);
       if (this.#closing) return null;
       const next = this.#make(no);
@@ -188,5 +200,6 @@ export class ThreadGroup {
       }),
     );
     await Promise.all(this.#lives);
+    await this.#spares.close();
   }
 }

@@ -1,6 +1,7 @@
 // What to do about runs and threads that misbehave: pure decisions. The watchdog looks, this judges, the rescue acts.
 
 import type { ErrorCode } from '../../protocol/errors.js';
+import type { Backoff } from '../../protocol/limits.js';
 import type { RunState } from '../../protocol/session.js';
 
 /** A run in progress (or a compaction), as the watchdog sees it. Instants in epoch milliseconds. */
@@ -91,7 +92,12 @@ export function strike(
   return { strikes: recent, quarantined: recent.length >= limits.count };
 }
 
-/** Wait before the next incarnation of a thread: none after a long life, doubling after short ones. */
-export function replaceDelayMs(shortLives: number, firstMs: number, maxMs: number): number {
-  return shortLives === 0 ? 0 : Math.min(firstMs * 2 ** (shortLives - 1), maxMs);
+/** Short lives of a thread number in a row, after one of this length. */
+export function shortLivesAfter(shortLives: number, livedMs: number, { stableMs }: Backoff): number {
+  return livedMs < stableMs ? shortLives + 1 : 0;
+}
+
+/** Wait before the next incarnation of a thread: none after a long life and the first short ones, then doubling. */
+export function replaceDelayMs(shortLives: number, { freeLives, firstMs, maxMs }: Backoff): number {
+  return shortLives <= freeLives ? 0 : Math.min(firstMs * 2 ** (shortLives - freeLives - 1), maxMs);
 }

@@ -1,46 +1,48 @@
-// Threads, by Piscina: one pool of one thread for each, whose single task is the thread's serve().
+// Threads, by Piscina: one pool of one thread for each. Its last task is the thread's serve(), whose promise is that
+// thread's death notice.
 //
 // One Piscina for all threads would tie their fates together: close() kills the busy ones when the first finishes, an
 // aborted task takes its neighbours along, and one failed bootstrap ends all refilling. With a pool each, a thread can be
-// given up and replaced without a side effect, and the task's promise is that thread's death notice.
+// given up and replaced without a side effect.
 
 import { Piscina } from 'piscina';
 import type { Transferable } from 'node:worker_threads';
 
-export interface ThreadOptions {
-  /** URL of the compiled entry file; its export `serve` is the task. */
-  entry: URL;
-  task: unknown;
-  transfers: readonly Transferable[];
-  /** Megabytes of old-generation heap; null: Node's default. */
-  heapMb: number | null;
-}
+export class Thread {
+  readonly #pool: Piscina;
+  /** Rejects when the thread dies outside of any task, or cannot start: a task waits in the queue then, for ever. */
+  readonly #failed: Promise<never>;
 
-export interface Thread {
-  /** Resolves when the task has ended; rejects with the reason of the thread's death. */
-  ended: Promise<void>;
+  /** @param heapMb megabytes of old-generation heap; null: Node's default */
+  constructor(heapMb: number | null) {
+    this.#pool = new Piscina({
+      minThreads: 0,
+      maxThreads: 1,
+      idleTimeout: Infinity,
+      // 'sync' would freeze the thread's event loop whenever no task is handed over.
+      atomics: 'disabled',
+      recordTiming: false,
+      ...(heapMb === null ? {} : { resourceLimits: { maxOldGenerationSizeMb: heapMb } }),
+    });
+    this.#failed = new Promise<never>((_, reject) => this.#pool.on('error', reject));
+    // Every task's promise tells it; this keeps it from being an unhandled rejection while there is none.
+    this.#failed.catch(() => undefined);
+  }
+
+  /**
+   * Executes the export of this name of a compiled file in the thread, after the tasks before it.
+   * @returns its end; rejects with what it threw, or with the reason of the thread's death
+   */
+  run(file: URL, name: string, task: unknown, transfers: readonly Transferable[] = []): Promise<void> {
+    const options = { filename: file.href, name, transferList: [...transfers] as never };
+    const ended = Promise.race([this.#pool.run(task, options), this.#failed]) as Promise<void>;
+    // Every reader of `ended` handles it; this keeps an early death from being an unhandled rejection before that.
+    ended.catch(() => undefined);
+    return ended;
+  }
+
   /** Ends the thread at once. Resolves when it is gone. */
-  terminate(): Promise<void>;
-}
-
-export function startThread(options: ThreadOptions): Thread {
-  const pool = new Piscina({
-    filename: options.entry.href,
-    name: 'serve',
-    minThreads: 0,
-    maxThreads: 1,
-    idleTimeout: Infinity,
-    // 'sync' would freeze the thread's event loop whenever no task is handed over.
-    atomics: 'disabled',
-    recordTiming: false,
-    ...(options.heapMb === null ? {} : { resourceLimits: { maxOldGenerationSizeMb: options.heapMb } }),
-  });
-  const ended = new Promise<void>((resolve, reject) => {
-    // A bootstrap that fails leaves the task in the queue and says so here alone.
-    pool.on('error', reject);
-    pool.run(options.task, { transferList: [...options.transfers] as never }).then(resolve, reject);
-  });
-  // Every reader of `ended` handles it; this keeps an early death from being an unhandled rejection before that.
-  ended.catch(() => undefined);
-  return { ended, terminate: () => pool.destroy() };
+  terminate(): Promise<void> {
+    return this.#pool.destroy();
+  }
 }
