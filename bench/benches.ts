@@ -10,6 +10,7 @@ import { lag } from './benches/lag.js';
 import { list } from './benches/list.js';
 import { makespan } from './benches/makespan.js';
 import { memory } from './benches/memory.js';
+import { neighbours } from './benches/neighbours.js';
 import { restore } from './benches/restore.js';
 import { status } from './benches/status.js';
 import type { Bench } from './harness.js';
@@ -27,4 +28,5 @@ export const BENCHES: readonly Bench[] = [
   memory,
   boot,
   interrupt,
+  neighbours,
 ];

@@ -17,6 +17,7 @@ import { StatusTable } from '../protocol/status-table.js';
 import { systemClock, type Timer } from './clock.js';
 import { compose, type Parts } from './compose.js';
 import { checkOptions, type HostConfig, type HostOptions } from './config.js';
+import { agentNice } from './pool/birth-priority.js';
 import { StoreThread } from './pool/store-thread.js';
 import { ThreadGroup } from './pool/thread-group.js';
 import { threadInfo, type ThreadInfo } from './registry/thread-info.js';
@@ -116,7 +117,7 @@ export class Host {
       count: config.threads,
       table,
       agents: config.agents,
-      niceIncrement: config.niceIncrement,
+      nice: agentNice(config.niceIncrement),
       heapMb: config.threadHeapMb,
       clock: config.clock,
       log: config.log,

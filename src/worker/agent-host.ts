@@ -12,7 +12,8 @@ import { stepBack } from './priority.js';
 export interface AgentHostOptions {
   /** File paths of the agent modules. */
   agents: readonly string[];
-  niceIncrement: number;
+  /** The thread's nice value; null: the process's. */
+  nice: number | null;
 }
 
 export class AgentHost implements AgentThreadCalls {
@@ -43,9 +44,9 @@ export class AgentHost implements AgentThreadCalls {
   async hello(hostStarts: boolean): Promise<{ profiles: AgentProfile[] }> {
     // A thread that replaces another steps back before it loads the agents (and a spare has done both): those of the other
     // threads are at work. Not so at the start of the host, which waits for this.
-    if (!hostStarts) stepBack(this.#options.niceIncrement);
+    if (!hostStarts) stepBack(this.#options.nice);
     this.#modules = await loadAgentModules(this.#options.agents);
-    if (hostStarts) stepBack(this.#options.niceIncrement);
+    if (hostStarts) stepBack(this.#options.nice);
     return { profiles: [...this.#modules.values()].map((module) => module.profile) };
   }
 

@@ -1,18 +1,20 @@
-// What a spare thread executes before it is needed: it loads all that an agent thread executes. CommonJS like entry.cts,
-// and for its reason.
+// What a thread that is to replace another executes first: it loads all that an agent thread executes. CommonJS like
+// entry.cts, and for its reason.
 
 interface PrepareTask {
   /** File paths of the agent modules. */
   agents: string[];
-  niceIncrement: number;
+  nice: number | null;
 }
 
-async function prepare({ agents, niceIncrement }: PrepareTask): Promise<void> {
+/** Rejects only if the thread dies. */
+async function prepare({ agents, nice }: PrepareTask): Promise<void> {
   const { stepBack } = await import('./priority.js');
   // Before the rest is loaded: the agents of other threads are at work.
-  stepBack(niceIncrement);
+  stepBack(nice);
   const [{ loadAgentModules }] = await Promise.all([import('./modules.js'), import('./serve.js')]);
-  await loadAgentModules(agents);
+  // hello() loads them as well, and tells what is wrong with them.
+  await loadAgentModules(agents).catch(() => undefined);
 }
 
 export = { prepare };

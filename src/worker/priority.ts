@@ -2,13 +2,7 @@
 
 import { getPriority, setPriority } from 'node:os';
 
-const LEAST_PRIORITY = 19;
-
-let steppedBack = false;
-
-/** Adds to this thread's nice value, the first time. Linux has one for each thread; elsewhere it is the process's, and left alone. */
-export function stepBack(niceIncrement: number): void {
-  if (process.platform !== 'linux' || niceIncrement === 0 || steppedBack) return;
-  steppedBack = true;
-  setPriority(Math.min(getPriority() + niceIncrement, LEAST_PRIORITY));
+/** Gives this thread a nice value, unless it was born with it. Linux has one for each thread; null elsewhere. */
+export function stepBack(nice: number | null): void {
+  if (nice !== null && getPriority() < nice) setPriority(nice);
 }

@@ -28,7 +28,7 @@ export interface AgentThreadTask {
   noteWindowBytes: number;
   /** File paths of the agent modules. */
   agents: string[];
-  niceIncrement: number;
+  nice: number | null;
 }
 
 /** Resolves when main has shut the thread down. */

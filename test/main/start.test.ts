@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { testAgent } from '../support/host.js';
+import { testAgent, until } from '../support/host.js';
 import { tempDir } from '../support/temp.js';
 import { launch } from './launch.js';
 
@@ -28,6 +28,36 @@ test('agent threads, and they alone, step back behind the others when they are u
   assert.equal(values.filter((nice) => nice === own + 7).length, 3);
   assert.equal(values.filter((nice) => nice === own).length, values.length - 3);
 });
+
+test(
+  'threads that replace others step back as well, and a host that closes meanwhile leaves none',
+  onLinux,
+  async (t) => {
+    const before = niceValues();
+    const own = before[0]!;
+    for (let deaths = 1; deaths <= 3; deaths++) {
+      const host = await launch(t, {
+        agents: [testAgent('crasher')],
+        threads: 3,
+        niceIncrement: 7,
+        // That a thread dies is an error to an operator; here it is meant.
+        logLevel: 'silent',
+      });
+      const ids = Array.from({ length: deaths }, (_, k) => `crasher-${k}`);
+      await Promise.all(ids.map((sessionId) => host.create({ sessionId, agentProfile: 'crasher' })));
+      const ends = await Promise.all(ids.map((id) => host.send(id, { how: 'exit' }).result));
+      assert.deepEqual(new Set(ends.map(({ code }) => code)), new Set(['AGENT_CRASHED']));
+      // Which have a thread again, and others than those that have died.
+      assert.deepEqual((await host.send(ids[0]!, {}).result).output, { n: 1 });
+      await until('all threads are there', () => host.threads().every(({ state }) => state === 'idle'));
+      const stepped = niceValues().filter((nice) => nice === own + 7).length;
+      assert.ok(stepped >= 3, `${stepped} threads have stepped back`);
+      // In the midst of preparing for the next death.
+      await host.close();
+      assert.deepEqual(niceValues().sort(), before.sort(), `after ${deaths} deaths`);
+    }
+  },
+);
 
 test('a start that the data folder refuses runs no code of agents, and leaves no thread', onLinux, async (t) => {
   const dir = tempDir(t);

@@ -23,8 +23,8 @@ export interface AgentThreadOptions {
   thread: Thread;
   table: StatusTable;
   agents: readonly string[];
-  /** 0 (none) to 19: how much the thread yields to others on a busy core. */
-  niceIncrement: number;
+  /** The thread's nice value: how much it yields to others on a busy core. null: the process's. */
+  nice: number | null;
   /** How much of its notes may be on its way, and how long its messages may hold main's event loop in one turn. */
   noteWindowBytes: number;
   turnMaxMs: number;
@@ -86,7 +86,7 @@ export class AgentThread {
       noteCounter,
       noteWindowBytes: options.noteWindowBytes,
       agents: options.agents,
-      niceIncrement: options.niceIncrement,
+      nice: options.nice,
     };
     this.#thread = options.thread;
     const ended = this.#thread.run(ENTRY, 'serve', task, [control.port2, journal.port1]);

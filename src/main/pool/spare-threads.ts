@@ -1,4 +1,4 @@
-// Threads that have loaded their agents and are not used yet, so that one that dies is replaced within milliseconds.
+// Threads that replace others: prepared beforehand, so that one that dies is replaced within milliseconds.
 //
 // As many as have died lately: none at a host whose threads live, which pays nothing for this, and several at one where
 // they die together.
@@ -6,6 +6,7 @@
 import { SPARE_THREADS_MAX, SPARE_WINDOW_MS } from '../../protocol/limits.js';
 import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
+import { bornWith } from './birth-priority.js';
 import { Thread } from './worker-pool.js';
 
 export interface SpareThreadsOptions {
@@ -13,7 +14,8 @@ export interface SpareThreadsOptions {
   count: number;
   /** File paths of the agent modules. */
   agents: readonly string[];
-  niceIncrement: number;
+  /** Of the agent threads; null: the process's. */
+  nice: number | null;
   heapMb: number | null;
   clock: Clock;
   log: Log;
@@ -34,11 +36,11 @@ export class SpareThreads {
     this.#options = options;
   }
 
-  /** A spare, also one that is on its way there: what it is to execute waits for that. A new thread if there is none. */
+  /** A spare, or one that is being prepared: what it is to execute waits for that. */
   take(): Thread {
     const spare = this.#ready.pop() ?? this.#next;
     if (spare === this.#next) this.#next = null;
-    return spare ?? new Thread(this.#options.heapMb);
+    return spare ?? this.#begin().thread;
   }
 
   /** A thread has died and has been replaced: provides for the next. */
@@ -53,7 +55,7 @@ export class SpareThreads {
     try {
       const { count } = this.#options;
       while (!this.#closing && this.#ready.length < Math.min(this.#deaths.length, count, SPARE_THREADS_MAX)) {
-        await this.#prepare();
+        await this.#makeOne();
       }
     } catch (error) {
       this.#options.log.warn({ err: error }, 'no spare thread could be made; the next replacement takes longer');
@@ -62,14 +64,13 @@ export class SpareThreads {
     }
   }
 
-  async #prepare(): Promise<void> {
-    const { agents, niceIncrement, heapMb } = this.#options;
-    const thread = new Thread(heapMb);
+  async #makeOne(): Promise<void> {
+    const { thread, prepared } = this.#begin();
     this.#next = thread;
     try {
-      await thread.run(PREPARE, 'prepare', { agents, niceIncrement });
+      await prepared;
     } catch (error) {
-      // Whoever has taken it is told by the thread's own answer.
+      // Whoever has taken it is told by the thread's own end.
       if (this.#next !== thread) return;
       this.#next = null;
       await thread.terminate();
@@ -78,6 +79,13 @@ export class SpareThreads {
     if (this.#next !== thread) return;
     this.#next = null;
     this.#ready.push(thread);
+  }
+
+  #begin(): { thread: Thread; prepared: Promise<void> } {
+    const { agents, nice, heapMb } = this.#options;
+    const thread = new Thread(heapMb);
+    const prepared = bornWith(nice, () => thread.run(PREPARE, 'prepare', { agents, nice }));
+    return { thread, prepared };
   }
 
   async close(): Promise<void> {

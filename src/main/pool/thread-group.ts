@@ -17,6 +17,7 @@ import type { AgentProfile } from '../../protocol/session.js';
 import { delay, type Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import { AgentThread, type AgentThreadOptions } from './agent-thread.js';
+import { Thread } from './worker-pool.js';
 import { SpareThreads } from './spare-threads.js';
 import { replaceDelayMs, shortLivesAfter } from './verdict.js';
 
@@ -61,7 +62,7 @@ export class ThreadGroup {
   static async start(options: ThreadGroupOptions): Promise<{ group: ThreadGroup; profiles: AgentProfile[] }> {
     const group = new ThreadGroup(options);
     const numbers = Array.from({ length: options.count }, (_, no) => no);
-    const threads = numbers.map((no) => group.#make(no));
+    const threads = numbers.map((no) => group.#make(no, new Thread(options.heapMb)));
     try {
       // All of them first, also after a failure: a thread is not terminated in the midst of loading.
       const greeted = threads.map((thread) => group.#greet(thread, true));
@@ -91,12 +92,12 @@ export class ThreadGroup {
     return this.#closing;
   }
 
-  #make(no: number): AgentThread {
+  #make(no: number, executing: Thread): AgentThread {
     const { count } = this.#options;
     const thread = new AgentThread({
       ...this.#options,
       no,
-      thread: this.#spares.take(),
+      thread: executing,
       noteWindowBytes: Math.max(NOTES_IN_FLIGHT_MIN_BYTES, Math.floor(NOTES_IN_FLIGHT_BYTES / count)),
       turnMaxMs: Math.max(MESSAGES_TURN_MIN_MS, MESSAGES_TURN_MS / count),
     });
@@ -160,7 +161,7 @@ export class ThreadGroup {
       const waitMs = replaceDelayMs(shortLives + failures, backoff);
       if (waitMs > 0) await this.#wait(waitMs);
       if (this.#closing) return null;
-      const next = this.#make(no);
+      const next = this.#make(no, this.#spares.take());
       try {
         await this.#greet(next, false);
         return next;

@@ -10,8 +10,9 @@ import type { Transferable } from 'node:worker_threads';
 
 export class Thread {
   readonly #pool: Piscina;
-  /** Rejects when the thread dies outside of any task, or cannot start: a task waits in the queue then, for ever. */
+  /** Rejects when the thread dies, or cannot start: what has not begun by then would wait in the queue for ever. */
   readonly #failed: Promise<never>;
+  #fail!: (reason: unknown) => void;
 
   /** @param heapMb megabytes of old-generation heap; null: Node's default */
   constructor(heapMb: number | null) {
@@ -24,18 +25,23 @@ export class Thread {
       recordTiming: false,
       ...(heapMb === null ? {} : { resourceLimits: { maxOldGenerationSizeMb: heapMb } }),
     });
-    this.#failed = new Promise<never>((_, reject) => this.#pool.on('error', reject));
+    this.#failed = new Promise<never>((_, reject) => (this.#fail = reject));
+    // Of a death outside of any task.
+    this.#pool.on('error', this.#fail);
     // Every task's promise tells it; this keeps it from being an unhandled rejection while there is none.
     this.#failed.catch(() => undefined);
   }
 
   /**
-   * Executes the export of this name of a compiled file in the thread, after the tasks before it.
+   * Executes the export of this name of a compiled file in the thread, after the tasks before it; if one of them failed,
+   * nothing comes after it.
    * @returns its end; rejects with what it threw, or with the reason of the thread's death
    */
   run(file: URL, name: string, task: unknown, transfers: readonly Transferable[] = []): Promise<void> {
     const options = { filename: file.href, name, transferList: [...transfers] as never };
-    const ended = Promise.race([this.#pool.run(task, options), this.#failed]) as Promise<void>;
+    const ran = this.#pool.run(task, options) as Promise<void>;
+    ran.catch(this.#fail);
+    const ended = Promise.race([ran, this.#failed]);
     // Every reader of `ended` handles it; this keeps an early death from being an unhandled rejection before that.
     ended.catch(() => undefined);
     return ended;

@@ -1,0 +1,18 @@
+// The benchmarks' agent that works a little and counts, in its state and in its history.
+
+import { defineAgent } from '../../src/worker/agent.js';
+import { hashRounds } from './worker.js';
+
+/** About half a millisecond. */
+const WORK_ROUNDS = 200;
+
+export default defineAgent<{ n: number }, null, { n: number }>({
+  profile: 'counter',
+  start: () => ({ n: 0 }),
+  async run(ctx) {
+    hashRounds(WORK_ROUNDS);
+    ctx.state.n++;
+    await ctx.history.append({ role: 'assistant', n: ctx.state.n });
+    return { n: ctx.state.n };
+  },
+});

@@ -1,0 +1,182 @@
+// neighbours: how long agents that behave wait for their answers while others, beside them, misbehave in every way that
+// there is; and whether anything of theirs is lost.
+
+import { availableParallelism } from 'node:os';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Host, RunInfo } from '../../src/main/index.js';
+import { MISDEEDS, type Misdeed } from '../agents/villain.js';
+import { quantile, type Bench, type BenchRun } from '../harness.js';
+import { benchAgent, startHost } from '../support.js';
+
+const THREADS = 2 * availableParallelism();
+const GOOD_SESSIONS = 20;
+/** Between the answer that a session got and its next input. */
+const GOOD_PAUSE_MS = 30;
+/** What the misbehaving runs may take, and how long they may then ignore that it is over. */
+const RUN_TIMEOUT_MS = 50;
+const GRACE_MS = 100;
+const HEAP_MB = 48;
+/** Between a misdeed and the next, of somebody else: a session that repeats it would be quarantined. */
+const VILLAIN_EVERY_MS = 500;
+
+/** How each ends. A heap that fills up may still do so when the run's time is over. */
+const ENDINGS: Record<Misdeed, readonly string[]> = {
+  spin: ['RUN_TIMEOUT'],
+  'spin deaf': ['AGENT_UNRESPONSIVE'],
+  exit: ['AGENT_CRASHED'],
+  throw: ['AGENT_CRASHED'],
+  reject: ['AGENT_CRASHED'],
+  hoard: ['AGENT_OUT_OF_MEMORY', 'AGENT_UNRESPONSIVE'],
+};
+
+export const neighbours: Bench = {
+  name: 'neighbours',
+  question: 'How long do agents that behave wait while others spin, crash and fill their heaps?',
+  async run(b) {
+    const scene = await Scene.of(b);
+    const calmMs = b.size(3_000, 300);
+    const busyMs = b.size(6_000, 600);
+    const rounds = await b.alternate(
+      'agents that count, beside misbehaving ones',
+      () => scene.play(busyMs, b.size(VILLAIN_EVERY_MS, 100)),
+      () => scene.play(calmMs, null),
+    );
+    for (const [q, target] of [
+      [0.5, null],
+      [0.99, { of: 'ratio', is: 'at most', limit: 2 }],
+    ] as const) {
+      b.record(
+        {
+          metric: `answer to a run of an agent that behaves, p${q * 100}, beside ${1_000 / VILLAIN_EVERY_MS} misdeeds a second`,
+          unit: 'ms',
+          baseline: 'nobody misbehaves',
+          ...(target ? { target } : {}),
+        },
+        rounds.map(({ ours, theirs }) => ({ value: quantile(ours, q), baseline: quantile(theirs, q) })),
+      );
+    }
+    await curve(b, scene);
+    await scene.assertNothingLost();
+  },
+};
+
+async function curve(b: BenchRun, scene: Scene): Promise<void> {
+  const points: Record<'p50' | 'p99', { x: number; y: number }[]> = { p50: [], p99: [] };
+  for (const perSecond of b.smoke ? [2] : [1, 2, 4, 8]) {
+    b.progress(`${perSecond} misdeeds a second`);
+    const latencies = await scene.play(b.size(4_000, 300), 1_000 / perSecond);
+    points.p50.push({ x: perSecond, y: quantile(latencies, 0.5) });
+    points.p99.push({ x: perSecond, y: quantile(latencies, 0.99) });
+  }
+  b.curve({
+    metric: 'answer to a run of an agent that behaves',
+    xUnit: 'misdeeds a second, each by another session',
+    unit: 'ms',
+    series: [
+      { name: 'p99', points: points.p99 },
+      { name: 'p50', points: points.p50 },
+    ],
+  });
+}
+
+/** A host with agents that count, and what they have been answered so far. */
+class Scene {
+  readonly #b: BenchRun;
+  readonly #host: Host;
+  readonly #counts = new Map<string, number>();
+  #villains = 0;
+
+  private constructor(b: BenchRun, host: Host) {
+    this.#b = b;
+    this.#host = host;
+  }
+
+  static async of(b: BenchRun): Promise<Scene> {
+    const host = await startHost(b, {
+      agents: [benchAgent('counter'), benchAgent('villain')],
+      threads: THREADS,
+      interruptGraceMs: GRACE_MS,
+      threadHeapMb: HEAP_MB,
+      // That threads die is an error to an operator; here it is the point.
+      logLevel: 'silent',
+    });
+    const scene = new Scene(b, host);
+    for (let k = 0; k < GOOD_SESSIONS; k++) {
+      scene.#counts.set(await host.create({ sessionId: `good-${k}`, agentProfile: 'counter' }), 0);
+    }
+    return scene;
+  }
+
+  /**
+   * Lets the good ones work for so long, beside a misdeed each so many milliseconds; null: none.
+   * @returns milliseconds from each of their inputs to its outcome
+   */
+  async play(ms: number, misdeedEveryMs: number | null): Promise<number[]> {
+    const endsAt = performance.now() + ms;
+    const latencies: number[] = [];
+    const good = [...this.#counts.keys()].map((id, k) => this.#work(id, k, endsAt, latencies));
+    const villainy = misdeedEveryMs === null ? null : this.#misbehave(endsAt, misdeedEveryMs);
+    await Promise.all([...good, villainy]);
+    return latencies;
+  }
+
+  async #work(id: string, k: number, endsAt: number, latencies: number[]): Promise<void> {
+    // Not all in step.
+    await pause((k * GOOD_PAUSE_MS) / GOOD_SESSIONS);
+    while (performance.now() < endsAt) {
+      const sentAt = performance.now();
+      const run = await this.#host.send(id, null).result;
+      latencies.push(performance.now() - sentAt);
+      this.#counted(id, run);
+      await pause(GOOD_PAUSE_MS);
+    }
+  }
+
+  #counted(id: string, run: RunInfo): void {
+    const n = this.#counts.get(id)! + 1;
+    this.#counts.set(id, n);
+    const { state, code } = run;
+    this.#b.check(state === 'completed', `a run of an agent that behaves ended ${state} (${code})`);
+    this.#b.check(
+      (run.output as { n: number }).n === n,
+      `${id} counted ${JSON.stringify(run.output)}, after ${n} runs`,
+    );
+  }
+
+  async #misbehave(endsAt: number, everyMs: number): Promise<void> {
+    const ends: Promise<void>[] = [];
+    while (performance.now() < endsAt) {
+      ends.push(this.#misdeed());
+      await pause(everyMs);
+    }
+    await Promise.all(ends);
+  }
+
+  async #misdeed(): Promise<void> {
+    const k = this.#villains++;
+    const misdeed = MISDEEDS[k % MISDEEDS.length]!;
+    const id = await this.#host.create({ sessionId: `villain-${k}`, agentProfile: 'villain' });
+    const { code } = await this.#host.send(id, misdeed, { runTimeoutMs: RUN_TIMEOUT_MS }).result;
+    this.#b.check(ENDINGS[misdeed].includes(code ?? ''), `"${misdeed}" ended with ${code}`);
+  }
+
+  /** Every answer is in the history, once and in order, and nothing else is. */
+  async assertNothingLost(): Promise<void> {
+    const b: BenchRun = this.#b;
+    for (const [id, n] of this.#counts) {
+      const counts: unknown[] = [];
+      for (let before: number | undefined; ;) {
+        const page = await this.#host.messages(id, { limit: 1_000, ...(before === undefined ? {} : { before }) });
+        const entries = page!.messages.filter((entry) => entry['role'] === 'assistant');
+        counts.unshift(...entries.map((entry) => entry['n']));
+        if (!page!.hasMore) break;
+        before = page!.messages[0]!['seq'] as number;
+      }
+      b.check(counts.length === n, `${id} has ${counts.length} entries of ${n} answers`);
+      b.check(
+        counts.every((count, i) => count === i + 1),
+        `the history of ${id} is in order`,
+      );
+    }
+  }
+}
