@@ -1,7 +1,8 @@
 // The two ends of a MessagePort between threads: calls, their answers, notes, and Comlink's messages, in order.
 //
 // Batches: what is said in one microtask travels as one message, a flat list of values without an object per item. A long
-// list leaves in parts, so that the other thread works on the first while this one writes the next.
+// list leaves in parts, so that the other thread works on the first while this one writes the next; the more calls are
+// under way, the larger the parts: then both have enough to do anyway, and each message has its price.
 // Encodes: many items, or a few large ones, travel as MessagePack bytes: quicker than structured clone from about eight
 // small items or 4 KB on. What is said here is plain data, trees of values; what must be moved (a port) goes by Comlink.
 // Settles: when the other thread dies, every pending and every later call is answered with a typed error, Comlink's as
@@ -39,14 +40,16 @@ interface Waiter {
 
 /** What an item is: the first of its values in a batch. The others are named beside it. */
 const CALL = 0; // id, method, args
+const CALL_VALUES = 4;
 const ANSWER = 1; // id, value
 const ERROR = 2; // id, WireError
 const NOTE = 3; // note
 const COMLINK = 4; // ComlinkMessage
 
 const COMLINK_REQUESTS = new Set(['GET', 'SET', 'APPLY', 'CONSTRUCT', 'ENDPOINT', 'RELEASE']);
-/** A batch of so many items leaves at once. Measured: fewer cost more messages, more let the other thread wait. */
-const BATCH_MAX_ITEMS = 24;
+/** A part has so many items, or this share of the calls under way, or as many as the part has that is answered. */
+const PART_MIN_ITEMS = 24;
+const PART_SHARE = 1 / 8;
 /** From this many items or this estimated size on, a batch is encoded instead of cloned. */
 const ENCODE_FROM_ITEMS = 8;
 const ENCODE_FROM_BYTES = 4096;
@@ -57,10 +60,12 @@ const packr = new Packr({ moreTypes: true });
 
 export class BatchEndpoint {
   readonly #port: EndpointPort;
-  readonly #waiting = new Map<number, Waiter>();
-  #lastId = 0;
+  /** By id; ids are used again. */
+  readonly #waiting: (Waiter | undefined)[] = [];
+  readonly #freeIds: number[] = [];
   #outbox: unknown[] = [];
   #items = 0;
+  #partItems = PART_MIN_ITEMS;
   #transfers: Transferable[] = [];
   #flushScheduled = false;
   #death: CabanaError | null = null;
@@ -78,8 +83,9 @@ export class BatchEndpoint {
   call(method: string, args: unknown[]): Promise<unknown> {
     if (this.#death) return Promise.reject(anew(this.#death));
     return new Promise((resolve, reject) => {
-      const id = ++this.#lastId;
-      this.#waiting.set(id, { resolve, reject });
+      const id = this.#freeIds.pop() ?? this.#waiting.length;
+      this.#waiting[id] = { resolve, reject };
+      this.#partItems = Math.max(PART_MIN_ITEMS, (this.#waiting.length - this.#freeIds.length) * PART_SHARE);
       this.#outbox.push(CALL, id, method, args);
       this.#pushed();
     });
@@ -126,8 +132,7 @@ export class BatchEndpoint {
     this.#items = 0;
     this.#transfers = [];
     this.#port.close();
-    for (const { reject } of this.#waiting.values()) reject(anew(error));
-    this.#waiting.clear();
+    for (const waiter of this.#waiting.splice(0)) waiter?.reject(anew(error));
     for (const id of this.#comlinkPending) this.#answerDead(id);
     this.#comlinkPending.clear();
   }
@@ -158,7 +163,7 @@ export class BatchEndpoint {
 
   #pushed(): void {
     this.#items++;
-    if (this.#items >= BATCH_MAX_ITEMS) return this.flush();
+    if (this.#items >= this.#partItems) return this.flush();
     if (this.#flushScheduled) return;
     this.#flushScheduled = true;
     queueMicrotask(() => {
@@ -168,6 +173,7 @@ export class BatchEndpoint {
 
   #receive(message: unknown[] | Uint8Array): void {
     const batch = Array.isArray(message) ? message : (packr.unpack(message) as unknown[]);
+    if (batch[0] === CALL) this.#partItems = Math.max(PART_MIN_ITEMS, batch.length / CALL_VALUES);
     for (let i = 0; i < batch.length;) {
       switch (batch[i++]) {
         case CALL:
@@ -214,13 +220,19 @@ export class BatchEndpoint {
   // What is not waited for any more was settled.
 
   #resolve(id: number, value: unknown): void {
-    this.#waiting.get(id)?.resolve(value);
-    this.#waiting.delete(id);
+    this.#waiter(id)?.resolve(value);
   }
 
   #reject(id: number, error: WireError): void {
-    this.#waiting.get(id)?.reject(fromWire(error));
-    this.#waiting.delete(id);
+    this.#waiter(id)?.reject(fromWire(error));
+  }
+
+  #waiter(id: number): Waiter | undefined {
+    const waiter = this.#waiting[id];
+    if (!waiter) return undefined;
+    this.#waiting[id] = undefined;
+    this.#freeIds.push(id);
+    return waiter;
   }
 
   #deliver(message: ComlinkMessage): void {
