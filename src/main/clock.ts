@@ -26,7 +26,7 @@ export const systemClock: Clock = {
 };
 
 /** Resolves after so many milliseconds of the clock; `stop` ends the wait early. */
-export function delay(clock: Clock, ms: number): { elapsed: Promise<void>; stop(): void } {
+export function delay(clock: Clock, ms: number): { elapsed: Promise<void>; stop: () => void } {
   let stop = (): void => undefined;
   const elapsed = new Promise<void>((resolve) => {
     const timer = clock.after(ms, resolve);

@@ -124,7 +124,11 @@ async function closeAll(parts: ShutdownParts): Promise<boolean> {
   await threads.close();
   // Pending calls were answered with the threads' end.
   // Some of that may wait for room on the disk, which comes with the store's last try if at all.
-  await within(parts, Promise.all([dispatcher.quiet(), places.retired(), background.settled()]), CLOSE_DEADLINE_MS);
+  await within(
+    parts,
+    Promise.allSettled([dispatcher.quiet(), places.retired(), background.settled()]),
+    CLOSE_DEADLINE_MS,
+  );
   dispatcher.leaveAll();
   subscriptions.end();
   if (fatal()) return false;

@@ -144,7 +144,9 @@ export const REPLACE_AFTER_OWN_DEATH: Backoff = { stableMs: 10_000, freeLives: 2
 export const REPLACE_AFTER_CULPRIT: Backoff = { stableMs: 1_000, freeLives: 2, firstMs: 25, maxMs: 200 };
 /** Threads that are kept ready to replace one that dies: as many as died within the window, at most so many. */
 export const SPARE_THREADS_MAX = 4;
-export const SPARE_WINDOW_MS = 10_000;
+export const SPARE_WINDOW_MS = 60_000;
+/** How long loading the agents of a spare may take. */
+export const SPARE_DEADLINE_MS = 10_000;
 /** How often a run that a crash of the process cut off is resumed (onInterrupted: 'resume'). */
 export const RESUME_MAX_RUNS = 3;
 /** How long the store may take to write what is left, at a shutdown. */

@@ -3,13 +3,8 @@
 
 import type { AgentThreadTask } from './serve.js';
 
-// Begun before the task comes: at the host's start that takes until main, which loads modules itself, has time for it.
-const loading = import('./serve.js');
-// A failure is the task's, which awaits it; this keeps it from being an unhandled rejection before that.
-loading.catch(() => undefined);
-
 async function serve(task: AgentThreadTask): Promise<void> {
-  return (await loading).serve(task);
+  return (await import('./serve.js')).serve(task);
 }
 
 export = { serve };

@@ -3,11 +3,10 @@
 // A thread begins with main's priority. Where the agents' is much lower, the 50 ms that it takes until it can step back
 // by itself (worker/priority.ts) are a standstill for agents at work: so main does it for it, at its birth.
 
-import { readdirSync } from 'node:fs';
+import { readdirSync, readlinkSync } from 'node:fs';
 import { getPriority, setPriority } from 'node:os';
 
 const LEAST_PRIORITY = 19;
-const OWN_THREADS = '/proc/self/task';
 
 /** The nice value of agent threads: so far behind main's, as the operating system counts; null: it has none for threads. */
 export function agentNice(increment: number): number | null {
@@ -20,20 +19,26 @@ export function agentNice(increment: number): number | null {
  * same moment, or the system does not tell, it begins with main's.
  */
 export function bornWith<T>(nice: number | null, start: () => T): T {
-  if (nice === null) return start();
-  const before = new Set(ownThreads());
+  const before = nice === null ? null : ownThreads();
   const started = start();
-  const born = ownThreads().filter((id) => !before.has(id));
+  if (nice === null || before === null) return started;
+  const born = ownThreads()?.filter((id) => !before.includes(id)) ?? [];
   // With two one cannot know which: whoever made the other (an agent, of workers of its own) wants it as it is.
-  if (born.length === 1) setPriority(Number(born[0]), nice);
+  if (born.length !== 1) return started;
+  try {
+    setPriority(Number(born[0]), nice);
+  } catch {
+    // It is gone already, or may not be told: it steps back by itself, if it can.
+  }
   return started;
 }
 
-function ownThreads(): string[] {
+/** Ids of this process's threads; null: unknown. */
+function ownThreads(): string[] | null {
   try {
-    return readdirSync(OWN_THREADS);
+    // In a container with another's /proc the ids are not the ones that setPriority() knows.
+    return readlinkSync('/proc/self') === String(process.pid) ? readdirSync('/proc/self/task') : null;
   } catch {
-    // No /proc: then nobody is found to have been born.
-    return [];
+    return null;
   }
 }

@@ -3,9 +3,11 @@
 // As many as have died lately: none at a host whose threads live, which pays nothing for this, and several at one where
 // they die together.
 
-import { SPARE_THREADS_MAX, SPARE_WINDOW_MS } from '../../protocol/limits.js';
-import type { Clock } from '../clock.js';
+import { CabanaError } from '../../protocol/errors.js';
+import { SPARE_DEADLINE_MS, SPARE_THREADS_MAX, SPARE_WINDOW_MS } from '../../protocol/limits.js';
+import { delay, type Clock, type Timer } from '../clock.js';
 import type { Log } from '../log.js';
+import { Tasks } from '../tasks.js';
 import { bornWith } from './birth-priority.js';
 import { Thread } from './worker-pool.js';
 
@@ -25,60 +27,83 @@ const PREPARE = new URL('../../worker/prepare.cjs', import.meta.url);
 
 export class SpareThreads {
   readonly #options: SpareThreadsOptions;
-  readonly #ready: Thread[] = [];
-  /** The one that is being prepared. */
-  #next: Thread | null = null;
+  readonly #ready = new Set<Thread>();
+  /** Instants of the deaths of the last while. */
   #deaths: number[] = [];
-  #making: Promise<void> | null = null;
-  #closing = false;
+  /** How many are to be made: not again and again, if what they have loaded takes them down. */
+  #missing = 0;
+  #making = false;
+  #stopped = false;
+  #stopWaiting: () => void = () => undefined;
+  #forgetting: Timer | null = null;
+  readonly #tasks: Tasks;
 
   constructor(options: SpareThreadsOptions) {
     this.#options = options;
+    this.#tasks = new Tasks((error) => {
+      options.log.warn({ err: error }, 'no spare thread could be made; the next replacement takes longer');
+    });
   }
 
-  /** A spare, or one that is being prepared: what it is to execute waits for that. */
+  /** A spare, or a new thread that is prepared before it executes what it is taken for. */
   take(): Thread {
-    const spare = this.#ready.pop() ?? this.#next;
-    if (spare === this.#next) this.#next = null;
-    return spare ?? this.#begin().thread;
+    for (const spare of this.#ready) {
+      this.#ready.delete(spare);
+      return spare;
+    }
+    return this.#begin().thread;
   }
 
   /** A thread has died and has been replaced: provides for the next. */
   provide(): void {
-    const now = this.#options.clock.now();
-    this.#deaths = [...this.#deaths.filter((at) => now - at < SPARE_WINDOW_MS), now];
-    if (!this.#closing) this.#making ??= this.#make();
+    const { clock } = this.#options;
+    this.#deaths.push(clock.now());
+    this.#forgetting?.cancel();
+    this.#forgetting = this.#stopped ? null : clock.after(SPARE_WINDOW_MS, () => this.#letGo());
+    this.#missing = this.#wanted - this.#ready.size;
+    if (!this.#making) this.#tasks.track(this.#make());
+  }
+
+  get #wanted(): number {
+    const { clock, count } = this.#options;
+    const from = clock.now() - SPARE_WINDOW_MS;
+    this.#deaths = this.#deaths.filter((at) => at > from);
+    return this.#stopped ? 0 : Math.min(this.#deaths.length, count, SPARE_THREADS_MAX);
   }
 
   /** One after the other, so that they take no more than a part of one core from the agents. */
   async #make(): Promise<void> {
+    this.#making = true;
     try {
-      const { count } = this.#options;
-      while (!this.#closing && this.#ready.length < Math.min(this.#deaths.length, count, SPARE_THREADS_MAX)) {
-        await this.#makeOne();
-      }
-    } catch (error) {
-      this.#options.log.warn({ err: error }, 'no spare thread could be made; the next replacement takes longer');
+      while (this.#missing-- > 0 && this.#ready.size < this.#wanted) await this.#makeOne();
     } finally {
-      this.#making = null;
+      this.#making = false;
     }
   }
 
   async #makeOne(): Promise<void> {
     const { thread, prepared } = this.#begin();
-    this.#next = thread;
+    const deadline = delay(this.#options.clock, SPARE_DEADLINE_MS);
+    this.#stopWaiting = deadline.stop;
+    const late = deadline.elapsed.then(() => {
+      throw new CabanaError('THREAD_DIED', 'a spare thread was not prepared in time');
+    });
     try {
-      await prepared;
+      await Promise.race([prepared, late]);
     } catch (error) {
-      // Whoever has taken it is told by the thread's own end.
-      if (this.#next !== thread) return;
-      this.#next = null;
       await thread.terminate();
+      // Nobody needs it any more.
+      if (this.#stopped) return;
       throw error;
+    } finally {
+      late.catch(() => undefined);
+      deadline.stop();
     }
-    if (this.#next !== thread) return;
-    this.#next = null;
-    this.#ready.push(thread);
+    this.#ready.add(thread);
+    // What it has loaded may take it down while it waits, as it does the others.
+    thread.death.catch((error: unknown) => {
+      if (this.#ready.delete(thread)) this.#options.log.warn({ err: error }, 'a spare thread died');
+    });
   }
 
   #begin(): { thread: Thread; prepared: Promise<void> } {
@@ -88,10 +113,25 @@ export class SpareThreads {
     return { thread, prepared };
   }
 
-  async close(): Promise<void> {
-    this.#closing = true;
-    // A thread is not terminated in the midst of loading: that takes the process down (Node 20).
-    await this.#making;
-    await Promise.all(this.#ready.splice(0).map((thread) => thread.terminate()));
+  /** Nobody has died for a while: the spares are not worth their memory. */
+  #letGo(): void {
+    for (const spare of this.#ready) {
+      if (this.#ready.size <= this.#wanted) break;
+      this.#ready.delete(spare);
+      this.#tasks.track(spare.terminate());
+    }
+  }
+
+  /** From now on none is made. */
+  stop(): void {
+    this.#stopped = true;
+    this.#forgetting?.cancel();
+    this.#letGo();
+    this.#stopWaiting();
+  }
+
+  /** Resolves when, after stop(), there is none any more. */
+  gone(): Promise<void> {
+    return this.#tasks.settled();
   }
 }

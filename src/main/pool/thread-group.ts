@@ -16,6 +16,7 @@ import {
 import type { AgentProfile } from '../../protocol/session.js';
 import { delay, type Clock } from '../clock.js';
 import type { Log } from '../log.js';
+import { Tasks } from '../tasks.js';
 import { AgentThread, type AgentThreadOptions } from './agent-thread.js';
 import { Thread } from './worker-pool.js';
 import { SpareThreads } from './spare-threads.js';
@@ -44,15 +45,17 @@ export class ThreadGroup {
   readonly #options: ThreadGroupOptions;
   readonly #threads: AgentThread[] = [];
   /** The lives of the threads: each ends when its number will have no further incarnation. */
-  readonly #lives: Promise<void>[] = [];
+  readonly #lives: Tasks;
   readonly #spares: SpareThreads;
   readonly #waitingForThread: (() => void)[] = [];
   #closing = false;
-  #stopWaiting: () => void = () => undefined;
+  /** Ends of the waits before replacements. */
+  readonly #waits = new Set<() => void>();
 
   private constructor(options: ThreadGroupOptions) {
     this.#options = options;
     this.#spares = new SpareThreads(options);
+    this.#lives = new Tasks((error) => options.log.error({ err: error }, 'a thread will not be replaced any more'));
   }
 
   /**
@@ -68,7 +71,7 @@ export class ThreadGroup {
       const greeted = threads.map((thread) => group.#greet(thread, true));
       await Promise.allSettled(greeted);
       const answers = await Promise.all(greeted);
-      for (const thread of threads) group.#lives.push(group.#live(thread));
+      for (const thread of threads) group.#lives.track(group.#live(thread));
       return { group, profiles: answers[0] ?? [] };
     } catch (error) {
       // For the same reason they are asked to end: without a store no thread was greeted, and they may still be starting.
@@ -121,27 +124,31 @@ export class ThreadGroup {
 
   /** One number's life: an incarnation until its death, then the next, until the group is closed. */
   async #live(first: AgentThread): Promise<void> {
-    const { log, clock, detach, onDeath } = this.#options;
+    const { log, clock, onDeath } = this.#options;
     let thread: AgentThread | null = first;
-    let shortLives = 0;
+    // Counted apart: what sessions do to a thread tells nothing of how well it starts.
+    const shortLives = new Map<Backoff, number>();
     while (thread) {
       const bornAt = clock.now();
       const reason = await thread.death;
       if (this.#closing) return;
       const why = reason ?? new CabanaError('THREAD_DIED', `thread ${thread.no} ended by itself`);
       log.error({ err: why, thread: thread.no }, 'an agent thread died');
-      await detach(thread.no);
+      await this.#detach(thread.no);
       // Not awaited before the replacement is there: with no other thread alive, sessions wait for it under their locks,
       // and what a death means for them waits for those locks.
       const mourned = onDeath(thread, why).catch((error: unknown) => {
         log.error({ err: error }, 'a death could not be dealt with to its end');
       });
       const backoff = thread.culpritSlot === null ? REPLACE_AFTER_OWN_DEATH : REPLACE_AFTER_CULPRIT;
-      shortLives = shortLivesAfter(shortLives, clock.now() - bornAt, backoff);
-      thread = await this.#replace(first.no, shortLives, backoff);
-      if (thread) this.#announce(thread);
-      // Only now, so that it does not compete with the replacement.
-      this.#spares.provide();
+      shortLives.set(backoff, shortLivesAfter(shortLives.get(backoff) ?? 0, clock.now() - bornAt, backoff));
+      await this.#wait(replaceDelayMs(shortLives.get(backoff)!, backoff));
+      thread = await this.#replace(first.no);
+      if (thread) {
+        this.#announce(thread);
+        // Only now, so that it does not compete with the replacement.
+        this.#spares.provide();
+      }
       await mourned;
     }
   }
@@ -155,11 +162,9 @@ export class ThreadGroup {
    * The next incarnation. One that fails to start is tried again for ever, less and less often: the pool never stops
    * refilling. Null: the group is closed.
    */
-  async #replace(no: number, shortLives: number, afterDeath: Backoff): Promise<AgentThread | null> {
+  async #replace(no: number): Promise<AgentThread | null> {
     for (let failures = 0; ; failures++) {
-      const backoff = failures === 0 ? afterDeath : REPLACE_AFTER_OWN_DEATH;
-      const waitMs = replaceDelayMs(shortLives + failures, backoff);
-      if (waitMs > 0) await this.#wait(waitMs);
+      await this.#wait(replaceDelayMs(failures, REPLACE_AFTER_OWN_DEATH));
       if (this.#closing) return null;
       const next = this.#make(no, this.#spares.take());
       try {
@@ -170,25 +175,33 @@ export class ThreadGroup {
         if (!this.#closing)
           this.#options.log.error({ err: error, thread: no }, 'an agent thread could not be replaced yet');
         await next.terminate();
-        await this.#options.detach(no);
+        await this.#detach(no);
       }
     }
   }
 
+  async #detach(no: number): Promise<void> {
+    try {
+      await this.#options.detach(no);
+    } catch (error) {
+      // The store is gone: the host is told of that, and closes.
+      this.#options.log.error({ err: error, thread: no }, 'what a dead thread had posted could not be taken in');
+    }
+  }
+
   async #wait(ms: number): Promise<void> {
+    if (ms === 0 || this.#closing) return;
     const pause = delay(this.#options.clock, ms);
-    const stopBefore = this.#stopWaiting;
-    this.#stopWaiting = () => {
-      stopBefore();
-      pause.stop();
-    };
+    this.#waits.add(pause.stop);
     await pause.elapsed;
+    this.#waits.delete(pause.stop);
   }
 
   /** Shuts every thread down, agents' stop() included; those that do not answer in time are terminated. */
   async close(): Promise<void> {
     this.#closing = true;
-    this.#stopWaiting();
+    this.#spares.stop();
+    for (const stop of this.#waits) stop();
     for (const wake of this.#waitingForThread.splice(0)) wake();
     await Promise.all(
       this.#threads.map(async (thread) => {
@@ -200,7 +213,7 @@ export class ThreadGroup {
         await thread.terminate();
       }),
     );
-    await Promise.all(this.#lives);
-    await this.#spares.close();
+    await this.#lives.settled();
+    await this.#spares.gone();
   }
 }

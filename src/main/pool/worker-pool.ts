@@ -7,12 +7,19 @@
 
 import { Piscina } from 'piscina';
 import type { Transferable } from 'node:worker_threads';
+import { CabanaError } from '../../protocol/errors.js';
 
 export class Thread {
   readonly #pool: Piscina;
-  /** Rejects when the thread dies, or cannot start: what has not begun by then would wait in the queue for ever. */
-  readonly #failed: Promise<never>;
-  #fail!: (reason: unknown) => void;
+  /**
+   * Rejects when the thread has died, also between two tasks, or could not start. Piscina alone would begin the next task
+   * in a new thread then, or leave it in its queue for ever.
+   */
+  readonly death: Promise<never>;
+  #die!: (reason: Error) => void;
+  #dead = false;
+  /** The system had no thread to give. */
+  #refused = false;
 
   /** @param heapMb megabytes of old-generation heap; null: Node's default */
   constructor(heapMb: number | null) {
@@ -25,30 +32,53 @@ export class Thread {
       recordTiming: false,
       ...(heapMb === null ? {} : { resourceLimits: { maxOldGenerationSizeMb: heapMb } }),
     });
-    this.#failed = new Promise<never>((_, reject) => (this.#fail = reject));
-    // Of a death outside of any task.
-    this.#pool.on('error', this.#fail);
+    this.death = new Promise<never>((_, reject) => {
+      this.#die = (reason) => {
+        this.#dead = true;
+        reject(reason);
+      };
+    });
     // Every task's promise tells it; this keeps it from being an unhandled rejection while there is none.
-    this.#failed.catch(() => undefined);
+    this.death.catch(() => undefined);
+    this.#pool.on('error', this.#die);
+    // Who knows the reason says so in this turn.
+    this.#pool.on('workerDestroy', () =>
+      setImmediate(() => this.#die(new CabanaError('THREAD_DIED', 'the thread has ended'))),
+    );
   }
 
   /**
-   * Executes the export of this name of a compiled file in the thread, after the tasks before it; if one of them failed,
-   * nothing comes after it.
-   * @returns its end; rejects with what it threw, or with the reason of the thread's death
+   * Executes the export of this name of a compiled file in the thread, after the tasks before it. The thread is there when
+   * this returns. When a task fails its thread counts as dead.
+   * @returns the task's end; rejects with what it threw, or with the reason of the thread's death
    */
   run(file: URL, name: string, task: unknown, transfers: readonly Transferable[] = []): Promise<void> {
-    const options = { filename: file.href, name, transferList: [...transfers] as never };
-    const ran = this.#pool.run(task, options) as Promise<void>;
-    ran.catch(this.#fail);
-    const ended = Promise.race([ran, this.#failed]);
+    const ended = this.#dead ? this.death : Promise.race([this.#begin(file, name, task, transfers), this.death]);
     // Every reader of `ended` handles it; this keeps an early death from being an unhandled rejection before that.
     ended.catch(() => undefined);
     return ended;
   }
 
+  async #begin(file: URL, name: string, task: unknown, transfers: readonly Transferable[]): Promise<void> {
+    let ran: Promise<void>;
+    try {
+      ran = this.#pool.run(task, { filename: file.href, name, transferList: [...transfers] as never }) as Promise<void>;
+    } catch (error) {
+      this.#refused = true;
+      this.#die(error as Error);
+      throw error;
+    }
+    try {
+      await ran;
+    } catch (error) {
+      this.#die(error as Error);
+      throw error;
+    }
+  }
+
   /** Ends the thread at once. Resolves when it is gone. */
-  terminate(): Promise<void> {
-    return this.#pool.destroy();
+  async terminate(): Promise<void> {
+    // A pool without a thread would reject the task that it could not begin, whose promise nobody was given.
+    if (!this.#refused) await this.#pool.destroy();
   }
 }
