@@ -6,7 +6,7 @@ import { describe, it, type TestContext } from 'node:test';
 import type { Host, RunHandle, RunInfo } from '../../src/main/index.js';
 import type { Act, ActAnswer } from '../agents/supervision-act.js';
 import { until } from '../support/host.js';
-import { complete, counts, gate, house, inhabit, isRunning, outcome } from './house.js';
+import { complete, counts, gate, hasCounted, house, inhabit, isRunning, outcome } from './house.js';
 
 const BEGUN_MAX_MS = 5_000;
 
@@ -25,10 +25,10 @@ async function queue(t: TestContext, inputs: Record<string, Act>) {
   return { host, first, runs, letGo: open };
 }
 
-/** Without giving main's event loop a turn: the thread has ended the run before, and holds this session's. */
-function beginsUnseen(host: Host, id: string): void {
+/** Without giving main's event loop a turn: the thread has ended the run before, holds this session's, and has counted. */
+function beginsUnseen(host: Host, id: string, entries = 0): void {
   const startedAt = performance.now();
-  while (host.threads()[0]!.sessionId !== id) {
+  while (host.threads()[0]!.sessionId !== id || !hasCounted(host, id, entries)) {
     assert.ok(performance.now() - startedAt < BEGUN_MAX_MS, `the thread did not begin ${id}'s run by itself`);
   }
 }
@@ -59,7 +59,8 @@ describe('a run that its thread begins by itself', { timeout: 20_000 }, () => {
   it('can be interrupted before main has heard that it began', async (t) => {
     const { host, first, runs, letGo } = await queue(t, { cpu2: { count: 1, how: 'spin', ms: 15_000 } });
     letGo();
-    beginsUnseen(host, 'cpu2');
+    // Its input and its count.
+    beginsUnseen(host, 'cpu2', 2);
     assert.equal(host.interrupt('cpu2'), runs['cpu2']!.runId);
     assert.equal(host.registry.countByStatus('running'), 2, 'nobody has heard of the end of the one before either');
     assert.deepEqual(outcome(await runs['cpu2']!.result), ['interrupted', 'RUN_INTERRUPTED']);
