@@ -69,9 +69,14 @@ export function compose(foundations: Foundations): Parts {
   const places = new Places(table, log);
   const departures = new Departures({ ...shared, places });
   const lifecycle = new Lifecycle({ ...shared, places, departures, threads, threadReplaced });
-  const admission = new Admission(config.maxRunningAgents, threads, () => runs.size);
   const quarantine = new Quarantine(shared);
-  const endings = new Endings({ ...shared, runs });
+  const admission = new Admission({
+    maxRunningAgents: config.maxRunningAgents,
+    threads,
+    openRuns: () => runs.size,
+    suspects: (session) => quarantine.suspects(session),
+  });
+  const endings = new Endings({ ...shared, runs, quarantine });
   const interrupts = new Interrupts({ ...shared, endings, track: (task) => dispatcher.track(task) });
   const draining = (): boolean => dispatcher.draining;
   const losses = new Losses({ ...shared, lifecycle, departures, endings, quarantine, draining });

@@ -124,6 +124,42 @@ test('the pool refills after every death, many times in a row', { timeout: 25_00
   for (const id of crashers) assert.equal((await complete(host, id)).n, 2, id);
 });
 
+describe('a suspect', { timeout: 20_000 }, () => {
+  it('shares half of the threads with the others, until a run of it completes', async (t) => {
+    const host = await house(t, { threads: 4 });
+    const suspects = ['cpu1', 'cpu2', 'cpu3'];
+    await inhabit(host, ...suspects, 'cpu4', 'cpu5');
+    for (const id of suspects) assert.deepEqual(await ended(host, id, { crash: 'exit' }), CRASHED);
+    await until('the threads are back', () => host.threads().every(({ state }) => state === 'idle'));
+    const { path, open } = gate(t);
+    const held = suspects.map((id) => host.send(id, { count: 1, how: 'wait', until: path }));
+    await until('two of them run', () => suspects.filter((id) => isRunning(host, id)).length === 2);
+    // There is room for whoever behaves, also beside another.
+    const good = host.send('cpu4', { count: 1, how: 'wait', until: path });
+    await until('it runs', () => isRunning(host, 'cpu4'));
+    assert.deepEqual(await ended(host, 'cpu5', { count: 1 }), ['completed', null]);
+    assert.equal(suspects.filter((id) => isRunning(host, id)).length, 2);
+    assert.equal(host.threads().filter(({ state }) => state === 'idle').length, 1);
+    open();
+    for (const { result } of [...held, good]) assert.deepEqual(outcome(await result), ['completed', null]);
+
+    const again = gate(t);
+    const free = suspects.map((id) => host.send(id, { count: 1, how: 'wait', until: again.path }));
+    await until('all of them run', () => suspects.every((id) => isRunning(host, id)));
+    again.open();
+    for (const { result } of free) assert.deepEqual(outcome(await result), ['completed', null]);
+    for (const id of suspects) assert.deepEqual(await counts(host, id), [1, 2]);
+  });
+
+  it('has the only thread like anybody else', async (t) => {
+    const host = await house(t, { threads: 1 });
+    await inhabit(host, 'cpu1', 'cpu2');
+    for (const id of ['cpu1', 'cpu2']) assert.deepEqual(await ended(host, id, { crash: 'exit' }), CRASHED);
+    const runs = ['cpu1', 'cpu2', 'cpu1', 'cpu2'].map((id) => host.send(id, { count: 1 }));
+    for (const { result } of runs) assert.deepEqual(outcome(await result), ['completed', null]);
+  });
+});
+
 describe('quarantine', { timeout: 20_000 }, () => {
   const strike = async (host: Host, id: string, times: number): Promise<void> => {
     for (let i = 0; i < times; i++) assert.deepEqual(await ended(host, id, { crash: 'exit' }), CRASHED);

@@ -106,6 +106,11 @@ export function successorOn<T extends ThreadLoad, D extends Due<T> & { skips: nu
   return null;
 }
 
+/** Threads that suspects may have at the same time: the others are left to whoever behaves. With one there is no choice. */
+export function slotsOfSuspects(threads: number): number {
+  return Math.max(1, Math.floor(threads / 2));
+}
+
 /** How much sooner than the sums say a session counts as critical: a pause that it made cannot be made up for later. */
 const CRITICAL_MARGIN = 1.25;
 

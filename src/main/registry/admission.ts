@@ -3,9 +3,13 @@
 // A session stands in line at most once, with its oldest waiting run; after a run it goes to the end. So a session with a
 // thousand queued runs does not delay another's first. Only when nobody waits for a first run, a session whose backlog
 // decides how long the whole takes (isCritical) goes on at once.
+//
+// Suspects (sessions that took a thread down and have done nothing well since) are admitted to half of the threads at
+// most. Nobody waits for ever: when one is not admitted, as many of them as may are running, and the end of each run looks
+// at the line again.
 
 import type { AgentThread } from '../pool/agent-thread.js';
-import { isCritical, pickDue, successorOn } from '../pool/placement.js';
+import { isCritical, pickDue, slotsOfSuspects, successorOn } from '../pool/placement.js';
 import { Line, Place } from './line.js';
 import type { Session } from './session.js';
 
@@ -13,20 +17,34 @@ export interface Admitted {
   session: Session;
   thread: AgentThread;
   load: 'cpu' | 'io';
+  /** Whether it counts among the suspects. */
+  suspect: boolean;
+}
+
+export interface AdmissionParts {
+  maxRunningAgents: number;
+  threads: () => readonly AgentThread[];
+  /** How many runs of all sessions are not over. */
+  openRuns: () => number;
+  /** Whether the session took a thread down and has not completed a run since. */
+  suspects: (session: Session) => boolean;
 }
 
 export class Admission {
   readonly maxRunningAgents: number;
   readonly #threads: () => readonly AgentThread[];
   readonly #openRuns: () => number;
+  readonly #suspects: (session: Session) => boolean;
   readonly #lines = { io: new Line(), cpu: new Line() };
   #running = 0;
+  /** Cpu runs of suspects among them. */
+  #suspectsRunning = 0;
 
-  /** @param openRuns how many runs of all sessions are not over */
-  constructor(maxRunningAgents: number, threads: () => readonly AgentThread[], openRuns: () => number) {
+  constructor({ maxRunningAgents, threads, openRuns, suspects }: AdmissionParts) {
     this.maxRunningAgents = maxRunningAgents;
     this.#threads = threads;
     this.#openRuns = openRuns;
+    this.#suspects = suspects;
   }
 
   /** Agents that run, or are on their way to. */
@@ -69,7 +87,7 @@ export class Admission {
     const threads = this.#threads();
     while (!this.full) {
       const free = threads.some((thread) => thread.alive && !thread.cpuBusy);
-      const picked = pickDue(this.#lines.io, threads) ?? (free ? pickDue(this.#lines.cpu, threads) : null);
+      const picked = pickDue(this.#lines.io, threads) ?? (free ? pickDue(this.#admissible(), threads) : null);
       if (!picked) return null;
       const { session, load } = picked.due;
       // Its thread has begun it meanwhile: it is out of the line.
@@ -79,9 +97,19 @@ export class Admission {
     return null;
   }
 
+  /** Those in line for a cpu slot that may have one. */
+  #admissible(): Iterable<Place> {
+    const line = this.#lines.cpu;
+    return this.#suspectsRunning < slotsOfSuspects(this.#threads().length) ? line : this.#withoutSuspects(line);
+  }
+
+  *#withoutSuspects(line: Line): Generator<Place, void> {
+    for (const place of line) if (!this.#suspects(place.session)) yield place;
+  }
+
   /** The session whose run could be offered to this busy thread. */
   successor(thread: AgentThread): Session | null {
-    return successorOn(this.#lines.cpu, thread)?.session ?? null;
+    return successorOn(this.#withoutSuspects(this.#lines.cpu), thread)?.session ?? null;
   }
 
   /** The thread has begun, or will begin, the session's run by itself; the run before it gives its place up in this turn or soon. */
@@ -93,7 +121,9 @@ export class Admission {
     this.#lines[load].delete(session);
     this.#running++;
     if (load === 'cpu') thread.cpuRuns++;
-    return { session, thread, load };
+    const suspect = load === 'cpu' && this.#suspects(session);
+    if (suspect) this.#suspectsRunning++;
+    return { session, thread, load, suspect };
   }
 
   /**
@@ -104,7 +134,7 @@ export class Admission {
     const threads = this.#threads();
     if (!threads.some((thread) => thread.alive && !thread.cpuBusy)) return [];
     const tied: Session[] = [];
-    for (const { session, home, movable } of this.#lines.cpu) {
+    for (const { session, home, movable } of this.#admissible()) {
       if (tied.length >= max) break;
       if (home?.cpuBusy && !movable && !session.isLocked) tied.push(session);
     }
@@ -114,6 +144,7 @@ export class Admission {
   /** A run is over, or could not start: what next() took is free again. */
   release(admitted: Admitted): void {
     this.#running--;
+    if (admitted.suspect) this.#suspectsRunning--;
     if (admitted.load === 'cpu') admitted.thread.cpuRuns--;
   }
 
