@@ -12,6 +12,7 @@ export default defineAgent<null, Misdeed>({
   profile: 'villain',
   start: () => null,
   async run(ctx, misdeed) {
+    ctx.emit('begun');
     switch (misdeed) {
       case 'spin':
         for (;;) ctx.checkpoint();
