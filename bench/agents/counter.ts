@@ -4,7 +4,7 @@ import { defineAgent } from '../../src/worker/agent.js';
 import { hashRounds } from './worker.js';
 
 /** About half a millisecond. */
-const WORK_ROUNDS = 200;
+const WORK_ROUNDS = 500;
 
 export default defineAgent<{ n: number }, null, { n: number }>({
   profile: 'counter',

@@ -36,8 +36,8 @@ export const neighbours: Bench = {
   question: 'How long do agents that behave wait while others spin, crash and fill their heaps?',
   async run(b) {
     const scene = await Scene.of(b);
-    const calmMs = b.size(3_000, 300);
-    const busyMs = b.size(6_000, 600);
+    const calmMs = b.size(2_000, 300);
+    const busyMs = b.size(4_000, 600);
     const rounds = await b.alternate(
       'agents that count, beside misbehaving ones',
       () => scene.play(busyMs, b.size(VILLAIN_EVERY_MS, 100)),
@@ -66,7 +66,7 @@ async function curve(b: BenchRun, scene: Scene): Promise<void> {
   const points: Record<'p50' | 'p99', { x: number; y: number }[]> = { p50: [], p99: [] };
   for (const perSecond of b.smoke ? [2] : [1, 2, 4, 8]) {
     b.progress(`${perSecond} misdeeds a second`);
-    const latencies = await scene.play(b.size(4_000, 300), 1_000 / perSecond);
+    const latencies = await scene.play(b.size(2_000, 300), 1_000 / perSecond);
     points.p50.push({ x: perSecond, y: quantile(latencies, 0.5) });
     points.p99.push({ x: perSecond, y: quantile(latencies, 0.99) });
   }
