@@ -5,6 +5,7 @@ import type { CabanaError } from '../../protocol/errors.js';
 import type { StatusTable } from '../../protocol/status-table.js';
 import type { Log } from '../log.js';
 import type { AgentThread } from '../pool/agent-thread.js';
+import { Tasks } from '../tasks.js';
 import type { ActivationPlace, Session } from './session.js';
 import { Slots } from './slots.js';
 
@@ -13,12 +14,13 @@ export class Places {
   readonly #log: Log;
   readonly #slots: Slots;
   /** Places that are nobody's, until their thread has let go of them. */
-  readonly #retiring = new Set<Promise<void>>();
+  readonly #retiring: Tasks;
 
   constructor(table: StatusTable, log: Log) {
     this.#table = table;
     this.#log = log;
     this.#slots = new Slots(table);
+    this.#retiring = new Tasks((error) => log.error({ err: error }, 'a row of the status table is lost'));
   }
 
   /** @throws CabanaError HOST_OVERLOADED: the table is at its maximum */
@@ -40,23 +42,18 @@ export class Places {
         this.#log.error({ err: error, sessionId: id }, 'an agent could not be discarded');
       })
       .then(() => this.vacate(place));
-    this.#until(gone);
+    this.#retiring.track(gone);
   }
 
   /** The thread has let go of the place. The row of a dying one waits for its end: it may be written to until then. */
   vacate(place: ActivationPlace): void {
     place.thread.sessions--;
     if (place.thread.alive) return this.#slots.give(place);
-    this.#until(place.thread.exited.then(() => this.#slots.give(place)));
+    this.#retiring.track(place.thread.exited.then(() => this.#slots.give(place)));
   }
 
   /** Resolves when every activation that is nobody's any more is gone. */
-  async retired(): Promise<void> {
-    await Promise.all(this.#retiring);
-  }
-
-  #until(gone: Promise<void>): void {
-    const kept = gone.finally(() => this.#retiring.delete(kept));
-    this.#retiring.add(kept);
+  retired(): Promise<void> {
+    return this.#retiring.settled();
   }
 }
