@@ -10,8 +10,8 @@ import type { AgentProfile, ListQuery, RunState, SessionRecord, SessionStats } f
 // --- main -> agent thread
 
 export interface AgentThreadCalls {
-  /** Loads the agent modules. `hostStarts`: everybody waits for it; otherwise others are at work. @throws AGENT_MODULE_INVALID */
-  hello(hostStarts: boolean): Promise<{ profiles: AgentProfile[] }>;
+  /** Loads the agent modules. @throws AGENT_MODULE_INVALID */
+  hello(): Promise<{ profiles: AgentProfile[] }>;
   /** Loads the session from the store under a new epoch and brings its agent up; null: there is no such session. */
   activate(request: { sessionId: string; slot: number; generation: number }): Promise<Activated | null>;
   /**

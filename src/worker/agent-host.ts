@@ -41,12 +41,10 @@ export class AgentHost implements AgentThreadCalls {
     return this.#agents.size;
   }
 
-  async hello(hostStarts: boolean): Promise<{ profiles: AgentProfile[] }> {
-    // A thread that replaces another steps back before it loads the agents (and a spare has done both): those of the other
-    // threads are at work. Not so at the start of the host, which waits for this.
-    if (!hostStarts) stepBack(this.#options.nice);
+  async hello(): Promise<{ profiles: AgentProfile[] }> {
     this.#modules = await loadAgentModules(this.#options.agents);
-    if (hostStarts) stepBack(this.#options.nice);
+    // Only now: the host's start waits for this. A thread that replaces another has done both before (prepare.cts).
+    stepBack(this.#options.nice);
     return { profiles: [...this.#modules.values()].map((module) => module.profile) };
   }
 

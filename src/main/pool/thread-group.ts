@@ -18,9 +18,9 @@ import { delay, type Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import { Tasks } from '../tasks.js';
 import { AgentThread, type AgentThreadOptions } from './agent-thread.js';
-import { Thread } from './worker-pool.js';
 import { SpareThreads } from './spare-threads.js';
 import { replaceDelayMs, shortLivesAfter } from './verdict.js';
+import { Thread } from './worker-pool.js';
 
 export interface ThreadGroupOptions extends Omit<
   AgentThreadOptions,
@@ -68,7 +68,7 @@ export class ThreadGroup {
     const threads = numbers.map((no) => group.#make(no, new Thread(options.heapMb)));
     try {
       // All of them first, also after a failure: a thread is not terminated in the midst of loading.
-      const greeted = threads.map((thread) => group.#greet(thread, true));
+      const greeted = threads.map((thread) => group.#greet(thread));
       await Promise.allSettled(greeted);
       const answers = await Promise.all(greeted);
       for (const thread of threads) group.#lives.track(group.#live(thread));
@@ -108,12 +108,12 @@ export class ThreadGroup {
     return thread;
   }
 
-  async #greet(thread: AgentThread, hostStarts: boolean): Promise<AgentProfile[]> {
+  async #greet(thread: AgentThread): Promise<AgentProfile[]> {
     await this.#options.attach(thread);
     const deadline = delay(this.#options.clock, BOOT_DEADLINE_MS);
     const late = deadline.elapsed.then(() => Promise.reject(new CabanaError('THREAD_DIED', 'a thread did not start')));
     try {
-      const { profiles } = await Promise.race([thread.calls.hello(hostStarts), late]);
+      const { profiles } = await Promise.race([thread.calls.hello(), late]);
       thread.isUp();
       return profiles;
     } finally {
@@ -168,7 +168,7 @@ export class ThreadGroup {
       if (this.#closing) return null;
       const next = this.#make(no, this.#spares.take());
       try {
-        await this.#greet(next, false);
+        await this.#greet(next);
         return next;
       } catch (error) {
         // While closing, close() has terminated it.
