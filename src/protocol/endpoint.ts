@@ -49,6 +49,7 @@ const COMLINK = 4; // ComlinkMessage
 const COMLINK_REQUESTS = new Set(['GET', 'SET', 'APPLY', 'CONSTRUCT', 'ENDPOINT', 'RELEASE']);
 /** A part has so many items, or this share of the calls under way, or as many as the part has that is answered. */
 const PART_MIN_ITEMS = 24;
+const PART_MAX_ITEMS = 256;
 const PART_SHARE = 1 / 8;
 /** From this many items or this estimated size on, a batch is encoded instead of cloned. */
 const ENCODE_FROM_ITEMS = 8;
@@ -85,7 +86,7 @@ export class BatchEndpoint {
     return new Promise((resolve, reject) => {
       const id = this.#freeIds.pop() ?? this.#waiting.length;
       this.#waiting[id] = { resolve, reject };
-      this.#partItems = Math.max(PART_MIN_ITEMS, (this.#waiting.length - this.#freeIds.length) * PART_SHARE);
+      this.#sizeParts((this.#waiting.length - this.#freeIds.length) * PART_SHARE);
       this.#outbox.push(CALL, id, method, args);
       this.#pushed();
     });
@@ -161,6 +162,10 @@ export class BatchEndpoint {
 
   // --- items out and in
 
+  #sizeParts(items: number): void {
+    this.#partItems = Math.min(Math.max(PART_MIN_ITEMS, items), PART_MAX_ITEMS);
+  }
+
   #pushed(): void {
     this.#items++;
     if (this.#items >= this.#partItems) return this.flush();
@@ -173,7 +178,7 @@ export class BatchEndpoint {
 
   #receive(message: unknown[] | Uint8Array): void {
     const batch = Array.isArray(message) ? message : (packr.unpack(message) as unknown[]);
-    if (batch[0] === CALL) this.#partItems = Math.max(PART_MIN_ITEMS, batch.length / CALL_VALUES);
+    if (batch[0] === CALL) this.#sizeParts(batch.length / CALL_VALUES);
     for (let i = 0; i < batch.length;) {
       switch (batch[i++]) {
         case CALL:
