@@ -57,7 +57,8 @@ export class SpareThreads {
   /** A thread has died and has been replaced: provides for the next. */
   provide(): void {
     const { clock } = this.#options;
-    this.#deaths.push(clock.now());
+    const now = clock.now();
+    this.#deaths = [...this.#deaths.filter((at) => now - at < SPARE_WINDOW_MS), now];
     this.#forgetting?.cancel();
     this.#forgetting = this.#stopped ? null : clock.after(SPARE_WINDOW_MS, () => this.#letGo());
     this.#missing = this.#wanted - this.#ready.size;
@@ -67,8 +68,8 @@ export class SpareThreads {
   get #wanted(): number {
     const { clock, count } = this.#options;
     const from = clock.now() - SPARE_WINDOW_MS;
-    this.#deaths = this.#deaths.filter((at) => at > from);
-    return this.#stopped ? 0 : Math.min(this.#deaths.length, count, SPARE_THREADS_MAX);
+    const recent = this.#deaths.filter((at) => at > from).length;
+    return this.#stopped ? 0 : Math.min(recent, count, SPARE_THREADS_MAX);
   }
 
   /** One after the other, so that they take no more than a part of one core from the agents. */
