@@ -7,7 +7,9 @@ import type { StatusTable } from '../protocol/status-table.js';
 import type { HostConfig } from './config.js';
 import type { AgentThread } from './pool/agent-thread.js';
 import type { ThreadGroup } from './pool/thread-group.js';
+import { slotsOfSuspects } from './pool/placement.js';
 import { Watchdog } from './pool/watchdog.js';
+import { Activations } from './registry/activations.js';
 import { Admission } from './registry/admission.js';
 import { Compactor } from './registry/compactor.js';
 import { Departures } from './registry/departures.js';
@@ -68,10 +70,12 @@ export function compose(foundations: Foundations): Parts {
   const runs = new RunTable();
   const places = new Places(table, log);
   const departures = new Departures({ ...shared, places });
-  const lifecycle = new Lifecycle({ ...shared, places, departures, threads, threadReplaced });
+  const activations = new Activations({ table, threads });
+  const lifecycle = new Lifecycle({ ...shared, places, activations, departures, threads, threadReplaced });
   const quarantine = new Quarantine(shared);
   const admission = new Admission({
     maxRunningAgents: config.maxRunningAgents,
+    suspectSlots: slotsOfSuspects(config.threads),
     threads,
     openRuns: () => runs.size,
     suspects: (session) => quarantine.suspects(session),
@@ -83,6 +87,7 @@ export function compose(foundations: Foundations): Parts {
   const dispatcher: Dispatcher = new Dispatcher({
     ...shared,
     lifecycle,
+    activations,
     departures,
     runs,
     endings,
@@ -95,7 +100,7 @@ export function compose(foundations: Foundations): Parts {
   const compactor = new Compactor({ ...shared, dispatcher, runs, compactAfterMs });
   const rescue = new Rescue({ ...shared, dispatcher, departures, lifecycle, quarantine, graceMs });
   const watchdog = new Watchdog<Execution>({
-    threads,
+    threads: () => foundations.threads().all,
     table,
     // Threads live in real time, whatever clock the host was given.
     clock: systemClock,
@@ -104,6 +109,10 @@ export function compose(foundations: Foundations): Parts {
     onTimeout: ({ session }) => interrupts.current(session, 'timeout'),
     onAbandon: (execution) => rescue.abandon(execution),
     onGiveUp: (thread, culprit) => track(rescue.giveUp(thread, culprit)),
+    onLooked: (heldUp) => {
+      activations.redirectFrom(heldUp);
+      foundations.threads().standIn(heldUp, admission.starved);
+    },
   });
   const listing = new Listing(store, directory, table);
   const registry = new SessionRegistry({

@@ -128,7 +128,8 @@ export class Host {
       detach: (no) => this.#store.calls.detach(no),
       onNote: (note) => this.#hear(note),
       onDeath: (thread, reason) => this.#parts.rescue.threadDied(thread, reason),
-      onReplaced: () => this.#parts.dispatcher.fill(),
+      onReady: () => this.#parts.dispatcher.fill(),
+      empty: (thread) => this.#parts.rescue.empty(thread),
     });
     this.#threads = group;
     for (const profile of profiles) this.#profiles.set(profile.profile, profile);
@@ -208,7 +209,7 @@ export class Host {
 
   /** What each agent thread is and does, from the status table: no thread is asked. */
   threads(): ThreadInfo[] {
-    return this.#threads.threads.map((thread) => threadInfo(thread, this.table, this.#directory));
+    return this.#threads.all.map((thread) => threadInfo(thread, this.table, this.#directory));
   }
 
   /** Creates a session; see SessionRegistry.create. @returns its id */

@@ -19,3 +19,12 @@ export class Tasks {
     while (this.#pending.size > 0) await Promise.allSettled(this.#pending);
   }
 }
+
+/** Does the work for every item, for so many of them at the same time; resolves when all is done, rejects with the first failure. */
+export async function inFlight<T>(items: readonly T[], max: number, work: (item: T) => Promise<void>): Promise<void> {
+  const queue = items.values();
+  const worker = async (): Promise<void> => {
+    for (const item of queue) await work(item);
+  };
+  await Promise.all(Array.from({ length: Math.min(max, items.length) }, worker));
+}

@@ -12,7 +12,10 @@ import type { AgentProfile, ListQuery, RunState, SessionRecord, SessionStats } f
 export interface AgentThreadCalls {
   /** Loads the agent modules. @throws AGENT_MODULE_INVALID */
   hello(): Promise<{ profiles: AgentProfile[] }>;
-  /** Loads the session from the store under a new epoch and brings its agent up; null: there is no such session. */
+  /**
+   * Loads the session from the store under a new epoch and brings its agent up. Null: there is no such session, or main
+   * has taken the request back.
+   */
   activate(request: { sessionId: string; slot: number; generation: number }): Promise<Activated | null>;
   /**
    * Executes a run to its end. Its outcome reaches main from the store, when it is on disk. Null: it was offered, and

@@ -147,6 +147,14 @@ export const SPARE_THREADS_MAX = 4;
 export const SPARE_WINDOW_MS = 60_000;
 /** How long loading the agents of a spare may take. */
 export const SPARE_DEADLINE_MS = 10_000;
+/** From when on a run that has not minded its interrupt counts as holding its thread up. */
+export const DEAF_AFTER_MS = 100;
+/** Threads that stand in for threads that are held up; nor more than there are threads. */
+export const STAND_INS_MAX_THREADS = 4;
+/** One that could not be started is tried again after so long. */
+export const STAND_IN_RETRY_MS = 1_000;
+/** How often one that is to end has its sessions moved, as far as they can be by then. */
+export const STAND_IN_EMPTY_INTERVAL_MS = 250;
 /** How often a run that a crash of the process cut off is resumed (onInterrupted: 'resume'). */
 export const RESUME_MAX_RUNS = 3;
 /** How long the store may take to write what is left, at a shutdown. */

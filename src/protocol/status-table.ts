@@ -5,8 +5,8 @@
 //   thread blocks   128 bytes   one per thread number: heartbeat, what it executes and since when, what it is offered
 //   session rows    128 bytes   one per session in memory, addressed by slot
 //
-// Every column has exactly one writer; the types of table-columns.ts refuse any other. (The one word that two sides compete for, a
-// thread's offer, is no column: it has methods of its own.) Single words are read and written with Atomics. The columns
+// Every column has exactly one writer; the types of table-columns.ts refuse any other. (What two sides compete for has
+// methods of its own: a thread's offer, and an activation, whose word is later its session's runNo.) Single words are read and written with Atomics. The columns
 // of a `stats` group are several words and are written together by the session's thread under a sequence lock (odd while
 // being written). A slot is reused: `generation` grows each time, so whoever kept a slot across an await compares it
 // first.
@@ -15,6 +15,7 @@ import { stateNumber, type SessionState } from './session-state.js';
 import type { SessionStatus } from './session.js';
 import { TABLE_INITIAL_ROWS, TABLE_MAX_ROWS } from './limits.js';
 import {
+  ACTIVATION_OFFERED,
   DURABLE_WORD,
   HEADER_BYTES,
   LABEL_MAX_BYTES,
@@ -123,6 +124,17 @@ export class StatusTable {
     this.#f64[(base + ROW_COLUMNS.latestLatencyMs.word) >> 1] = NaN;
     Atomics.store(this.#i32, base, generation);
     return generation;
+  }
+
+  /** Main asks a thread to activate the session of this row. */
+  offerActivation(slot: number): void {
+    Atomics.store(this.#i32, rowWord(slot) + ROW_COLUMNS.runNo.word, ACTIVATION_OFFERED);
+  }
+
+  /** True for whoever comes first: the thread, which then activates it, or main, which takes that back. */
+  takeActivation(slot: number): boolean {
+    const word = rowWord(slot) + ROW_COLUMNS.runNo.word;
+    return Atomics.compareExchange(this.#i32, word, ACTIVATION_OFFERED, 0) === ACTIVATION_OFFERED;
   }
 
   // --- the stats group: the session's thread writes, everybody reads

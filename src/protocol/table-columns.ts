@@ -1,7 +1,7 @@
 // The layout of the status table: its columns by name, where each is, its one writer and what it says. (How they are read
 // and written: status-table.ts.)
 
-import { THREADS_MAX_THREADS } from './limits.js';
+import { STAND_INS_MAX_THREADS, THREADS_MAX_THREADS } from './limits.js';
 
 export type Writer = 'main' | 'thread' | 'store';
 
@@ -23,7 +23,7 @@ export const ROW_COLUMNS = {
     word: 3,
     type: 'i32',
     writer: 'main',
-    doc: 'The run being executed, by its host-wide number; 0: none. In a free row: the next free one (slots.ts).',
+    doc: 'The run being executed, by its host-wide number; 0: none; ACTIVATION_OFFERED. In a free row: see slots.ts.',
   },
   interruptRunNo: { word: 4, type: 'i32', writer: 'main', doc: 'The run that is asked to stop; 0: none.' },
   interruptReason: {
@@ -110,6 +110,9 @@ export const THREAD_COLUMNS = {
   elu: { word: 8, type: 'f64', writer: 'thread', doc: 'Event-loop utilization 0..1 between the last two heartbeats.' },
 } as const satisfies Record<string, Column>;
 
+/** As a row's runNo: its thread has been asked to activate the session, and has not begun. */
+export const ACTIVATION_OFFERED = -1;
+
 /** In the thread block: the number of the run that the thread may begin by itself, or 0. */
 export const OFFER_WORD = 16;
 
@@ -127,7 +130,7 @@ export type RowColumnOf<W extends Writer> = {
 export const HEADER_BYTES = 256;
 export const THREAD_BYTES = 128;
 export const ROW_BYTES = 128;
-export const ROWS_AT = HEADER_BYTES + THREADS_MAX_THREADS * THREAD_BYTES;
+export const ROWS_AT = HEADER_BYTES + (THREADS_MAX_THREADS + STAND_INS_MAX_THREADS) * THREAD_BYTES;
 export const STATUS_COUNT_WORD = 0;
 export const STATE_COUNT_WORD = 8;
 /** Two words, read and written as one. */

@@ -49,6 +49,7 @@ export class AgentHost implements AgentThreadCalls {
   }
 
   async activate(request: { sessionId: string; slot: number; generation: number }): Promise<Activated | null> {
+    if (!this.#services.table.takeActivation(request.slot)) return null;
     const loaded = await this.#services.link.load(request.sessionId, request, storedEntry);
     if (!loaded) return null;
     const profile = profileOf(loaded.record);

@@ -60,6 +60,8 @@ export class AgentThread {
   offer: Revocable | null = null;
   /** Sessions whose agent is here, or on its way here. */
   sessions = 0;
+  /** Nothing more is put here, and what is here leaves: it is to end. */
+  retiring = false;
 
   constructor(options: AgentThreadOptions) {
     this.no = options.no;
@@ -109,8 +111,9 @@ export class AgentThread {
     return this.#state;
   }
 
+  /** No cpu run may begin here now: one has the thread, or the thread is to end. */
   get cpuBusy(): boolean {
-    return this.cpuRuns > 0;
+    return this.cpuRuns > 0 || this.retiring;
   }
 
   /** It has loaded its agents. */

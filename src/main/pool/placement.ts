@@ -3,6 +3,7 @@
 /** What placement needs to know of a thread. */
 export interface ThreadLoad {
   readonly alive: boolean;
+  /** No cpu run may begin there now. */
   readonly cpuBusy: boolean;
   readonly sessions: number;
 }

@@ -1,49 +1,35 @@
-// The agent threads: as many as configured, each replaced when it dies. What a death means for the sessions is told to
-// whoever listens; here a thread's number gets a new incarnation.
+// The agent threads: as many as configured, each replaced when it dies, and stand-ins for those that are held up. What a
+// death means for the sessions is told to whoever listens; here a thread's number gets a new incarnation.
 
 import { CabanaError } from '../../protocol/errors.js';
-import {
-  BOOT_DEADLINE_MS,
-  MESSAGES_TURN_MIN_MS,
-  MESSAGES_TURN_MS,
-  NOTES_IN_FLIGHT_BYTES,
-  NOTES_IN_FLIGHT_MIN_BYTES,
-  REPLACE_AFTER_CULPRIT,
-  REPLACE_AFTER_OWN_DEATH,
-  STOP_DEADLINE_MS,
-  type Backoff,
-} from '../../protocol/limits.js';
+import { REPLACE_AFTER_CULPRIT, REPLACE_AFTER_OWN_DEATH, type Backoff } from '../../protocol/limits.js';
 import type { AgentProfile } from '../../protocol/session.js';
-import { delay, type Clock } from '../clock.js';
-import type { Log } from '../log.js';
+import { delay } from '../clock.js';
 import { Tasks } from '../tasks.js';
-import { AgentThread, type AgentThreadOptions } from './agent-thread.js';
+import type { AgentThread } from './agent-thread.js';
+import { Incarnations, type IncarnationsOptions } from './incarnations.js';
 import { SpareThreads } from './spare-threads.js';
+import { StandIns } from './stand-ins.js';
 import { replaceDelayMs, shortLivesAfter } from './verdict.js';
 import { Thread } from './worker-pool.js';
 
-export interface ThreadGroupOptions extends Omit<
-  AgentThreadOptions,
-  'no' | 'thread' | 'noteWindowBytes' | 'turnMaxMs'
-> {
-  count: number;
+export interface ThreadGroupOptions extends IncarnationsOptions {
   /** Megabytes of a thread's old-generation heap; null: Node's default. */
   heapMb: number | null;
-  clock: Clock;
-  log: Log;
-  /** Opens the thread's journal link, before its first call. */
-  attach: (thread: AgentThread) => Promise<void>;
-  /** Takes in what the thread had posted, and closes its link. */
-  detach: (no: number) => Promise<void>;
   /** The thread is gone. */
   onDeath: (thread: AgentThread, reason: CabanaError) => Promise<void>;
-  /** A replacement is ready for work. */
-  onReplaced: (thread: AgentThread) => void;
+  /** A thread is ready for work. */
+  onReady: () => void;
+  /** Moves what lives in a thread that is to end elsewhere, as far as it can be moved now. */
+  empty: (thread: AgentThread) => Promise<void>;
 }
 
 export class ThreadGroup {
   readonly #options: ThreadGroupOptions;
-  readonly #threads: AgentThread[] = [];
+  readonly #incarnations: Incarnations;
+  readonly #numbered: AgentThread[] = [];
+  readonly #standIns: StandIns;
+  #threads: readonly AgentThread[] = [];
   /** The lives of the threads: each ends when its number will have no further incarnation. */
   readonly #lives: Tasks;
   readonly #spares: SpareThreads;
@@ -54,7 +40,16 @@ export class ThreadGroup {
 
   private constructor(options: ThreadGroupOptions) {
     this.#options = options;
+    this.#incarnations = new Incarnations(options);
     this.#spares = new SpareThreads(options);
+    this.#standIns = new StandIns({
+      ...options,
+      incarnations: this.#incarnations,
+      spares: this.#spares,
+      onReady: () => this.#announce(),
+      onDeath: (thread, reason) => this.#mourn(thread, reason),
+      onChange: () => this.#gather(),
+    });
     this.#lives = new Tasks((error) => options.log.error({ err: error }, 'a thread will not be replaced any more'));
   }
 
@@ -68,7 +63,7 @@ export class ThreadGroup {
     const threads = numbers.map((no) => group.#make(no, new Thread(options.heapMb)));
     try {
       // All of them first, also after a failure: a thread is not terminated in the midst of loading.
-      const greeted = threads.map((thread) => group.#greet(thread));
+      const greeted = threads.map((thread) => group.#incarnations.greet(thread));
       await Promise.allSettled(greeted);
       const answers = await Promise.all(greeted);
       for (const thread of threads) group.#lives.track(group.#live(thread));
@@ -80,9 +75,25 @@ export class ThreadGroup {
     }
   }
 
-  /** By number; a number whose thread has died holds the dead one until it is replaced. */
+  /**
+   * Those that agents are put into: first as many as configured, by number (a number whose thread has died holds the dead
+   * one until it is replaced), then the stand-ins. Another array after each change.
+   */
   get threads(): readonly AgentThread[] {
     return this.#threads;
+  }
+
+  /** Those that are about to end as well. */
+  get all(): readonly AgentThread[] {
+    return [...this.#numbered, ...this.#standIns.all];
+  }
+
+  /**
+   * Provides stand-ins for the threads that are held up.
+   * @param starved whether somebody waits for a thread
+   */
+  standIn(heldUp: ReadonlySet<AgentThread>, starved: boolean): void {
+    if (!this.#closing) this.#standIns.provide(this.#threads.filter((thread) => heldUp.has(thread)).length, starved);
   }
 
   /** Resolves when a dead thread has been replaced, or the group is closed. */
@@ -96,35 +107,19 @@ export class ThreadGroup {
   }
 
   #make(no: number, executing: Thread): AgentThread {
-    const { count } = this.#options;
-    const thread = new AgentThread({
-      ...this.#options,
-      no,
-      thread: executing,
-      noteWindowBytes: Math.max(NOTES_IN_FLIGHT_MIN_BYTES, Math.floor(NOTES_IN_FLIGHT_BYTES / count)),
-      turnMaxMs: Math.max(MESSAGES_TURN_MIN_MS, MESSAGES_TURN_MS / count),
-    });
-    this.#threads[no] = thread;
+    const thread = this.#incarnations.make(no, executing);
+    this.#numbered[no] = thread;
+    this.#gather();
     return thread;
   }
 
-  async #greet(thread: AgentThread): Promise<AgentProfile[]> {
-    await this.#options.attach(thread);
-    const deadline = delay(this.#options.clock, BOOT_DEADLINE_MS);
-    const late = deadline.elapsed.then(() => Promise.reject(new CabanaError('THREAD_DIED', 'a thread did not start')));
-    try {
-      const { profiles } = await Promise.race([thread.calls.hello(), late]);
-      thread.isUp();
-      return profiles;
-    } finally {
-      late.catch(() => undefined);
-      deadline.stop();
-    }
+  #gather(): void {
+    this.#threads = [...this.#numbered, ...this.#standIns.open];
   }
 
   /** One number's life: an incarnation until its death, then the next, until the group is closed. */
   async #live(first: AgentThread): Promise<void> {
-    const { log, clock, onDeath } = this.#options;
+    const { clock } = this.#options;
     let thread: AgentThread | null = first;
     // Counted apart: what sessions do to a thread tells nothing of how well it starts.
     const shortLives = new Map<Backoff, number>();
@@ -132,20 +127,16 @@ export class ThreadGroup {
       const bornAt = clock.now();
       const reason = await thread.death;
       if (this.#closing) return;
-      const why = reason ?? new CabanaError('THREAD_DIED', `thread ${thread.no} ended by itself`);
-      log.error({ err: why, thread: thread.no }, 'an agent thread died');
-      await this.#detach(thread.no);
+      await this.#incarnations.detach(thread.no);
       // Not awaited before the replacement is there: with no other thread alive, sessions wait for it under their locks,
       // and what a death means for them waits for those locks.
-      const mourned = onDeath(thread, why).catch((error: unknown) => {
-        log.error({ err: error }, 'a death could not be dealt with to its end');
-      });
+      const mourned = this.#mourn(thread, reason);
       const backoff = thread.culpritSlot === null ? REPLACE_AFTER_OWN_DEATH : REPLACE_AFTER_CULPRIT;
       shortLives.set(backoff, shortLivesAfter(shortLives.get(backoff) ?? 0, clock.now() - bornAt, backoff));
       await this.#wait(replaceDelayMs(shortLives.get(backoff)!, backoff));
       thread = await this.#replace(first.no);
       if (thread) {
-        this.#announce(thread);
+        this.#announce();
         // Only now, so that it does not compete with the replacement.
         this.#spares.provide();
       }
@@ -153,9 +144,21 @@ export class ThreadGroup {
     }
   }
 
-  #announce(thread: AgentThread): void {
+  /** What a death means for the sessions. */
+  async #mourn(thread: AgentThread, reason: CabanaError | null): Promise<void> {
+    const { log, onDeath } = this.#options;
+    const why = reason ?? new CabanaError('THREAD_DIED', `thread ${thread.no} ended by itself`);
+    log.error({ err: why, thread: thread.no }, 'an agent thread died');
+    try {
+      await onDeath(thread, why);
+    } catch (error) {
+      log.error({ err: error }, 'a death could not be dealt with to its end');
+    }
+  }
+
+  #announce(): void {
     for (const wake of this.#waitingForThread.splice(0)) wake();
-    this.#options.onReplaced(thread);
+    this.#options.onReady();
   }
 
   /**
@@ -168,24 +171,15 @@ export class ThreadGroup {
       if (this.#closing) return null;
       const next = this.#make(no, this.#spares.take());
       try {
-        await this.#greet(next);
+        await this.#incarnations.greet(next);
         return next;
       } catch (error) {
         // While closing, close() has terminated it.
         if (!this.#closing)
           this.#options.log.error({ err: error, thread: no }, 'an agent thread could not be replaced yet');
         await next.terminate();
-        await this.#detach(no);
+        await this.#incarnations.detach(no);
       }
-    }
-  }
-
-  async #detach(no: number): Promise<void> {
-    try {
-      await this.#options.detach(no);
-    } catch (error) {
-      // The store is gone: the host is told of that, and closes.
-      this.#options.log.error({ err: error, thread: no }, 'what a dead thread had posted could not be taken in');
     }
   }
 
@@ -203,16 +197,7 @@ export class ThreadGroup {
     this.#spares.stop();
     for (const stop of this.#waits) stop();
     for (const wake of this.#waitingForThread.splice(0)) wake();
-    await Promise.all(
-      this.#threads.map(async (thread) => {
-        const deadline = delay(this.#options.clock, STOP_DEADLINE_MS);
-        // A dead thread answers at once with THREAD_DIED; a deaf one loses its chance at the deadline.
-        const answered = thread.calls.shutdown().catch(() => undefined);
-        await Promise.race([answered, deadline.elapsed]);
-        deadline.stop();
-        await thread.terminate();
-      }),
-    );
+    await Promise.all([...this.#numbered.map((thread) => this.#incarnations.shutDown(thread)), this.#standIns.close()]);
     await this.#lives.settled();
     await this.#spares.gone();
   }

@@ -1,7 +1,7 @@
 // What to do about runs and threads that misbehave: pure decisions. The watchdog looks, this judges, the rescue acts.
 
 import type { ErrorCode } from '../../protocol/errors.js';
-import type { Backoff } from '../../protocol/limits.js';
+import { DEAF_AFTER_MS, type Backoff } from '../../protocol/limits.js';
 import type { RunState } from '../../protocol/session.js';
 
 /** A run in progress (or a compaction), as the watchdog sees it. Instants in epoch milliseconds. */
@@ -17,10 +17,11 @@ export interface WatchedRun {
 /**
  * - fine: nothing to do
  * - timeout: its time is up; it is asked to stop
+ * - deaf: it has not minded that so far, and holds its thread, which counts as held up
  * - abandon: it ignores that, but its thread is well and others run there: it is ended without its thread
  * - giveUp: it ignores that and holds its thread: the thread is given up
  */
-export type RunVerdict = 'fine' | 'timeout' | 'abandon' | 'giveUp';
+export type RunVerdict = 'fine' | 'timeout' | 'deaf' | 'abandon' | 'giveUp';
 
 /** What is known of a run's thread. */
 export interface ThreadSigns {
@@ -36,13 +37,21 @@ export const STANDSTILL_MS = 1_500;
 export function judgeRun(run: WatchedRun, thread: ThreadSigns, now: number, graceMs: number): RunVerdict {
   if (run.interruptedAt === null) return run.deadlineAt !== null && now >= run.deadlineAt ? 'timeout' : 'fine';
   const graceEndsAt = run.interruptedAt + graceMs;
-  if (now < graceEndsAt) return 'fine';
+  if (now < graceEndsAt) return run.load === 'cpu' && now - run.interruptedAt >= DEAF_AFTER_MS ? 'deaf' : 'fine';
   if (run.load === 'cpu') return 'giveUp';
   // It shares its thread, which may be held by another: by a cpu run, which is waited for, or by itself.
   if (thread.cpuBusy) return 'fine';
   const hasTurned = now - thread.beatAgeMs >= graceEndsAt;
   if (hasTurned) return 'abandon';
   return thread.beatAgeMs >= STANDSTILL_MS ? 'giveUp' : 'fine';
+}
+
+/**
+ * How many threads should stand in for those that are held up: one for each while somebody waits for a thread; once they
+ * are there they stay as long as those are held up.
+ */
+export function standInsWanted(now: { heldUp: number; open: number; starved: boolean; max: number }): number {
+  return Math.min(now.heldUp, now.starved ? now.max : now.open);
 }
 
 /** Whether a thread hangs in code that is no cpu run: a timer of an idle agent, a hook, an io run. */

@@ -2,6 +2,7 @@
 // a thread that hangs could not answer.
 //
 //   watchdog -> verdict (verdict.ts) -> rescue (registry/rescue.ts) -> replace (thread-group.ts)
+//                                    -> meanwhile, if others wait: stand in (stand-ins.ts)
 
 import { HANG_MAX_MS } from '../../protocol/limits.js';
 import type { StatusTable } from '../../protocol/status-table.js';
@@ -15,6 +16,7 @@ export interface InProgress extends WatchedRun {
 }
 
 export interface WatchdogParts<R extends InProgress> {
+  /** All of them. */
   threads: () => readonly AgentThread[];
   table: StatusTable;
   clock: Clock;
@@ -25,6 +27,8 @@ export interface WatchdogParts<R extends InProgress> {
   onAbandon: (run: R) => void;
   /** @param culprit null: the thread hangs outside of any run */
   onGiveUp: (thread: AgentThread, culprit: R | null) => void;
+  /** At the end of each look: the threads whose runs do not mind their interrupts. */
+  onLooked: (heldUp: ReadonlySet<AgentThread>) => void;
 }
 
 export class Watchdog<R extends InProgress> {
@@ -38,20 +42,24 @@ export class Watchdog<R extends InProgress> {
 
   /** One look. */
   look(): void {
-    const { clock, graceMs, onTimeout, onAbandon, onGiveUp, threads, inProgress } = this.#parts;
+    const { clock, graceMs, onTimeout, onAbandon, onGiveUp, onLooked, threads, inProgress } = this.#parts;
     const now = clock.now();
     const ages = this.#ages(now);
     const givenUp = new Set<AgentThread>();
+    const heldUp = new Set<AgentThread>();
     for (const run of inProgress()) {
       const { thread } = run;
       if (!thread.alive || givenUp.has(thread)) continue;
-      const signs = { beatAgeMs: ages.get(thread) ?? 0, cpuBusy: thread.cpuBusy };
+      const signs = { beatAgeMs: ages.get(thread) ?? 0, cpuBusy: thread.cpuRuns > 0 };
       const verdict = judgeRun(run, signs, now, graceMs);
       switch (verdict) {
         case 'fine':
           break;
         case 'timeout':
           onTimeout(run);
+          break;
+        case 'deaf':
+          heldUp.add(thread);
           break;
         case 'abandon':
           onAbandon(run);
@@ -67,8 +75,9 @@ export class Watchdog<R extends InProgress> {
     for (const thread of threads()) {
       if (!thread.alive || givenUp.has(thread)) continue;
       const beatAgeMs = ages.get(thread) ?? 0;
-      if (hangs({ beatAgeMs, cpuBusy: thread.cpuBusy }, HANG_MAX_MS)) onGiveUp(thread, null);
+      if (hangs({ beatAgeMs, cpuBusy: thread.cpuRuns > 0 }, HANG_MAX_MS)) onGiveUp(thread, null);
     }
+    onLooked(heldUp);
   }
 
   /** Milliseconds since each live thread's heartbeat last changed. */

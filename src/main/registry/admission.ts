@@ -9,7 +9,7 @@
 // at the line again.
 
 import type { AgentThread } from '../pool/agent-thread.js';
-import { isCritical, pickDue, slotsOfSuspects, successorOn } from '../pool/placement.js';
+import { isCritical, pickDue, successorOn } from '../pool/placement.js';
 import { Line, Place } from './line.js';
 import type { Session } from './session.js';
 
@@ -23,6 +23,8 @@ export interface Admitted {
 
 export interface AdmissionParts {
   maxRunningAgents: number;
+  /** How many cpu runs of suspects there may be at the same time. */
+  suspectSlots: number;
   threads: () => readonly AgentThread[];
   /** How many runs of all sessions are not over. */
   openRuns: () => number;
@@ -32,6 +34,7 @@ export interface AdmissionParts {
 
 export class Admission {
   readonly maxRunningAgents: number;
+  readonly #suspectSlots: number;
   readonly #threads: () => readonly AgentThread[];
   readonly #openRuns: () => number;
   readonly #suspects: (session: Session) => boolean;
@@ -40,8 +43,9 @@ export class Admission {
   /** Cpu runs of suspects among them. */
   #suspectsRunning = 0;
 
-  constructor({ maxRunningAgents, threads, openRuns, suspects }: AdmissionParts) {
+  constructor({ maxRunningAgents, suspectSlots, threads, openRuns, suspects }: AdmissionParts) {
     this.maxRunningAgents = maxRunningAgents;
+    this.#suspectSlots = suspectSlots;
     this.#threads = threads;
     this.#openRuns = openRuns;
     this.#suspects = suspects;
@@ -86,8 +90,8 @@ export class Admission {
   next(): Admitted | null {
     const threads = this.#threads();
     while (!this.full) {
-      const free = threads.some((thread) => thread.alive && !thread.cpuBusy);
-      const picked = pickDue(this.#lines.io, threads) ?? (free ? pickDue(this.#admissible(), threads) : null);
+      const picked =
+        pickDue(this.#lines.io, threads) ?? (threads.some(isFree) ? pickDue(this.#admissible(), threads) : null);
       if (!picked) return null;
       const { session, load } = picked.due;
       // Its thread has begun it meanwhile: it is out of the line.
@@ -100,7 +104,7 @@ export class Admission {
   /** Those in line for a cpu slot that may have one. */
   #admissible(): Iterable<Place> {
     const line = this.#lines.cpu;
-    return this.#suspectsRunning < slotsOfSuspects(this.#threads().length) ? line : this.#withoutSuspects(line);
+    return this.#suspectsRunning < this.#suspectSlots ? line : this.#withoutSuspects(line);
   }
 
   *#withoutSuspects(line: Line): Generator<Place, void> {
@@ -126,13 +130,20 @@ export class Admission {
     return { session, thread, load, suspect };
   }
 
+  /** Whether somebody in line could run now, were there a thread. */
+  get starved(): boolean {
+    if (this.full || this.#threads().some(isFree)) return false;
+    for (const _ of this.#admissible()) return true;
+    return false;
+  }
+
   /**
    * Sessions in line that live on a busy thread and cannot be taken from it, while another thread is free: they would
    * have to be saved first. At most so many.
    */
   tied(max: number): Session[] {
     const threads = this.#threads();
-    if (!threads.some((thread) => thread.alive && !thread.cpuBusy)) return [];
+    if (!threads.some(isFree)) return [];
     const tied: Session[] = [];
     for (const { session, home, movable } of this.#admissible()) {
       if (tied.length >= max) break;
@@ -156,4 +167,8 @@ export class Admission {
     }
     admitted.thread = thread;
   }
+}
+
+function isFree(thread: AgentThread): boolean {
+  return thread.alive && !thread.cpuBusy;
 }

@@ -14,6 +14,7 @@ import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import { Tasks } from '../tasks.js';
 import type { AgentThread } from '../pool/agent-thread.js';
+import type { Activations } from './activations.js';
 import type { Admission, Admitted } from './admission.js';
 import type { Departures } from './departures.js';
 import type { Directory } from './directory.js';
@@ -32,6 +33,7 @@ import type { Subscriptions } from './subscriptions.js';
 export interface DispatcherParts {
   directory: Directory;
   lifecycle: Lifecycle;
+  activations: Activations;
   departures: Departures;
   runs: RunTable;
   endings: Endings;
@@ -128,7 +130,7 @@ export class Dispatcher {
   /** Has the thread begin its next run by itself when this one ends, if it is clear which that will be. */
   #offerNext(thread: AgentThread, session: Session, run: Run): void {
     const { admission } = this.#parts;
-    if (this.#draining || thread.offer || !thread.alive || admission.goesOn(session)) return;
+    if (this.#draining || thread.offer || !thread.alive || thread.retiring || admission.goesOn(session)) return;
     const next = admission.successor(thread);
     if (next) this.#offers.make(next, thread, run);
   }
@@ -174,6 +176,8 @@ export class Dispatcher {
     const execution = this.#enter(admitted, run);
     // A compaction holds the lock; it is undone, and waited for there.
     session.compaction?.interrupt();
+    // So does a restore: one that waits for a busy thread takes place on this one.
+    this.#parts.activations.redirect(session, admitted.thread);
     try {
       if (!(await this.#tryToStart(admitted, run))) return;
       const report = admitted.thread.calls.run(run.request(0));

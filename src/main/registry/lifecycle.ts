@@ -4,7 +4,7 @@
 // each other. The store's epochs guard what the lock cannot: a thread that main has given up on.
 
 import type { Remote } from '../../protocol/calls.js';
-import type { StoreCalls } from '../../protocol/control.js';
+import type { Activated, StoreCalls } from '../../protocol/control.js';
 import { CabanaError, messageOf } from '../../protocol/errors.js';
 import { assertSessionId } from '../../protocol/ids.js';
 import { profileOf, type SessionRecord } from '../../protocol/session.js';
@@ -12,6 +12,7 @@ import type { StatusTable } from '../../protocol/status-table.js';
 import type { Clock } from '../clock.js';
 import type { AgentThread } from '../pool/agent-thread.js';
 import { leastBusy } from '../pool/placement.js';
+import type { Activations } from './activations.js';
 import type { Departures } from './departures.js';
 import type { Directory } from './directory.js';
 import type { Places } from './places.js';
@@ -21,6 +22,7 @@ import type { Subscriptions } from './subscriptions.js';
 export interface LifecycleParts {
   directory: Directory;
   places: Places;
+  activations: Activations;
   departures: Departures;
   table: StatusTable;
   store: Remote<StoreCalls>;
@@ -104,34 +106,58 @@ export class Lifecycle {
    * @throws what its restore threw; the session is then as it was, on disk only
    */
   async bringUp(session: Session, thread: AgentThread): Promise<boolean> {
-    const { departures, places, directory, subscriptions } = this.#parts;
     // Counted before the first await: whoever chooses a thread meanwhile takes this one into account.
     thread.sessions++;
-    let place: ActivationPlace;
     try {
-      await departures.bury(session);
-      place = places.take(session, thread, subscriptions.watchers(session.id));
+      await this.#parts.departures.bury(session);
     } catch (error) {
       thread.sessions--;
       throw error;
     }
-    session.moveTo('restoring');
-    try {
-      const { slot, generation } = place;
-      const activated = await thread.calls.activate({ sessionId: session.id, slot, generation });
-      if (activated) {
-        place.epoch = activated.epoch;
-        this.#adopt(session, activated.record);
-        session.moveTo('idle');
-        directory.touch(session);
-        return true;
+    for (let there = thread; ;) {
+      const place = this.#enter(session, there);
+      try {
+        const asked = await this.#parts.activations.ask(session, place);
+        if ('activated' in asked) return await this.#settle(session, place, asked.activated);
+        this.#leave(session, place);
+        there = asked.elsewhere;
+      } catch (error) {
+        await this.#giveBack(session, messageOf(error));
+        throw (await this.#guilt(place)) ?? error;
       }
+    }
+  }
+
+  /** The session takes a place in a thread that has counted it. */
+  #enter(session: Session, thread: AgentThread): ActivationPlace {
+    const { places, subscriptions } = this.#parts;
+    try {
+      const place = places.take(session, thread, subscriptions.watchers(session.id));
+      session.moveTo('restoring');
+      return place;
+    } catch (error) {
+      thread.sessions--;
+      throw error;
+    }
+  }
+
+  /** Its thread has not begun to activate it, and will not. */
+  #leave(session: Session, place: ActivationPlace): void {
+    session.moveTo('failed', 'its thread is busy');
+    session.place = null;
+    this.#parts.places.retire(session.id, place);
+  }
+
+  async #settle(session: Session, place: ActivationPlace, activated: Activated | null): Promise<boolean> {
+    if (!activated) {
       await this.#giveBack(session, 'it exists nowhere');
       return false;
-    } catch (error) {
-      await this.#giveBack(session, messageOf(error));
-      throw (await this.#guilt(place)) ?? error;
     }
+    place.epoch = activated.epoch;
+    this.#adopt(session, activated.record);
+    session.moveTo('idle');
+    this.#parts.directory.touch(session);
+    return true;
   }
 
   /** The reason of the thread's death, if it was this session's start or restore that took it down. */

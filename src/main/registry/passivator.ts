@@ -11,6 +11,7 @@ import {
 import type { StatusTable } from '../../protocol/status-table.js';
 import type { Clock } from '../clock.js';
 import type { AgentThread } from '../pool/agent-thread.js';
+import { inFlight } from '../tasks.js';
 import type { Departures } from './departures.js';
 import type { Directory } from './directory.js';
 import type { Session } from './session.js';
@@ -114,20 +115,16 @@ export class Passivator {
     if (victims.length === 0) return [];
     for (const session of victims) this.#leaving.add(session);
     const left: string[] = [];
-    const queue = victims.values();
-    const worker = async (): Promise<void> => {
-      for (const session of queue) {
-        try {
-          if (await this.#parts.departures.passivate(session)) left.push(session.id);
-        } catch (error) {
-          // It was marked, logged it, and will not have it chosen again before its time.
-          if (!(error instanceof CabanaError)) throw error;
-        } finally {
-          this.#leaving.delete(session);
-        }
+    await inFlight(victims, PASSIVATE_IN_FLIGHT_AGENTS, async (session) => {
+      try {
+        if (await this.#parts.departures.passivate(session)) left.push(session.id);
+      } catch (error) {
+        // It was marked, logged it, and will not have it chosen again before its time.
+        if (!(error instanceof CabanaError)) throw error;
+      } finally {
+        this.#leaving.delete(session);
       }
-    };
-    await Promise.all(Array.from({ length: Math.min(PASSIVATE_IN_FLIGHT_AGENTS, victims.length) }, worker));
+    });
     return left;
   }
 }

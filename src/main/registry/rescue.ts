@@ -2,10 +2,11 @@
 // it is terminated. (thread-group.ts replaces it.)
 
 import { CabanaError } from '../../protocol/errors.js';
-import { RESCUE_FIRST_MS, RESCUE_IN_FLIGHT_AGENTS } from '../../protocol/limits.js';
-import { delay, systemClock } from '../clock.js';
+import { EVACUATE_IN_FLIGHT_AGENTS, RESCUE_FIRST_MS, RESCUE_IN_FLIGHT_AGENTS } from '../../protocol/limits.js';
+import { delay, systemClock, type Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { AgentThread } from '../pool/agent-thread.js';
+import { inFlight } from '../tasks.js';
 import type { Departures } from './departures.js';
 import type { Directory } from './directory.js';
 import type { Dispatcher } from './dispatcher.js';
@@ -20,6 +21,7 @@ export interface RescueParts {
   departures: Departures;
   lifecycle: Lifecycle;
   quarantine: Quarantine;
+  clock: Clock;
   log: Log;
   graceMs: number;
 }
@@ -65,23 +67,34 @@ export class Rescue {
     await rescued;
   }
 
+  /** Moves the idle sessions of a thread that is to end elsewhere. The others follow at a later call. */
+  async empty(thread: AgentThread): Promise<void> {
+    const { directory, departures, lifecycle, clock, log } = this.#parts;
+    const now = clock.now();
+    const idle = [...directory.all()].filter(
+      (s) => s.place?.thread === thread && s.state === 'idle' && s.saveRetryAt <= now,
+    );
+    await inFlight(idle, EVACUATE_IN_FLIGHT_AGENTS, async (session) => {
+      try {
+        if (await departures.evacuate(session)) await lifecycle.ensure(session.id);
+      } catch (error) {
+        // It could not be saved, and is tried again; or it is on disk and comes back when it is used.
+        log.warn({ err: error, sessionId: session.id }, 'a session could not be moved');
+      }
+    });
+  }
+
   /** Each under a new epoch: what the condemned thread still sends for it is refused. */
   async #bringUp(neighbours: readonly Session[]): Promise<void> {
-    const queue = neighbours.values();
-    const worker = async (): Promise<void> => {
-      for (const session of queue) {
-        try {
-          await this.#parts.lifecycle.ensure(session.id);
-        } catch (error) {
-          // It is on disk and comes back when it is used.
-          this.#parts.log.warn(
-            { err: error, sessionId: session.id },
-            'a neighbour could not be brought up elsewhere yet',
-          );
-        }
+    const { lifecycle, log } = this.#parts;
+    await inFlight(neighbours, RESCUE_IN_FLIGHT_AGENTS, async ({ id }) => {
+      try {
+        await lifecycle.ensure(id);
+      } catch (error) {
+        // It is on disk and comes back when it is used.
+        log.warn({ err: error, sessionId: id }, 'a neighbour could not be brought up elsewhere yet');
       }
-    };
-    await Promise.all(Array.from({ length: Math.min(RESCUE_IN_FLIGHT_AGENTS, neighbours.length) }, worker));
+    });
   }
 
   #unresponsive({ run }: Execution): CabanaError {

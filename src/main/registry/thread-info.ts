@@ -6,9 +6,13 @@ import type { Directory } from './directory.js';
 import type { Session } from './session.js';
 
 export interface ThreadInfo {
+  /** Stand-ins have the numbers from the configured threads on. */
   no: number;
-  /** starting: loading its agents; idle; busy: a cpu run has it; gone: dead or given up, and being replaced. */
-  state: 'starting' | 'idle' | 'busy' | 'gone';
+  /**
+   * starting: loading its agents; idle; busy: a cpu run has it; retiring: a stand-in that ends when nothing lives there any
+   * more; gone: dead or given up, and being replaced.
+   */
+  state: 'starting' | 'idle' | 'busy' | 'retiring' | 'gone';
   /** The session and run that hold the thread now, and since when (ISO 8601). */
   sessionId: string | null;
   runId: string | null;
@@ -47,6 +51,7 @@ export function threadInfo(thread: AgentThread, table: StatusTable, directory: D
 
 function stateOf(thread: AgentThread): ThreadInfo['state'] {
   if (thread.state !== 'up') return thread.state;
+  if (thread.retiring) return 'retiring';
   return thread.cpuBusy ? 'busy' : 'idle';
 }
 

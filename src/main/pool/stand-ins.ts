@@ -1,0 +1,150 @@
+// Threads beyond the configured number. A run that does not mind its interrupt has its thread to itself until its grace is
+// used up; for that while another thread stands in for it, so that nobody else waits for its end.
+//
+//   held up, and somebody waits -> a stand-in starts -> no longer needed: closed to agents, emptied, shut down
+//
+// There are never more than STAND_INS_MAX_THREADS, nor more than twice the configured threads in all.
+
+import type { CabanaError } from '../../protocol/errors.js';
+import { STAND_IN_EMPTY_INTERVAL_MS, STAND_IN_RETRY_MS, STAND_INS_MAX_THREADS } from '../../protocol/limits.js';
+import { systemClock } from '../clock.js';
+import type { Log } from '../log.js';
+import { Tasks } from '../tasks.js';
+import type { AgentThread } from './agent-thread.js';
+import type { Incarnations } from './incarnations.js';
+import type { SpareThreads } from './spare-threads.js';
+import { standInsWanted } from './verdict.js';
+
+export interface StandInsParts {
+  /** The configured threads; theirs are the numbers below it. */
+  count: number;
+  incarnations: Incarnations;
+  spares: SpareThreads;
+  log: Log;
+  /** One is ready for work. */
+  onReady: () => void;
+  onDeath: (thread: AgentThread, reason: CabanaError | null) => Promise<void>;
+  /** `open` is another now. */
+  onChange: () => void;
+  /** Moves what lives in a thread elsewhere, as far as it can be moved now. */
+  empty: (thread: AgentThread) => Promise<void>;
+}
+
+export class StandIns {
+  readonly #parts: StandInsParts;
+  readonly #max: number;
+  readonly #all = new Set<AgentThread>();
+  /** When each retiring one was last emptied. */
+  readonly #emptiedAt = new WeakMap<AgentThread, number>();
+  /** One has failed to start: the next try is not before this instant. */
+  #notBefore = 0;
+  #closing = false;
+  readonly #tasks: Tasks;
+
+  constructor(parts: StandInsParts) {
+    this.#parts = parts;
+    this.#max = Math.min(parts.count, STAND_INS_MAX_THREADS);
+    this.#tasks = new Tasks((error) => parts.log.error({ err: error }, 'a stand-in thread is in trouble'));
+  }
+
+  get all(): Iterable<AgentThread> {
+    return this.#all;
+  }
+
+  /** Those that agents may be put into. */
+  get open(): AgentThread[] {
+    return [...this.#all].filter((thread) => !thread.retiring && thread.state !== 'gone');
+  }
+
+  /**
+   * Has as many as are wanted now; called at each look of the watchdog, in real time like that.
+   * @param heldUp so many threads are held up, open stand-ins included
+   * @param starved whether somebody waits for a thread
+   */
+  provide(heldUp: number, starved: boolean): void {
+    const { open } = this;
+    const wanted = standInsWanted({ heldUp, open: open.length, starved, max: this.#max });
+    for (let missing = wanted - open.length; missing > 0 && this.#addOne(); missing--);
+    const dispensable = open.sort((a, b) => a.sessions - b.sessions);
+    for (const thread of dispensable.slice(0, Math.max(0, open.length - wanted))) this.#setRetiring(thread, true);
+    for (const thread of this.#all) if (thread.retiring && thread.state === 'up') this.#takeLeave(thread);
+  }
+
+  /** False: there can be none now. */
+  #addOne(): boolean {
+    for (const thread of this.#all) {
+      if (!thread.retiring || !thread.alive || thread.cpuRuns > 0) continue;
+      this.#setRetiring(thread, false);
+      this.#parts.onReady();
+      return true;
+    }
+    const no = this.#freeNumber();
+    if (no === null || systemClock.now() < this.#notBefore) return false;
+    const thread = this.#parts.incarnations.make(no, this.#parts.spares.take());
+    this.#all.add(thread);
+    this.#parts.onChange();
+    this.#tasks.track(this.#live(thread));
+    return true;
+  }
+
+  #freeNumber(): number | null {
+    const taken = new Set(Array.from(this.#all, ({ no }) => no));
+    for (let no = this.#parts.count; no < this.#parts.count + this.#max; no++) if (!taken.has(no)) return no;
+    return null;
+  }
+
+  #setRetiring(thread: AgentThread, retiring: boolean): void {
+    thread.retiring = retiring;
+    this.#parts.onChange();
+  }
+
+  /** From its start to its end, after which its number is free. */
+  async #live(thread: AgentThread): Promise<void> {
+    const { incarnations, spares, onReady, onDeath, onChange } = this.#parts;
+    try {
+      await this.#greet(thread);
+      if (thread.alive) onReady();
+      // Only now, so that it does not compete with this one: whoever is held up may have to be replaced.
+      spares.provide();
+      const reason = await thread.death;
+      if (this.#closing) return;
+      await incarnations.detach(thread.no);
+      // One that was shut down was empty.
+      if (reason) await onDeath(thread, reason);
+    } finally {
+      this.#all.delete(thread);
+      onChange();
+    }
+  }
+
+  async #greet(thread: AgentThread): Promise<void> {
+    const { incarnations, log } = this.#parts;
+    try {
+      await incarnations.greet(thread);
+    } catch (error) {
+      this.#notBefore = systemClock.now() + STAND_IN_RETRY_MS;
+      log.warn({ err: error, thread: thread.no }, 'a stand-in thread could not be started');
+      await thread.terminate();
+    }
+  }
+
+  #takeLeave(thread: AgentThread): void {
+    // Whoever puts something into a thread counts it in the same turn; into a retiring one nobody does.
+    if (thread.sessions === 0 && thread.cpuRuns === 0) {
+      thread.condemn();
+      this.#tasks.track(this.#parts.incarnations.shutDown(thread));
+      return;
+    }
+    const now = systemClock.now();
+    if (now - (this.#emptiedAt.get(thread) ?? 0) < STAND_IN_EMPTY_INTERVAL_MS) return;
+    this.#emptiedAt.set(thread, now);
+    this.#tasks.track(this.#parts.empty(thread));
+  }
+
+  /** Shuts all of them down. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    await Promise.all([...this.#all].map((thread) => this.#parts.incarnations.shutDown(thread)));
+    await this.#tasks.settled();
+  }
+}
