@@ -7,7 +7,6 @@ import type { StatusTable } from '../protocol/status-table.js';
 import type { HostConfig } from './config.js';
 import type { AgentThread } from './pool/agent-thread.js';
 import type { ThreadGroup } from './pool/thread-group.js';
-import { slotsOfSuspects } from './pool/placement.js';
 import { Watchdog } from './pool/watchdog.js';
 import { Activations } from './registry/activations.js';
 import { Admission } from './registry/admission.js';
@@ -28,6 +27,7 @@ import { Quarantine } from './registry/quarantine.js';
 import { Rescue } from './registry/rescue.js';
 import { RunTable } from './registry/run-table.js';
 import { SessionRegistry } from './registry/session-registry.js';
+import { Suspicion } from './registry/suspicion.js';
 import type { Subscriptions } from './registry/subscriptions.js';
 import { systemClock } from './clock.js';
 
@@ -70,17 +70,18 @@ export function compose(foundations: Foundations): Parts {
   const runs = new RunTable();
   const places = new Places(table, log);
   const departures = new Departures({ ...shared, places });
-  const activations = new Activations({ table, threads });
-  const lifecycle = new Lifecycle({ ...shared, places, activations, departures, threads, threadReplaced });
-  const quarantine = new Quarantine(shared);
+  // Threads live in real time, whatever clock the host was given.
+  const suspicion = new Suspicion({ threads: config.threads, clock: systemClock });
+  const activations = new Activations({ table, threads, suspicion });
+  const lifecycle = new Lifecycle({ ...shared, places, activations, departures, suspicion, threads, threadReplaced });
+  const quarantine = new Quarantine({ ...shared, suspicion });
   const admission = new Admission({
     maxRunningAgents: config.maxRunningAgents,
-    suspectSlots: slotsOfSuspects(config.threads),
     threads,
     openRuns: () => runs.size,
-    suspects: (session) => quarantine.suspects(session),
+    suspicion,
   });
-  const endings = new Endings({ ...shared, runs, quarantine });
+  const endings = new Endings({ ...shared, runs, suspicion });
   const interrupts = new Interrupts({ ...shared, endings, track: (task) => dispatcher.track(task) });
   const draining = (): boolean => dispatcher.draining;
   const losses = new Losses({ ...shared, lifecycle, departures, endings, quarantine, draining });
@@ -94,6 +95,7 @@ export function compose(foundations: Foundations): Parts {
     losses,
     interrupts,
     admission,
+    suspicion,
   });
   const intake = new Intake({ ...shared, dispatcher, endings, interrupts, runs });
   const passivator = new Passivator({ ...shared, departures, threads, maxIdleAgents });
@@ -102,14 +104,16 @@ export function compose(foundations: Foundations): Parts {
   const watchdog = new Watchdog<Execution>({
     threads: () => foundations.threads().all,
     table,
-    // Threads live in real time, whatever clock the host was given.
     clock: systemClock,
     graceMs,
     inProgress: () => dispatcher.inProgress(),
     onTimeout: ({ session }) => interrupts.current(session, 'timeout'),
     onAbandon: (execution) => rescue.abandon(execution),
     onGiveUp: (thread, culprit) => track(rescue.giveUp(thread, culprit)),
-    onLooked: (heldUp) => {
+    onLooked: (deaf) => {
+      for (const { session } of deaf) suspicion.trouble(session.id);
+      if (suspicion.hasCalmed()) dispatcher.fill();
+      const heldUp = new Set(deaf.map(({ thread }) => thread));
       activations.redirectFrom(heldUp);
       foundations.threads().standIn(heldUp, admission.starved);
     },

@@ -176,6 +176,12 @@ export const QUARANTINE_STRIKES_COUNT = 3;
 export const QUARANTINE_WINDOW_MS = 10 * 60_000;
 /** Sessions whose strikes are remembered. */
 export const QUARANTINE_MAX_SESSIONS = 10_000;
+/** Sessions that are remembered to have taken a thread down, and to have completed a run. */
+export const SUSPECTS_MAX_SESSIONS = 10_000;
+export const PROVEN_MAX_SESSIONS = 10_000;
+/** While so many sessions have had a thread in trouble within so long, whoever has not completed a run is suspected. */
+export const ALARM_SESSIONS = 2;
+export const ALARM_MS = 1_000;
 /** Longest timeout of a run. */
 export const RUN_TIMEOUT_MAX_MS = 7 * 24 * 60 * 60 * 1000;
 /** Priorities of runs: from the negative of this to this; higher first; 0 by default. */

@@ -43,7 +43,7 @@ export class AgentHost implements AgentThreadCalls {
 
   async hello(): Promise<{ profiles: AgentProfile[] }> {
     this.#modules = await loadAgentModules(this.#options.agents);
-    // Only now: the host's start waits for this. A thread that replaces another has done both before (prepare.cts).
+    // Only now: the host's start waits for this, or a stand-in's. Others have done both before (prepare.cts).
     stepBack(this.#options.nice);
     return { profiles: [...this.#modules.values()].map((module) => module.profile) };
   }

@@ -25,6 +25,8 @@ const due = (home: ThreadLoad | null, movable = true, load: 'cpu' | 'io' = 'cpu'
   load,
   backlog,
   skips: 0,
+  allows: () => true,
+  suits: () => true,
 });
 
 test('the least busy thread is alive, without a cpu run if there is one, with the fewest sessions', () => {

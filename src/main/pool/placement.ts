@@ -17,17 +17,29 @@ export interface Due<T extends ThreadLoad> {
   movable: boolean;
   /** Runs that wait in the session. */
   backlog: number;
+  /** Whether they may begin there. */
+  allows(thread: T): boolean;
+  /** Whether that thread is for sessions like it; others it uses if it must. */
+  suits(thread: T): boolean;
 }
 
-/** The least busy live thread: one without a cpu run before one with, then the one with the fewest sessions. */
-export function leastBusy<T extends ThreadLoad>(threads: readonly T[]): T | null {
+/**
+ * The least busy live thread: one without a cpu run before one with, then one that suits, then the one with the fewest
+ * sessions.
+ */
+export function leastBusy<T extends ThreadLoad>(
+  threads: Iterable<T>,
+  suits: (thread: T) => boolean = () => true,
+): T | null {
   let best: T | null = null;
-  for (const thread of threads) {
-    if (!thread.alive) continue;
-    if (!best || (best.cpuBusy && !thread.cpuBusy)) best = thread;
-    else if (best.cpuBusy === thread.cpuBusy && thread.sessions < best.sessions) best = thread;
-  }
+  for (const thread of threads) if (thread.alive && (!best || isBetter(thread, best, suits))) best = thread;
   return best;
+}
+
+function isBetter<T extends ThreadLoad>(thread: T, than: T, suits: (thread: T) => boolean): boolean {
+  if (thread.cpuBusy !== than.cpuBusy) return than.cpuBusy;
+  const does = suits(thread);
+  return does === suits(than) ? thread.sessions < than.sessions : does;
 }
 
 /**
@@ -36,19 +48,26 @@ export function leastBusy<T extends ThreadLoad>(threads: readonly T[]): T | null
  */
 export function placeRun<T extends ThreadLoad>(due: Due<T>, threads: readonly T[]): T | null {
   const home = due.home?.alive ? due.home : null;
-  if (home && !home.cpuBusy) return home;
+  if (home && !home.cpuBusy && due.allows(home)) return home;
   if (due.load === 'io') return placeIo(due, home, threads);
   if (home && !due.movable) return null;
-  const best = leastBusy(threads);
+  const best = bestFor(due, threads);
   return best && !best.cpuBusy ? best : null;
 }
 
 /** It shares a thread with others, but not with a cpu run that holds it, if it can help it. */
 function placeIo<T extends ThreadLoad>(due: Due<T>, home: T | null, threads: readonly T[]): T | null {
-  const best = leastBusy(threads);
+  const best = bestFor(due, threads);
   return home && (!due.movable || best?.cpuBusy) ? home : best;
 }
 
+function bestFor<T extends ThreadLoad>(due: Due<T>, threads: readonly T[]): T | null {
+  const allowed = threads.filter((thread) => due.allows(thread));
+  return leastBusy(allowed, (thread) => due.suits(thread));
+}
+
+/** How much of the line is looked at in all. */
+export const LINE_WINDOW = 1024;
 /** How far past the head of the line a session is looked for that need not move. */
 export const AFFINITY_WINDOW = 32;
 /** How often the head of the line may be passed over for such a session. */
@@ -67,8 +86,9 @@ export function pickDue<T extends ThreadLoad, D extends Due<T> & { skips: number
   let oldest: D | null = null;
   let mover: { due: D; thread: T } | null = null;
   let looked = 0;
+  let seen = 0;
   for (const due of line) {
-    if (oldest && looked++ >= AFFINITY_WINDOW) break;
+    if (seen++ >= LINE_WINDOW || (oldest && looked++ >= AFFINITY_WINDOW)) break;
     const thread = placeRun(due, threads);
     if (!thread) continue;
     const stays = due.home === null || due.home === thread || !due.home.alive;
@@ -96,7 +116,7 @@ export function successorOn<T extends ThreadLoad, D extends Due<T> & { skips: nu
   let oldest: D | null = null;
   let looked = 0;
   for (const due of line) {
-    if (due.home === thread && due.ready) {
+    if (due.home === thread && due.ready && due.allows(thread)) {
       if (oldest) oldest.skips++;
       return due;
     }
@@ -107,9 +127,12 @@ export function successorOn<T extends ThreadLoad, D extends Due<T> & { skips: nu
   return null;
 }
 
-/** Threads that suspects may have at the same time: the others are left to whoever behaves. With one there is no choice. */
-export function slotsOfSuspects(threads: number): number {
-  return Math.max(1, Math.floor(threads / 2));
+/**
+ * The threads that suspects may have, by number, the second not included: the others are left to whoever behaves. With
+ * one thread there is no choice.
+ */
+export function threadsOfSuspects(threads: number): { from: number; to: number } {
+  return { from: threads - Math.max(1, Math.floor(threads / 2)), to: threads };
 }
 
 /** How much sooner than the sums say a session counts as critical: a pause that it made cannot be made up for later. */

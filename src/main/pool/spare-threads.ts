@@ -45,13 +45,16 @@ export class SpareThreads {
     });
   }
 
-  /** A spare, or a new thread that is prepared before it executes what it is taken for. */
-  take(): Thread {
+  /**
+   * A spare, or a new thread that is prepared before it executes what it is taken for.
+   * @param urgent it is not to step back behind agents at work before it is up
+   */
+  take(urgent = false): Thread {
     for (const spare of this.#ready) {
       this.#ready.delete(spare);
       return spare;
     }
-    return this.#begin().thread;
+    return this.#begin(urgent ? null : this.#options.nice).thread;
   }
 
   /** A thread has died and has been replaced: provides for the next. */
@@ -83,7 +86,7 @@ export class SpareThreads {
   }
 
   async #makeOne(): Promise<void> {
-    const { thread, prepared } = this.#begin();
+    const { thread, prepared } = this.#begin(this.#options.nice);
     const deadline = delay(this.#options.clock, SPARE_DEADLINE_MS);
     this.#stopWaiting = deadline.stop;
     const late = deadline.elapsed.then(() => {
@@ -107,8 +110,8 @@ export class SpareThreads {
     });
   }
 
-  #begin(): { thread: Thread; prepared: Promise<void> } {
-    const { agents, nice, heapMb } = this.#options;
+  #begin(nice: number | null): { thread: Thread; prepared: Promise<void> } {
+    const { agents, heapMb } = this.#options;
     const thread = new Thread(heapMb);
     const prepared = bornWith(nice, () => thread.run(PREPARE, 'prepare', { agents, nice }));
     return { thread, prepared };

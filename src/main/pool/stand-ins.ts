@@ -80,7 +80,8 @@ export class StandIns {
     }
     const no = this.#freeNumber();
     if (no === null || systemClock.now() < this.#notBefore) return false;
-    const thread = this.#parts.incarnations.make(no, this.#parts.spares.take());
+    // Those that it would step back behind are the ones it stands in for.
+    const thread = this.#parts.incarnations.make(no, this.#parts.spares.take(true));
     this.#all.add(thread);
     this.#parts.onChange();
     this.#tasks.track(this.#live(thread));

@@ -27,8 +27,8 @@ export interface WatchdogParts<R extends InProgress> {
   onAbandon: (run: R) => void;
   /** @param culprit null: the thread hangs outside of any run */
   onGiveUp: (thread: AgentThread, culprit: R | null) => void;
-  /** At the end of each look: the threads whose runs do not mind their interrupts. */
-  onLooked: (heldUp: ReadonlySet<AgentThread>) => void;
+  /** At the end of each look: the runs that do not mind their interrupts, and hold their threads up. */
+  onLooked: (deaf: readonly R[]) => void;
 }
 
 export class Watchdog<R extends InProgress> {
@@ -46,7 +46,7 @@ export class Watchdog<R extends InProgress> {
     const now = clock.now();
     const ages = this.#ages(now);
     const givenUp = new Set<AgentThread>();
-    const heldUp = new Set<AgentThread>();
+    const deaf: R[] = [];
     for (const run of inProgress()) {
       const { thread } = run;
       if (!thread.alive || givenUp.has(thread)) continue;
@@ -59,7 +59,7 @@ export class Watchdog<R extends InProgress> {
           onTimeout(run);
           break;
         case 'deaf':
-          heldUp.add(thread);
+          deaf.push(run);
           break;
         case 'abandon':
           onAbandon(run);
@@ -77,7 +77,7 @@ export class Watchdog<R extends InProgress> {
       const beatAgeMs = ages.get(thread) ?? 0;
       if (hangs({ beatAgeMs, cpuBusy: thread.cpuRuns > 0 }, HANG_MAX_MS)) onGiveUp(thread, null);
     }
-    onLooked(heldUp);
+    onLooked(deaf);
   }
 
   /** Milliseconds since each live thread's heartbeat last changed. */

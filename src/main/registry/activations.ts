@@ -10,6 +10,7 @@ import type { StatusTable } from '../../protocol/status-table.js';
 import type { AgentThread } from '../pool/agent-thread.js';
 import { leastBusy } from '../pool/placement.js';
 import type { ActivationPlace, Session } from './session.js';
+import type { Suspicion } from './suspicion.js';
 
 /** What came of asking: the thread's answer (null: there is no such session), or that another thread is to be asked. */
 export type Asked = { activated: Activated | null } | { elsewhere: AgentThread };
@@ -22,6 +23,7 @@ interface Pending {
 export interface ActivationsParts {
   table: StatusTable;
   threads: () => readonly AgentThread[];
+  suspicion: Suspicion;
 }
 
 export class Activations {
@@ -61,9 +63,10 @@ export class Activations {
 
   /** Activations that wait for threads that are held up are to take place on free ones, if there are any. */
   redirectFrom(heldUp: ReadonlySet<AgentThread>): void {
+    const { suspicion, threads } = this.#parts;
     for (const [session, { place }] of this.#pending) {
       if (!heldUp.has(place.thread)) continue;
-      const free = leastBusy(this.#parts.threads());
+      const free = leastBusy(threads(), (thread) => suspicion.suits(session.id, thread));
       if (!free || free.cpuBusy) return;
       this.redirect(session, free);
     }

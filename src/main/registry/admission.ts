@@ -4,51 +4,42 @@
 // thousand queued runs does not delay another's first. Only when nobody waits for a first run, a session whose backlog
 // decides how long the whole takes (isCritical) goes on at once.
 //
-// Suspects (sessions that took a thread down and have done nothing well since) are admitted to half of the threads at
-// most. Nobody waits for ever: when one is not admitted, as many of them as may are running, and the end of each run looks
-// at the line again.
+// Suspects (suspicion.ts) are admitted to half of the threads only. Nobody waits for ever: when one is not admitted, those
+// threads are busy, or dead for a moment, and the end of each run and each new thread looks at the line again.
 
 import type { AgentThread } from '../pool/agent-thread.js';
-import { isCritical, pickDue, successorOn } from '../pool/placement.js';
+import { LINE_WINDOW, isCritical, pickDue, successorOn } from '../pool/placement.js';
 import { Line, Place } from './line.js';
 import type { Session } from './session.js';
+import type { Suspicion } from './suspicion.js';
 
 export interface Admitted {
   session: Session;
   thread: AgentThread;
   load: 'cpu' | 'io';
-  /** Whether it counts among the suspects. */
-  suspect: boolean;
 }
 
 export interface AdmissionParts {
   maxRunningAgents: number;
-  /** How many cpu runs of suspects there may be at the same time. */
-  suspectSlots: number;
   threads: () => readonly AgentThread[];
   /** How many runs of all sessions are not over. */
   openRuns: () => number;
-  /** Whether the session took a thread down and has not completed a run since. */
-  suspects: (session: Session) => boolean;
+  suspicion: Suspicion;
 }
 
 export class Admission {
   readonly maxRunningAgents: number;
-  readonly #suspectSlots: number;
   readonly #threads: () => readonly AgentThread[];
   readonly #openRuns: () => number;
-  readonly #suspects: (session: Session) => boolean;
+  readonly #suspicion: Suspicion;
   readonly #lines = { io: new Line(), cpu: new Line() };
   #running = 0;
-  /** Cpu runs of suspects among them. */
-  #suspectsRunning = 0;
 
-  constructor({ maxRunningAgents, suspectSlots, threads, openRuns, suspects }: AdmissionParts) {
+  constructor({ maxRunningAgents, threads, openRuns, suspicion }: AdmissionParts) {
     this.maxRunningAgents = maxRunningAgents;
-    this.#suspectSlots = suspectSlots;
     this.#threads = threads;
     this.#openRuns = openRuns;
-    this.#suspects = suspects;
+    this.#suspicion = suspicion;
   }
 
   /** Agents that run, or are on their way to. */
@@ -71,7 +62,7 @@ export class Admission {
   enqueue(session: Session, load: 'cpu' | 'io', again: boolean): void {
     const line = this.#lines[load];
     if (line.has(session)) return;
-    line.add(new Place(session, load, !again), again && this.goesOn(session));
+    line.add(new Place(session, load, !again, this.#suspicion), again && this.goesOn(session));
   }
 
   /** Whether the session's next run follows its current one at once. */
@@ -91,7 +82,7 @@ export class Admission {
     const threads = this.#threads();
     while (!this.full) {
       const picked =
-        pickDue(this.#lines.io, threads) ?? (threads.some(isFree) ? pickDue(this.#admissible(), threads) : null);
+        pickDue(this.#lines.io, threads) ?? (threads.some(isFree) ? pickDue(this.#lines.cpu, threads) : null);
       if (!picked) return null;
       const { session, load } = picked.due;
       // Its thread has begun it meanwhile: it is out of the line.
@@ -101,19 +92,9 @@ export class Admission {
     return null;
   }
 
-  /** Those in line for a cpu slot that may have one. */
-  #admissible(): Iterable<Place> {
-    const line = this.#lines.cpu;
-    return this.#suspectsRunning < this.#suspectSlots ? line : this.#withoutSuspects(line);
-  }
-
-  *#withoutSuspects(line: Line): Generator<Place, void> {
-    for (const place of line) if (!this.#suspects(place.session)) yield place;
-  }
-
   /** The session whose run could be offered to this busy thread. */
   successor(thread: AgentThread): Session | null {
-    return successorOn(this.#withoutSuspects(this.#lines.cpu), thread)?.session ?? null;
+    return successorOn(this.#lines.cpu, thread)?.session ?? null;
   }
 
   /** The thread has begun, or will begin, the session's run by itself; the run before it gives its place up in this turn or soon. */
@@ -125,29 +106,33 @@ export class Admission {
     this.#lines[load].delete(session);
     this.#running++;
     if (load === 'cpu') thread.cpuRuns++;
-    const suspect = load === 'cpu' && this.#suspects(session);
-    if (suspect) this.#suspectsRunning++;
-    return { session, thread, load, suspect };
+    return { session, thread, load };
   }
 
-  /** Whether somebody in line could run now, were there a thread. */
+  /** Whether somebody in line, other than suspects, could run now, were there a thread. */
   get starved(): boolean {
     if (this.full || this.#threads().some(isFree)) return false;
-    for (const _ of this.#admissible()) return true;
+    let seen = 0;
+    for (const { session } of this.#lines.cpu) {
+      if (!this.#suspicion.suspects(session.id)) return true;
+      if (seen++ >= LINE_WINDOW) break;
+    }
     return false;
   }
 
   /**
-   * Sessions in line that live on a busy thread and cannot be taken from it, while another thread is free: they would
-   * have to be saved first. At most so many.
+   * Sessions in line that live on a busy thread (or one that they may not use) and cannot be taken from it, while another
+   * thread is free: they would have to be saved first. At most so many.
    */
   tied(max: number): Session[] {
     const threads = this.#threads();
     if (!threads.some(isFree)) return [];
     const tied: Session[] = [];
-    for (const { session, home, movable } of this.#admissible()) {
+    for (const place of this.#lines.cpu) {
       if (tied.length >= max) break;
-      if (home?.cpuBusy && !movable && !session.isLocked) tied.push(session);
+      const { session, home, movable } = place;
+      if (!home || movable || session.isLocked) continue;
+      if (home.cpuBusy || !place.allows(home)) tied.push(session);
     }
     return tied;
   }
@@ -155,7 +140,6 @@ export class Admission {
   /** A run is over, or could not start: what next() took is free again. */
   release(admitted: Admitted): void {
     this.#running--;
-    if (admitted.suspect) this.#suspectsRunning--;
     if (admitted.load === 'cpu') admitted.thread.cpuRuns--;
   }
 

@@ -29,6 +29,7 @@ import { Offers, type Begun } from './offers.js';
 import type { RunTable } from './run-table.js';
 import type { Session } from './session.js';
 import type { Subscriptions } from './subscriptions.js';
+import type { Suspicion } from './suspicion.js';
 
 export interface DispatcherParts {
   directory: Directory;
@@ -39,6 +40,7 @@ export interface DispatcherParts {
   endings: Endings;
   interrupts: Interrupts;
   admission: Admission;
+  suspicion: Suspicion;
   subscriptions: Subscriptions;
   table: StatusTable;
   losses: Losses;
@@ -234,7 +236,7 @@ export class Dispatcher {
   /** Under the lock: the session is live on the admitted thread and running, or false. */
   async #start(admitted: Admitted, run: Run): Promise<boolean> {
     const { session } = admitted;
-    const { lifecycle, admission } = this.#parts;
+    const { lifecycle, admission, suspicion } = this.#parts;
     if (session.deleted || this.#draining) return false;
     if (session.quarantine) {
       await this.#endings.endUnstarted(session, run, quarantined(session.quarantine));
@@ -247,7 +249,8 @@ export class Dispatcher {
     }
     if (session.isLive && session.place!.thread !== admitted.thread) {
       const home = session.place!.thread;
-      if (!home.cpuBusy || (admitted.load === 'io' && !session.clean)) admission.moveTo(admitted, home);
+      const mayStay = !home.cpuBusy && suspicion.allows(session.id, home);
+      if (mayStay || (admitted.load === 'io' && !session.clean)) admission.moveTo(admitted, home);
       else if (!session.clean) return false;
       else await lifecycle.relocate(session, admitted.thread);
     }

@@ -10,16 +10,16 @@ import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { Ending, Fate } from '../pool/verdict.js';
 import type { Directory } from './directory.js';
-import type { Quarantine } from './quarantine.js';
 import type { Loss, Run } from './run.js';
 import type { RunTable } from './run-table.js';
 import type { Session } from './session.js';
 import type { Subscriptions } from './subscriptions.js';
+import type { Suspicion } from './suspicion.js';
 
 export interface EndingsParts {
   directory: Directory;
   runs: RunTable;
-  quarantine: Quarantine;
+  suspicion: Suspicion;
   subscriptions: Subscriptions;
   store: Remote<StoreCalls>;
   clock: Clock;
@@ -72,7 +72,7 @@ export class Endings {
   conclude(session: Session | undefined, run: Run): void {
     this.#runs.forget(session, run);
     const { info } = run;
-    if (info.state === 'completed') this.#parts.quarantine.absolve(run.sessionId);
+    if (info.state === 'completed') this.#parts.suspicion.completed(run.sessionId);
     // It may have left memory while its outcome was on the way to the disk.
     if (session) session.updatedAt = this.#parts.clock.now();
     // A later run of the session may have started already; then this one's failure is not its status any more.

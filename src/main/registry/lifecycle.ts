@@ -18,12 +18,14 @@ import type { Directory } from './directory.js';
 import type { Places } from './places.js';
 import type { ActivationPlace, Session } from './session.js';
 import type { Subscriptions } from './subscriptions.js';
+import type { Suspicion } from './suspicion.js';
 
 export interface LifecycleParts {
   directory: Directory;
   places: Places;
   activations: Activations;
   departures: Departures;
+  suspicion: Suspicion;
   table: StatusTable;
   store: Remote<StoreCalls>;
   /** The agent threads, dead ones included. */
@@ -59,8 +61,8 @@ export class Lifecycle {
       return await session.lock(async () => {
         if (session.deleted) return false;
         // Without an await in between: of many at once each sees where the one before it was put.
-        const place = leastBusy(this.#parts.threads());
-        return session.isLive || (await this.bringUp(session, place ?? (await this.#choose())));
+        const thread = this.#leastBusyFor(session.id);
+        return session.isLive || (await this.bringUp(session, thread ?? (await this.#choose(session.id))));
       });
     } finally {
       session.restoring = null;
@@ -75,7 +77,7 @@ export class Lifecycle {
       await session.lock(async () => {
         if (session.state !== 'cold') throw new CabanaError('SESSION_EXISTS', `session ${session.id} exists`);
         await store.create(record);
-        const thread = leastBusy(this.#parts.threads()) ?? (await this.#choose());
+        const thread = this.#leastBusyFor(session.id) ?? (await this.#choose(session.id));
         // With every thread busy the agent would be awaited for as long as somebody else's run takes. It is on disk: its
         // first use brings it up.
         if (thread.cpuBusy) return;
@@ -92,10 +94,15 @@ export class Lifecycle {
     }
   }
 
+  #leastBusyFor(id: string): AgentThread | null {
+    const { threads, suspicion } = this.#parts;
+    return leastBusy(threads(), (thread) => suspicion.suits(id, thread));
+  }
+
   /** The least busy thread; with all of them dead, the first that is replaced. @throws CabanaError HOST_CLOSED */
-  async #choose(): Promise<AgentThread> {
+  async #choose(id: string): Promise<AgentThread> {
     for (;;) {
-      const thread = leastBusy(this.#parts.threads());
+      const thread = this.#leastBusyFor(id);
       if (thread) return thread;
       if (!(await this.#parts.threadReplaced())) throw new CabanaError('HOST_CLOSED', 'the host was closed');
     }

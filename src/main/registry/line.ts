@@ -3,6 +3,7 @@
 import type { AgentThread } from '../pool/agent-thread.js';
 import type { Due } from '../pool/placement.js';
 import type { Session } from './session.js';
+import type { Suspicion } from './suspicion.js';
 
 export class Place implements Due<AgentThread> {
   skips = 0;
@@ -10,11 +11,21 @@ export class Place implements Due<AgentThread> {
   readonly load: 'cpu' | 'io';
   /** Whether none of its runs has been served since it came in line. */
   readonly isFirst: boolean;
+  readonly #suspicion: Suspicion;
 
-  constructor(session: Session, load: 'cpu' | 'io', isFirst: boolean) {
+  constructor(session: Session, load: 'cpu' | 'io', isFirst: boolean, suspicion: Suspicion) {
     this.session = session;
     this.load = load;
     this.isFirst = isFirst;
+    this.#suspicion = suspicion;
+  }
+
+  allows(thread: AgentThread): boolean {
+    return this.#suspicion.allows(this.session.id, thread);
+  }
+
+  suits(thread: AgentThread): boolean {
+    return this.#suspicion.suits(this.session.id, thread);
   }
 
   get home(): AgentThread | null {

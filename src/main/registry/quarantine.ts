@@ -1,5 +1,5 @@
-// Sessions whose runs take their thread down: after a strike they are suspects until a run of theirs completes
-// (admission.ts); after a number of strikes within a while they take no more runs, until an operator clears them.
+// Sessions whose runs take their thread down: after a number of strikes within a while they take no more runs, until an
+// operator clears them. (What one strike means for them: suspicion.ts.)
 
 import type { Remote } from '../../protocol/calls.js';
 import type { StoreCalls } from '../../protocol/control.js';
@@ -9,10 +9,12 @@ import type { Log } from '../log.js';
 import { strike } from '../pool/verdict.js';
 import type { Directory } from './directory.js';
 import type { Session } from './session.js';
+import type { Suspicion } from './suspicion.js';
 
 export interface QuarantineParts {
   store: Remote<StoreCalls>;
   directory: Directory;
+  suspicion: Suspicion;
   clock: Clock;
   log: Log;
 }
@@ -21,8 +23,6 @@ export class Quarantine {
   readonly #parts: QuarantineParts;
   /** Instants of strikes by session; the oldest session is forgotten when there are too many. */
   readonly #strikes = new Map<string, number[]>();
-  /** Likewise: as many at most. */
-  readonly #suspects = new Set<string>();
 
   constructor(parts: QuarantineParts) {
     this.#parts = parts;
@@ -30,14 +30,13 @@ export class Quarantine {
 
   /** A run of this session took its thread down. */
   async strike(session: Session, reason: string): Promise<void> {
-    const { clock, store, log } = this.#parts;
+    const { clock, store, suspicion, log } = this.#parts;
     const limits = { count: QUARANTINE_STRIKES_COUNT, windowMs: QUARANTINE_WINDOW_MS };
     const verdict = strike(this.#strikes.get(session.id) ?? [], clock.now(), limits);
     this.#strikes.delete(session.id);
     this.#strikes.set(session.id, verdict.strikes);
     if (this.#strikes.size > QUARANTINE_MAX_SESSIONS) this.#strikes.delete(this.#strikes.keys().next().value!);
-    this.#suspects.add(session.id);
-    if (this.#suspects.size > QUARANTINE_MAX_SESSIONS) this.#suspects.delete(this.#suspects.keys().next().value!);
+    suspicion.struck(session.id);
     if (!verdict.quarantined || session.deleted) return;
     const why = `its runs took their thread down ${verdict.strikes.length} times; the last time: ${reason}`;
     // In memory first: what is due before the store has it is refused as well.
@@ -51,20 +50,10 @@ export class Quarantine {
     }
   }
 
-  /** Whether no run of the session has completed since it took a thread down. */
-  suspects(session: Session): boolean {
-    return this.#suspects.has(session.id);
-  }
-
-  /** A run of the session has completed. */
-  absolve(id: string): void {
-    this.#suspects.delete(id);
-  }
-
   /** It may run again. False: there is no such session. */
   async clear(id: string): Promise<boolean> {
     this.#strikes.delete(id);
-    this.#suspects.delete(id);
+    this.#parts.suspicion.forget(id);
     const record = await this.#parts.store.update(id, { quarantine: null }, this.#parts.clock.now());
     const session = this.#parts.directory.get(id);
     if (session) session.quarantine = null;
