@@ -84,7 +84,7 @@ export function compose(foundations: Foundations): Parts {
   const endings = new Endings({ ...shared, runs, suspicion });
   const interrupts = new Interrupts({ ...shared, endings, track: (task) => dispatcher.track(task) });
   const draining = (): boolean => dispatcher.draining;
-  const losses = new Losses({ ...shared, lifecycle, departures, endings, quarantine, draining });
+  const losses = new Losses({ ...shared, departures, endings, quarantine, draining });
   const dispatcher: Dispatcher = new Dispatcher({
     ...shared,
     lifecycle,

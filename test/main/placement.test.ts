@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import {
   AFFINITY_MAX_SKIPS,
   AFFINITY_WINDOW,
+  LINE_WINDOW,
   isCritical,
   leastBusy,
   pickDue,
@@ -102,6 +103,35 @@ test('a run at home is looked for in a bounded part of the line', () => {
   assert.equal(pickDue(near, [busy, free])?.due, near.at(-1));
   const far = lineOf(AFFINITY_WINDOW + 2);
   assert.equal(pickDue(far, [busy, free])?.due, far[0]);
+});
+
+test('of threads that are as busy the one that suits is taken; of those that are not allowed none', () => {
+  const [few, many, busy] = [thread(1), thread(9), thread(0, true)];
+  assert.equal(
+    leastBusy([few, many], (candidate) => candidate === many),
+    many,
+  );
+  assert.equal(
+    leastBusy([few, busy], (candidate) => candidate === busy),
+    few,
+  );
+  const choosy = (allowed: ThreadLoad[], home: ThreadLoad | null = null, movable = true) => ({
+    ...due(home, movable),
+    allows: (candidate: ThreadLoad) => allowed.includes(candidate),
+  });
+  assert.equal(placeRun(choosy([many, busy]), [few, many, busy]), many);
+  assert.equal(placeRun(choosy([busy]), [few, many, busy]), null);
+  // Its home is free, but it may not stay there.
+  assert.equal(placeRun(choosy([many], few), [few, many]), many);
+  assert.equal(placeRun(choosy([many], few, false), [few, many]), null);
+});
+
+test('one that may run is looked for in a bounded part of the line', () => {
+  const [busy, free] = [thread(1, true), thread(1)];
+  const lineOf = (stuck: number) => [...Array.from({ length: stuck }, () => due(busy, false)), due(free)];
+  const near = lineOf(LINE_WINDOW - 1);
+  assert.equal(pickDue(near, [busy, free])?.due, near.at(-1));
+  assert.equal(pickDue(lineOf(LINE_WINDOW), [busy, free]), null);
 });
 
 const run = (id: string): Run => new Run('s', id, 1, null);

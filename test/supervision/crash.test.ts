@@ -157,6 +157,24 @@ describe('a suspect', { timeout: 20_000 }, () => {
     for (const id of suspects) assert.deepEqual(await counts(host, id), [1, 2]);
   });
 
+  it('takes no thread down under the others', async (t) => {
+    const host = await house(t, { threads: 2 });
+    const rounds = [
+      ['cpu1', 'cpu2'],
+      ['cpu3', 'cpu4'],
+    ];
+    await inhabit(host, 'cpu', ...rounds.flat());
+    await complete(host, 'cpu', { count: 1 });
+    const crash = (ids: string[]) => Promise.all(ids.map((id) => ended(host, id, { crash: 'exit' })));
+    await crash(rounds.flat());
+    // Wherever it was, it has been driven from the threads that are theirs by now.
+    await crash(rounds[0]!);
+    const { threadId } = await complete(host, 'cpu', { count: 1 });
+    for (const end of await crash(rounds[1]!)) assert.deepEqual(end, CRASHED);
+    assert.equal((await complete(host, 'cpu', { count: 1 })).threadId, threadId);
+    assert.deepEqual(await counts(host, 'cpu'), [1, 2, 3]);
+  });
+
   it('has the only thread like anybody else', async (t) => {
     const host = await house(t, { threads: 1 });
     await inhabit(host, 'cpu1', 'cpu2');

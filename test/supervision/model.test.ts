@@ -2,20 +2,32 @@
 // each whatever the order. SEED=... repeats a run.
 
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { describe, it, type TestContext } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
-import { CabanaError, type Host, type RunInfo } from '../../src/main/index.js';
+import { CabanaError, type Host, type HostOptions, type RunInfo } from '../../src/main/index.js';
 import type { Act, ActAnswer } from '../agents/supervision-act.js';
 import type { SleepyClock } from '../main/launch.js';
 import { houseWithClock } from './house.js';
 import { seedOf, seeded } from '../support/random.js';
 
-const FOR_MS = 20_000;
+const FOR_MS = 15_000;
+/** With runs that do not mind their interrupts, which takes longer. */
+const DEAF_FOR_MS = 20_000;
+const DEAF_GRACE_MS = 200;
+/** A deaf run goes on for as long at most: some end before their grace is used up. */
+const DEAF_RUN_MS = 350;
 const OPERATIONS = 40;
 const SETTLED_MAX_MS = 8_000;
 const KINDS = ['cpu', 'cpu', 'flush', 'io', 'retry', 'cpu'];
 /** A run sent to a session that is not deleted ends with one of these, or with null. */
-const CODES = new Set(['RUN_INTERRUPTED', 'SESSION_QUARANTINED', 'AGENT_CRASHED', 'THREAD_DIED', 'SESSION_DELETED']);
+const CODES = new Set([
+  'RUN_INTERRUPTED',
+  'SESSION_QUARANTINED',
+  'AGENT_CRASHED',
+  'AGENT_UNRESPONSIVE',
+  'THREAD_DIED',
+  'SESSION_DELETED',
+]);
 const REFUSALS = new Set(['SESSION_NOT_FOUND', 'SESSION_QUARANTINED']);
 
 interface Sent {
@@ -23,6 +35,7 @@ interface Sent {
   crashes: boolean;
   /** How it ended; null: it was refused. */
   end: Promise<RunInfo | null>;
+  isOver: boolean;
 }
 
 interface Model {
@@ -40,12 +53,15 @@ class Sequence {
   readonly #models: Model[] = [];
   readonly #tasks: Promise<unknown>[] = [];
   readonly #failures: unknown[] = [];
+  /** How often a run is deaf. */
+  readonly #deafness: number;
   readonly trace: string[] = [];
 
-  constructor(host: Host, clock: SleepyClock, random: () => number) {
+  constructor(host: Host, clock: SleepyClock, random: () => number, deafness: number) {
     this.#host = host;
     this.#clock = clock;
     this.#random = random;
+    this.#deafness = deafness;
   }
 
   async create(no: number): Promise<void> {
@@ -59,7 +75,8 @@ class Sequence {
   async step(): Promise<void> {
     const model = this.#models[Math.floor(this.#random() * this.#models.length)]!;
     const dice = this.#random();
-    if (dice < 0.5) this.#send(model, this.#act());
+    if (dice < this.#deafness) this.#goDeaf(model);
+    else if (dice < 0.5) this.#send(model, this.#act());
     else if (dice < 0.64) this.#evict();
     else if (dice < 0.72) this.#ensure(model);
     else if (dice < 0.8) this.#interrupt(model);
@@ -92,7 +109,9 @@ class Sequence {
       assert.ok(error instanceof CabanaError && REFUSALS.has(error.code), String(error));
       return null;
     });
-    model.sent.push({ runId: run.runId, crashes: act.crash !== undefined, end });
+    const sent: Sent = { runId: run.runId, crashes: act.crash !== undefined, end, isOver: false };
+    model.sent.push(sent);
+    this.#later(end.then(() => (sent.isOver = true)));
   }
 
   /** Two of a thread's cpu sessions at once: one of them has to leave it. */
@@ -139,6 +158,18 @@ class Sequence {
     this.#send(model, { count: 1, crash: 'exit' });
   }
 
+  #goDeaf(model: Model): void {
+    this.#clock.sleep(11 * 60_000);
+    this.#send(model, { count: 1, how: 'spin', deaf: true, ms: this.#random() * DEAF_RUN_MS, after: true });
+    const { runId } = model.sent.at(-1)!;
+    // Most have begun by then.
+    const told = pause(this.#random() * 100).then(() => {
+      this.#note(`interrupt the deaf ${runId}`);
+      this.#host.interrupt(model.id, runId);
+    });
+    this.#later(told);
+  }
+
   async #wait(model: Model): Promise<void> {
     this.#note(`wait ${model.id}`);
     if (this.#random() < 0.5) await new Promise((resolve) => setImmediate(resolve));
@@ -150,7 +181,8 @@ class Sequence {
     const late = new AbortController();
     const deadline = pause(SETTLED_MAX_MS, undefined, { signal: late.signal }).then(() => {
       const entries = this.#models.map(({ id }) => this.#host.registry.get(id));
-      const what = { threads: this.#host.threads(), entries };
+      const open = this.#models.flatMap(({ sent }) => sent.filter(({ isOver }) => !isOver).map(({ runId }) => runId));
+      const what = { open, threads: this.#host.threads(), entries };
       throw new Error(`something never ends: ${JSON.stringify(what, null, 1)}`);
     });
     await Promise.race([work, deadline]).finally(() => late.abort());
@@ -223,29 +255,35 @@ class Sequence {
   }
 }
 
-test(
-  'whatever happens in whatever order, no run, entry or state is lost, doubled or brought back',
-  { timeout: 60_000 },
-  async (t) => {
-    const seed = seedOf(t);
-    const { host, clock } = await houseWithClock(t, { threads: 2, maxIdleAgents: 1, interruptGraceMs: 5_000 });
-    // Threads are replaced after waits of this clock.
-    const moving = setInterval(() => clock.advance(10), 5);
-    t.after(() => clearInterval(moving));
-    const endAt = performance.now() + FOR_MS;
-    let sequences = 0;
-    for (; performance.now() < endAt; sequences++) {
-      const sequence = new Sequence(host, clock, seeded(seed + sequences));
-      try {
-        await sequence.create(sequences);
-        for (let i = 0; i < OPERATIONS; i++) await sequence.step();
-        await sequence.finish();
-      } catch (error) {
-        t.diagnostic(`SEED=${seed + sequences} fails in its first sequence:\n${sequence.trace.join('\n')}`);
-        throw error;
-      }
+async function explore(t: TestContext, options: Partial<HostOptions>, deafness: number, forMs: number): Promise<void> {
+  const seed = seedOf(t);
+  const { host, clock } = await houseWithClock(t, { threads: 2, maxIdleAgents: 1, ...options });
+  // Threads are replaced after waits of this clock.
+  const moving = setInterval(() => clock.advance(10), 5);
+  t.after(() => clearInterval(moving));
+  const endAt = performance.now() + forMs;
+  let sequences = 0;
+  for (; performance.now() < endAt; sequences++) {
+    const sequence = new Sequence(host, clock, seeded(seed + sequences), deafness);
+    try {
+      await sequence.create(sequences);
+      for (let i = 0; i < OPERATIONS; i++) await sequence.step();
+      await sequence.finish();
+    } catch (error) {
+      t.diagnostic(`SEED=${seed + sequences} fails in its first sequence:\n${sequence.trace.join('\n')}`);
+      throw error;
     }
-    t.diagnostic(`${sequences} sequences, ${sequences * OPERATIONS} operations`);
-    assert.ok(sequences > 10, `only ${sequences} sequences`);
-  },
-);
+  }
+  t.diagnostic(`${sequences} sequences, ${sequences * OPERATIONS} operations`);
+  assert.ok(sequences > 5, `only ${sequences} sequences`);
+}
+
+describe('whatever happens in whatever order', { timeout: 120_000 }, () => {
+  it('no run, entry or state is lost, doubled or brought back', async (t) => {
+    await explore(t, { interruptGraceMs: 5_000 }, 0, FOR_MS);
+  });
+
+  it('nor while runs ignore their interrupts, and threads stand in for others', async (t) => {
+    await explore(t, { interruptGraceMs: DEAF_GRACE_MS }, 0.05, DEAF_FOR_MS);
+  });
+});

@@ -10,6 +10,7 @@ import {
   judgeRun,
   replaceDelayMs,
   shortLivesAfter,
+  standInsWanted,
   strike,
   type LostRun,
   type WatchedRun,
@@ -53,11 +54,25 @@ describe('the verdict about a run', () => {
     assert.equal(judgeRun(run, { beatAgeMs: STANDSTILL_MS - 1, cpuBusy: false }, 1_700, GRACE), 'fine');
     assert.equal(judgeRun(run, { beatAgeMs: STANDSTILL_MS, cpuBusy: false }, 1_700, GRACE), 'giveUp');
   });
+  it('a cpu run that has not minded its interrupt for a while holds its thread up, until its grace is used up', () => {
+    const run = watched({ interruptedAt: 1_500 });
+    const signs = { beatAgeMs: 0, cpuBusy: true };
+    const verdicts = [99, 100, 1_999, 2_000].map((ms) => judgeRun(run, signs, 1_500 + ms, 2_000));
+    assert.deepEqual(verdicts, ['fine', 'deaf', 'deaf', 'giveUp']);
+    assert.equal(judgeRun({ ...run, load: 'io' }, signs, 1_700, 2_000), 'fine');
+  });
   for (const [title, run, turns, now, verdict] of cases) {
     // A thread that turns has just shown it; one that does not has been silent for long.
     const signs = { beatAgeMs: turns ? 0 : 60_000, cpuBusy: false };
     it(title, () => assert.equal(judgeRun(watched(run), signs, now, GRACE), verdict));
   }
+});
+
+it('as many threads stand in as are held up, if somebody waits, and stay as long as they are', () => {
+  const wanted = (heldUp: number, open: number, starved: boolean): number =>
+    standInsWanted({ heldUp, open, starved, max: 2 });
+  assert.deepEqual([wanted(1, 0, false), wanted(1, 0, true), wanted(3, 0, true)], [0, 1, 2]);
+  assert.deepEqual([wanted(1, 1, false), wanted(2, 1, false), wanted(0, 1, true)], [1, 1, 0]);
 });
 
 it('a thread hangs when it stands still for the whole bound while no cpu run has it', () => {

@@ -257,6 +257,8 @@ export class Dispatcher {
     if (!session.isLive && !(await lifecycle.bringUp(session, admitted.thread))) {
       throw new CabanaError('SESSION_NOT_FOUND', `there is no session ${session.id}`);
     }
+    // That thread was held up, and another has brought it up.
+    if (session.place!.thread !== admitted.thread) admission.moveTo(admitted, session.place!.thread);
     this.#begin(session, run);
     return true;
   }

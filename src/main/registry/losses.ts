@@ -12,13 +12,11 @@ import { fateOf, type Fate } from '../pool/verdict.js';
 import type { Admitted } from './admission.js';
 import type { Departures } from './departures.js';
 import { FATE_DRAINED, codeOf, endingAfter, type Endings } from './endings.js';
-import type { Lifecycle } from './lifecycle.js';
 import type { Quarantine } from './quarantine.js';
 import type { Loss, Run } from './run.js';
 import type { Session } from './session.js';
 
 export interface LossesParts {
-  lifecycle: Lifecycle;
   departures: Departures;
   endings: Endings;
   quarantine: Quarantine;
@@ -52,7 +50,7 @@ export class Losses {
       const retried = again && (await store.requeue(session.id, run.id, unstarted));
       // Without a retry the store tells how it ended: it may have had the outcome before the thread was lost.
       if (!retried) await endings.endUnstarted(session, run, endingAfter(fate, loss));
-      await this.#leaveThread(session, thread, run, loss);
+      await this.#leaveThread(session, thread, loss);
       if (retried) retry(session, run);
     });
     if (loss.isCulprit && !draining()) await quarantine.strike(session, loss.error.message);
@@ -106,13 +104,13 @@ export class Losses {
     );
   }
 
-  async #leaveThread(session: Session, thread: AgentThread, run: Run, loss: Loss): Promise<void> {
-    const { lifecycle, departures } = this.#parts;
+  async #leaveThread(session: Session, thread: AgentThread, loss: Loss): Promise<void> {
+    const { departures } = this.#parts;
     const { message } = loss.error;
     if (loss.isCulprit) session.crashes++;
     if (!thread.alive) await departures.failed(session, message);
-    else if (run.loss) departures.abandon(session, message);
-    else lifecycle.ranToItsEnd(session, false);
+    // Whatever it was that went wrong: with the run's end the store has fenced this activation off.
+    else departures.abandon(session, message);
   }
 }
 

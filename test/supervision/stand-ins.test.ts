@@ -1,0 +1,168 @@
+// While a run does not mind its interrupt, nobody waits for the end of its grace: another thread stands in for the one that
+// it holds, and what waits for that thread is had elsewhere.
+
+import assert from 'node:assert/strict';
+import { describe, it, type TestContext } from 'node:test';
+import type { Host } from '../../src/main/index.js';
+import { until } from '../support/host.js';
+import { complete, counts, ended, gate, hasCounted, house, inhabit, isRunning, outcome, timed } from './house.js';
+
+/** Nobody lives to see its end. */
+const LONG_GRACE_MS = 15_000;
+const SOON_MS = 5_000;
+
+/** A run that counts once, has been told to stop and holds its thread until it is let go. */
+async function holdUp(t: TestContext, host: Host, id: string) {
+  const held = await hold(t, host, id);
+  assert.equal(host.interrupt(id), held.run.runId);
+  return held;
+}
+
+async function hold(t: TestContext, host: Host, id: string) {
+  const { path, open } = gate(t);
+  const before = host.registry.sessionSummary(id)?.historySeq ?? 0;
+  const run = host.send(id, { count: 1, how: 'spin', deaf: true, until: path });
+  await until(`${id} holds its thread`, () => isRunning(host, id) && hasCounted(host, id, before + 2));
+  return { run, open };
+}
+
+const threadOf = (host: Host, id: string) => host.registry.get(id)?.thread;
+
+describe('a thread that is held up', { timeout: 40_000 }, () => {
+  it('has a stand-in while somebody waits, which ends when the run has ended', async (t) => {
+    const host = await house(t, { threads: 1, interruptGraceMs: LONG_GRACE_MS });
+    await inhabit(host, 'cpu', 'cpu2', 'cpu3', 'io');
+    const own = await complete(host, 'cpu2', { count: 1 });
+    const { run, open } = await holdUp(t, host, 'cpu');
+    const first = await timed(complete(host, 'cpu2', { count: 1 }));
+    assert.ok(first.ms < SOON_MS, `${first.ms} ms`);
+    assert.equal(first.value.n, 2);
+    assert.notEqual(first.value.threadId, own.threadId);
+    // One that has never run comes up there as well.
+    assert.equal((await complete(host, 'cpu3', { count: 1 })).threadId, first.value.threadId);
+    assert.deepEqual(
+      host.threads().map(({ no, state }) => [no, state]),
+      [
+        [0, 'busy'],
+        [1, 'idle'],
+      ],
+    );
+    assert.equal((await host.run('cpu', run.runId))!.state, 'running');
+    open();
+    // It never looked.
+    assert.deepEqual(outcome(await run.result), ['completed', null]);
+    await until('the stand-in has ended', () => host.threads().length === 1);
+    for (const id of ['cpu2', 'cpu3']) {
+      assert.equal(threadOf(host, id), 0, `${id} has moved`);
+      const { n, threadId } = await complete(host, id, { count: 1 });
+      assert.equal(threadId, own.threadId);
+      assert.deepEqual((await counts(host, id)).at(-1), n);
+    }
+    assert.equal((await complete(host, 'cpu', { count: 1 })).n, 2);
+  });
+
+  it('has it until it is given up, and there are never more than twice as many threads', async (t) => {
+    const host = await house(t, { threads: 1, interruptGraceMs: 1_000 });
+    await inhabit(host, 'cpu', 'cpu2', 'cpu3');
+    const first = await holdUp(t, host, 'cpu');
+    const second = await holdUp(t, host, 'cpu2');
+    const third = complete(host, 'cpu3', { count: 1 });
+    let most = 0;
+    await until('all threads but one have ended', () => {
+      most = Math.max(most, host.threads().length);
+      return most > 1 && host.threads().length === 1 && host.threads()[0]!.state === 'idle';
+    });
+    assert.equal(most, 2);
+    for (const { run } of [first, second])
+      assert.deepEqual(outcome(await run.result), ['interrupted', 'AGENT_UNRESPONSIVE']);
+    assert.equal((await third).n, 1);
+    for (const id of ['cpu', 'cpu2', 'cpu3'])
+      assert.deepEqual(await counts(host, id), [1], `what ${id} had appended is kept`);
+  });
+
+  it('has none while nobody waits', async (t) => {
+    const host = await house(t, { threads: 2, interruptGraceMs: 600 });
+    await inhabit(host, 'cpu', 'cpu2');
+    const { run } = await holdUp(t, host, 'cpu');
+    let most = 0;
+    let over = false;
+    void run.result.finally(() => (over = true));
+    await until('it is given up', () => {
+      most = Math.max(most, host.threads().length);
+      return over;
+    });
+    assert.equal(most, 2);
+    assert.equal((await complete(host, 'cpu2', { count: 1 })).n, 1);
+  });
+
+  it('has another stand-in when one is taken down', async (t) => {
+    const host = await house(t, { threads: 1, interruptGraceMs: LONG_GRACE_MS });
+    await inhabit(host, 'cpu', 'cpu2', 'cpu3');
+    const { open } = await holdUp(t, host, 'cpu');
+    assert.deepEqual(await ended(host, 'cpu2', { count: 1, crash: 'exit' }), ['failed', 'AGENT_CRASHED']);
+    const { value, ms } = await timed(complete(host, 'cpu3', { count: 1 }));
+    assert.ok(ms < SOON_MS, `${ms} ms`);
+    assert.equal(value.n, 1);
+    open();
+    await until('the stand-in has ended', () => host.threads().length === 1);
+    assert.deepEqual(await counts(host, 'cpu2'), [1]);
+  });
+
+  it('and its stand-in close with the host, and what both had is on disk', async (t) => {
+    const host = await house(t, { threads: 1, interruptGraceMs: LONG_GRACE_MS, flushDeadlineMs: 500 });
+    await inhabit(host, 'cpu', 'flush');
+    await holdUp(t, host, 'cpu');
+    // Its state is saved by the flush alone.
+    assert.equal((await complete(host, 'flush', { count: 2 })).n, 2);
+    const { value, ms } = await timed(host.close());
+    assert.deepEqual([value.live, value.unflushed], [2, ['cpu']]);
+    assert.ok(ms < SOON_MS, `${ms} ms`);
+  });
+});
+
+describe('an activation that waits for a busy thread', { timeout: 30_000 }, () => {
+  /** 'cold' is about to come up on one of two threads that are both held. */
+  async function waiting(t: TestContext) {
+    const host = await house(t, { threads: 2, maxIdleAgents: 1, interruptGraceMs: LONG_GRACE_MS });
+    await inhabit(host, 'flush', 'cpu', 'cpu2');
+    for (const id of ['flush', 'cpu', 'cpu2']) await complete(host, id, { count: 1 });
+    assert.deepEqual(await host.registry.evictExcessIdle(), ['flush', 'cpu']);
+    const holders = new Map([
+      ['cpu', await hold(t, host, 'cpu')],
+      ['cpu2', await hold(t, host, 'cpu2')],
+    ]);
+    const restored = host.registry.ensure('flush');
+    await until('it waits', () => host.registry.get('flush')?.state === 'restoring');
+    const [held, other] = ['cpu', 'cpu2'].sort((a) => (threadOf(host, a) === threadOf(host, 'flush') ? -1 : 1));
+    assert.equal(threadOf(host, held!), threadOf(host, 'flush'));
+    return { host, restored, held: held!, open: holders.get(other!)!.open, openHeld: holders.get(held!)!.open };
+  }
+
+  it('takes place on another one when a run of it could begin there', async (t) => {
+    const { host, restored, held, open, openHeld } = await waiting(t);
+    const run = timed(complete(host, 'flush', { count: 1 }));
+    open();
+    const { value, ms } = await run;
+    assert.ok(ms < SOON_MS, `${ms} ms`);
+    assert.equal(value.n, 2);
+    assert.equal(await restored, true);
+    assert.equal(isRunning(host, held), true);
+    const { epoch } = host.registry.get('flush')!;
+    openHeld();
+    await until('the other thread has come to it', () => !isRunning(host, held));
+    assert.equal((await complete(host, 'flush', { count: 1 })).n, 3);
+    assert.equal(host.registry.get('flush')!.epoch, epoch, 'it was activated once');
+    assert.deepEqual(await counts(host, 'flush'), [1, 2, 3]);
+  });
+
+  it('takes place on another one when its thread is held up', async (t) => {
+    const { host, restored, held, open, openHeld } = await waiting(t);
+    open();
+    host.interrupt(held);
+    const { value, ms } = await timed(restored);
+    assert.ok(value && ms < SOON_MS, `${ms} ms`);
+    assert.equal(host.registry.get(held)!.state, 'interrupting');
+    assert.equal((await complete(host, 'flush', { count: 1 })).n, 2);
+    openHeld();
+  });
+});
