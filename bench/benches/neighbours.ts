@@ -12,14 +12,16 @@ const THREADS = 2 * availableParallelism();
 const GOOD_SESSIONS = 20;
 /** Between the answer that a session got and its next input. */
 const GOOD_PAUSE_MS = 30;
-/** How long after their beginning those that do not end by themselves are asked to, and how long they may ignore it. */
+/** How long after their beginning those that do not end by themselves are asked to. They may ignore it for the default. */
 const INTERRUPT_AFTER_MS = 50;
-const GRACE_MS = 100;
-/** Beside all the other tests, whoever minds the interrupt may have to wait for a core as long as that. */
-const SMOKE_GRACE_MS = 2_000;
 const HEAP_MB = 48;
-/** Between a misdeed and the next, of somebody else: a session that repeats it would be quarantined. */
-const VILLAIN_EVERY_MS = 500;
+
+/** Misdeeds, each by another session: one that repeats it would be quarantined. */
+interface Mischief {
+  /** So many at the same moment. */
+  atOnce: number;
+  everyMs: number;
+}
 
 /** How each ends. A heap may be full before the grace is over, or not. */
 const ENDINGS: Record<Misdeed, readonly string[]> = {
@@ -40,7 +42,7 @@ export const neighbours: Bench = {
     const busyMs = b.size(4_000, 600);
     const rounds = await b.alternate(
       'agents that count, beside misbehaving ones',
-      () => scene.play(busyMs, b.size(VILLAIN_EVERY_MS, 100)),
+      () => scene.play(busyMs, { atOnce: MISDEEDS.length, everyMs: busyMs }),
       () => scene.play(calmMs, null),
     );
     for (const [q, target] of [
@@ -49,7 +51,7 @@ export const neighbours: Bench = {
     ] as const) {
       b.record(
         {
-          metric: `answer to a run of an agent that behaves, p${q * 100}, beside ${1_000 / VILLAIN_EVERY_MS} misdeeds a second`,
+          metric: `answer to a run of an agent that behaves, p${q * 100}, while ${MISDEEDS.length} others misbehave at once`,
           unit: 'ms',
           baseline: 'nobody misbehaves',
           ...(target ? { target } : {}),
@@ -66,7 +68,7 @@ async function curve(b: BenchRun, scene: Scene): Promise<void> {
   const points: Record<'p50' | 'p99', { x: number; y: number }[]> = { p50: [], p99: [] };
   for (const perSecond of b.smoke ? [2] : [1, 2, 4, 8]) {
     b.progress(`${perSecond} misdeeds a second`);
-    const latencies = await scene.play(b.size(2_000, 300), 1_000 / perSecond);
+    const latencies = await scene.play(b.size(2_000, 300), { atOnce: 1, everyMs: 1_000 / perSecond });
     points.p50.push({ x: perSecond, y: quantile(latencies, 0.5) });
     points.p99.push({ x: perSecond, y: quantile(latencies, 0.99) });
   }
@@ -97,7 +99,6 @@ class Scene {
     const host = await startHost(b, {
       agents: [benchAgent('counter'), benchAgent('villain')],
       threads: THREADS,
-      interruptGraceMs: b.size(GRACE_MS, SMOKE_GRACE_MS),
       threadHeapMb: HEAP_MB,
       // That threads die is an error to an operator; here it is the point.
       logLevel: 'silent',
@@ -110,14 +111,14 @@ class Scene {
   }
 
   /**
-   * Lets the good ones work for so long, beside a misdeed each so many milliseconds; null: none.
+   * Lets the good ones work for so long, beside others or alone.
    * @returns milliseconds from each of their inputs to its outcome
    */
-  async play(ms: number, misdeedEveryMs: number | null): Promise<number[]> {
+  async play(ms: number, mischief: Mischief | null): Promise<number[]> {
     const endsAt = performance.now() + ms;
     const latencies: number[] = [];
     const good = [...this.#counts.keys()].map((id, k) => this.#work(id, k, endsAt, latencies));
-    const villainy = misdeedEveryMs === null ? null : this.#misbehave(endsAt, misdeedEveryMs);
+    const villainy = mischief && this.#misbehave(endsAt, mischief);
     await Promise.all([...good, villainy]);
     return latencies;
   }
@@ -145,10 +146,10 @@ class Scene {
     );
   }
 
-  async #misbehave(endsAt: number, everyMs: number): Promise<void> {
+  async #misbehave(endsAt: number, { atOnce, everyMs }: Mischief): Promise<void> {
     const ends: Promise<void>[] = [];
     while (performance.now() < endsAt) {
-      ends.push(this.#misdeed());
+      for (let i = 0; i < atOnce; i++) ends.push(this.#misdeed());
       await pause(everyMs);
     }
     await Promise.all(ends);

@@ -71,7 +71,7 @@ export function compose(foundations: Foundations): Parts {
   const places = new Places(table, log);
   const departures = new Departures({ ...shared, places });
   // Threads live in real time, whatever clock the host was given.
-  const suspicion = new Suspicion({ threads: config.threads, clock: systemClock });
+  const suspicion = new Suspicion(systemClock);
   const activations = new Activations({ table, threads, suspicion });
   const lifecycle = new Lifecycle({ ...shared, places, activations, departures, suspicion, threads, threadReplaced });
   const quarantine = new Quarantine({ ...shared, suspicion });
@@ -80,9 +80,10 @@ export function compose(foundations: Foundations): Parts {
     threads,
     openRuns: () => runs.size,
     suspicion,
+    clock,
   });
   const endings = new Endings({ ...shared, runs, suspicion });
-  const interrupts = new Interrupts({ ...shared, endings, track: (task) => dispatcher.track(task) });
+  const interrupts = new Interrupts({ ...shared, endings, activations, track: (task) => dispatcher.track(task) });
   const draining = (): boolean => dispatcher.draining;
   const losses = new Losses({ ...shared, departures, endings, quarantine, draining });
   const dispatcher: Dispatcher = new Dispatcher({
@@ -112,10 +113,10 @@ export function compose(foundations: Foundations): Parts {
     onGiveUp: (thread, culprit) => track(rescue.giveUp(thread, culprit)),
     onLooked: (deaf) => {
       for (const { session } of deaf) suspicion.trouble(session.id);
-      if (suspicion.hasCalmed()) dispatcher.fill();
+      if (suspicion.hasEased()) dispatcher.fill();
+      activations.spread();
       const heldUp = new Set(deaf.map(({ thread }) => thread));
-      activations.redirectFrom(heldUp);
-      foundations.threads().standIn(heldUp, admission.starved);
+      foundations.threads().standIn(heldUp, admission.starved || activations.waitFor(heldUp));
     },
   });
   const listing = new Listing(store, directory, table);

@@ -147,10 +147,14 @@ export const SPARE_THREADS_MAX = 4;
 export const SPARE_WINDOW_MS = 60_000;
 /** How long loading the agents of a spare may take. */
 export const SPARE_DEADLINE_MS = 10_000;
+/** Activations that wait for their threads, and are looked at to find better ones, at a time. */
+export const ACTIVATIONS_WINDOW = 64;
 /** From when on a run that has not minded its interrupt counts as holding its thread up. */
 export const DEAF_AFTER_MS = 100;
 /** Threads that stand in for threads that are held up; nor more than there are threads. */
 export const STAND_INS_MAX_THREADS = 4;
+/** How long one may be dispensable before it ends: whoever holds a thread up may do so again. */
+export const STAND_IN_KEEP_MS = 500;
 /** One that could not be started is tried again after so long. */
 export const STAND_IN_RETRY_MS = 1_000;
 /** How often one that is to end has its sessions moved, as far as they can be by then. */
@@ -182,6 +186,8 @@ export const PROVEN_MAX_SESSIONS = 10_000;
 /** While so many sessions have had a thread in trouble within so long, whoever has not completed a run is suspected. */
 export const ALARM_SESSIONS = 2;
 export const ALARM_MS = 1_000;
+/** How long after a thread was in trouble the others keep off the suspects' threads, and suspects off theirs, if they can. */
+export const WARY_MS = 10_000;
 /** Longest timeout of a run. */
 export const RUN_TIMEOUT_MAX_MS = 7 * 24 * 60 * 60 * 1000;
 /** Priorities of runs: from the negative of this to this; higher first; 0 by default. */

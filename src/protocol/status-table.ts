@@ -137,6 +137,11 @@ export class StatusTable {
     return Atomics.compareExchange(this.#i32, word, ACTIVATION_OFFERED, 0) === ACTIVATION_OFFERED;
   }
 
+  /** Whether nobody has taken it yet. */
+  isActivationOffered(slot: number): boolean {
+    return this.get(slot, 'runNo') === ACTIVATION_OFFERED;
+  }
+
   // --- the stats group: the session's thread writes, everybody reads
 
   writeStats(slot: number, stats: RowStats): void {

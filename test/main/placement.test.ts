@@ -19,14 +19,21 @@ import { EventStream } from '../../src/main/registry/event-stream.js';
 import { Subscriptions } from '../../src/main/registry/subscriptions.js';
 import { SESSION_STATES } from '../../src/protocol/session-state.js';
 
-const thread = (sessions: number, cpuBusy = false, alive = true): ThreadLoad => ({ alive, cpuBusy, sessions });
+const thread = (sessions: number, cpuBusy = false, alive = true): ThreadLoad => ({
+  alive,
+  cpuBusy,
+  retiring: false,
+  forSuspects: false,
+  sessions,
+});
 const due = (home: ThreadLoad | null, movable = true, load: 'cpu' | 'io' = 'cpu', backlog = 1) => ({
   home,
   movable,
   load,
   backlog,
   skips: 0,
-  allows: () => true,
+  stuck: false,
+  suspect: false,
   suits: () => true,
 });
 
@@ -105,7 +112,7 @@ test('a run at home is looked for in a bounded part of the line', () => {
   assert.equal(pickDue(far, [busy, free])?.due, far[0]);
 });
 
-test('of threads that are as busy the one that suits is taken; of those that are not allowed none', () => {
+test('of threads that are as busy the one that suits is taken', () => {
   const [few, many, busy] = [thread(1), thread(9), thread(0, true)];
   assert.equal(
     leastBusy([few, many], (candidate) => candidate === many),
@@ -115,15 +122,27 @@ test('of threads that are as busy the one that suits is taken; of those that are
     leastBusy([few, busy], (candidate) => candidate === busy),
     few,
   );
-  const choosy = (allowed: ThreadLoad[], home: ThreadLoad | null = null, movable = true) => ({
-    ...due(home, movable),
-    allows: (candidate: ThreadLoad) => allowed.includes(candidate),
-  });
-  assert.equal(placeRun(choosy([many, busy]), [few, many, busy]), many);
-  assert.equal(placeRun(choosy([busy]), [few, many, busy]), null);
-  // Its home is free, but it may not stay there.
-  assert.equal(placeRun(choosy([many], few), [few, many]), many);
-  assert.equal(placeRun(choosy([many], few, false), [few, many]), null);
+});
+
+test('a suspect’s run begins on the threads for suspects only; at home too', () => {
+  const [few, many, theirs] = [thread(1), thread(9), { ...thread(9), forSuspects: true }];
+  const suspect = (home: ThreadLoad | null, movable = true) => ({ ...due(home, movable), suspect: true });
+  assert.equal(placeRun(suspect(null), [few, theirs]), theirs);
+  assert.equal(placeRun(suspect(null), [few, many]), null);
+  assert.equal(placeRun(suspect(few), [few, theirs]), theirs);
+  assert.equal(placeRun(suspect(few, false), [few, theirs]), null);
+  assert.equal(pickDue([suspect(null), due(null)], [few, { ...theirs, cpuBusy: true }])?.thread, few);
+  assert.equal(placeRun(due(null), [theirs]), theirs);
+});
+
+test('nothing begins on a retiring thread, but the run of a session that cannot be saved', () => {
+  const [retiring, other] = [{ ...thread(1), retiring: true }, thread(9)];
+  for (const load of ['cpu', 'io'] as const) {
+    assert.equal(placeRun(due(retiring, true, load), [other]), other);
+    assert.equal(placeRun(due(retiring, false, load), [other]), null);
+    assert.equal(placeRun({ ...due(retiring, false, load), stuck: true }, [other]), retiring);
+  }
+  assert.equal(placeRun({ ...due({ ...retiring, cpuBusy: true }, false), stuck: true }, [other]), null);
 });
 
 test('one that may run is looked for in a bounded part of the line', () => {

@@ -23,6 +23,7 @@ const watched = (fields: Partial<WatchedRun>): WatchedRun => ({
   deadlineAt: null,
   interruptedAt: null,
   load: 'cpu',
+  waits: false,
   ...fields,
 });
 
@@ -61,6 +62,11 @@ describe('the verdict about a run', () => {
     assert.deepEqual(verdicts, ['fine', 'deaf', 'deaf', 'giveUp']);
     assert.equal(judgeRun({ ...run, load: 'io' }, signs, 1_700, 2_000), 'fine');
   });
+  it('one that waits for its thread is not what holds it', () => {
+    const signs = { beatAgeMs: 60_000, cpuBusy: true };
+    assert.equal(judgeRun(watched({ interruptedAt: 1_500, waits: true }), signs, 1e9, GRACE), 'fine');
+    assert.equal(judgeRun(watched({ deadlineAt: 1_500, waits: true }), signs, 1_500, GRACE), 'timeout');
+  });
   for (const [title, run, turns, now, verdict] of cases) {
     // A thread that turns has just shown it; one that does not has been silent for long.
     const signs = { beatAgeMs: turns ? 0 : 60_000, cpuBusy: false };
@@ -69,10 +75,12 @@ describe('the verdict about a run', () => {
 });
 
 it('as many threads stand in as are held up, if somebody waits, and stay as long as they are', () => {
-  const wanted = (heldUp: number, open: number, starved: boolean): number =>
-    standInsWanted({ heldUp, open, starved, max: 2 });
+  const wanted = (heldUp: number, open: number, starved: boolean, dead = 0): number =>
+    standInsWanted({ heldUp, dead, open, starved, max: 2 });
   assert.deepEqual([wanted(1, 0, false), wanted(1, 0, true), wanted(3, 0, true)], [0, 1, 2]);
   assert.deepEqual([wanted(1, 1, false), wanted(2, 1, false), wanted(0, 1, true)], [1, 1, 0]);
+  // A dead thread is replaced; until then a stand-in that is there stays.
+  assert.deepEqual([wanted(0, 1, false, 1), wanted(0, 0, true, 1), wanted(1, 1, true, 1)], [1, 0, 1]);
 });
 
 it('a thread hangs when it stands still for the whole bound while no cpu run has it', () => {

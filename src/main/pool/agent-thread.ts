@@ -19,6 +19,8 @@ import type { Thread } from './worker-pool.js';
 export interface AgentThreadOptions {
   /** The thread's number: its block in the status table. A replacement has the same. */
   no: number;
+  /** Whether suspects' runs may begin there. */
+  forSuspects: boolean;
   /** New, or prepared. */
   thread: Thread;
   table: StatusTable;
@@ -41,6 +43,7 @@ const ENTRY = new URL('../../worker/entry.cjs', import.meta.url);
 
 export class AgentThread {
   readonly no: number;
+  readonly forSuspects: boolean;
   readonly calls: Remote<AgentThreadCalls>;
   /** The store's end of this thread's link to it (journal-ring.ts): to be attached there. */
   readonly journal: { port: MessagePort; ring: SharedArrayBuffer };
@@ -65,6 +68,7 @@ export class AgentThread {
 
   constructor(options: AgentThreadOptions) {
     this.no = options.no;
+    this.forSuspects = options.forSuspects;
     this.#table = options.table;
     options.table.clearThread(options.no);
     const control = new MessageChannel();
@@ -111,9 +115,8 @@ export class AgentThread {
     return this.#state;
   }
 
-  /** No cpu run may begin here now: one has the thread, or the thread is to end. */
   get cpuBusy(): boolean {
-    return this.cpuRuns > 0 || this.retiring;
+    return this.cpuRuns > 0;
   }
 
   /** It has loaded its agents. */

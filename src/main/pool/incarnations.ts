@@ -14,11 +14,12 @@ import type { AgentProfile } from '../../protocol/session.js';
 import { delay, type Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import { AgentThread, type AgentThreadOptions } from './agent-thread.js';
+import { isForSuspects } from './placement.js';
 import type { Thread } from './worker-pool.js';
 
 export interface IncarnationsOptions extends Omit<
   AgentThreadOptions,
-  'no' | 'thread' | 'noteWindowBytes' | 'turnMaxMs'
+  'no' | 'forSuspects' | 'thread' | 'noteWindowBytes' | 'turnMaxMs'
 > {
   /** Agent threads that share what may be on its way to main. */
   count: number;
@@ -43,6 +44,7 @@ export class Incarnations {
     return new AgentThread({
       ...this.#options,
       no,
+      forSuspects: isForSuspects(no, count),
       thread: executing,
       noteWindowBytes: Math.max(NOTES_IN_FLIGHT_MIN_BYTES, Math.floor(NOTES_IN_FLIGHT_BYTES / count)),
       turnMaxMs: Math.max(MESSAGES_TURN_MIN_MS, MESSAGES_TURN_MS / count),

@@ -3,9 +3,18 @@
 /** What placement needs to know of a thread. */
 export interface ThreadLoad {
   readonly alive: boolean;
-  /** No cpu run may begin there now. */
+  /** A cpu run has it. */
   readonly cpuBusy: boolean;
+  /** What is there leaves: nothing more is put there. */
+  readonly retiring: boolean;
+  /** Whether suspects' runs may begin there. */
+  readonly forSuspects: boolean;
   readonly sessions: number;
+}
+
+/** Whether a cpu run may begin there now. */
+export function isFree({ alive, cpuBusy, retiring }: ThreadLoad): boolean {
+  return alive && !cpuBusy && !retiring;
 }
 
 /** What placement needs to know of a session whose run is due. */
@@ -15,10 +24,12 @@ export interface Due<T extends ThreadLoad> {
   load: 'cpu' | 'io';
   /** Whether another thread could take over at once: everything since the last snapshot is in it. */
   movable: boolean;
+  /** It could not be saved lately: nowhere but at home may its run begin. */
+  stuck: boolean;
+  /** Whether it may use the threads for suspects only (suspicion.ts). */
+  suspect: boolean;
   /** Runs that wait in the session. */
   backlog: number;
-  /** Whether they may begin there. */
-  allows(thread: T): boolean;
   /** Whether that thread is for sessions like it; others it uses if it must. */
   suits(thread: T): boolean;
 }
@@ -48,21 +59,27 @@ function isBetter<T extends ThreadLoad>(thread: T, than: T, suits: (thread: T) =
  */
 export function placeRun<T extends ThreadLoad>(due: Due<T>, threads: readonly T[]): T | null {
   const home = due.home?.alive ? due.home : null;
-  if (home && !home.cpuBusy && due.allows(home)) return home;
-  if (due.load === 'io') return placeIo(due, home, threads);
+  const mayStay = home !== null && (due.stuck || (!home.retiring && allows(due, home)));
+  if (mayStay && !home.cpuBusy) return home;
+  if (due.load === 'io') return placeIo(due, mayStay ? home : null, threads);
   if (home && !due.movable) return null;
   const best = bestFor(due, threads);
-  return best && !best.cpuBusy ? best : null;
+  return best && isFree(best) ? best : null;
+}
+
+function allows<T extends ThreadLoad>(due: Due<T>, thread: T): boolean {
+  return thread.forSuspects || !due.suspect;
 }
 
 /** It shares a thread with others, but not with a cpu run that holds it, if it can help it. */
 function placeIo<T extends ThreadLoad>(due: Due<T>, home: T | null, threads: readonly T[]): T | null {
+  if (!due.movable) return home ?? (due.home?.alive ? null : bestFor(due, threads));
   const best = bestFor(due, threads);
-  return home && (!due.movable || best?.cpuBusy) ? home : best;
+  return home && best?.cpuBusy ? home : best;
 }
 
 function bestFor<T extends ThreadLoad>(due: Due<T>, threads: readonly T[]): T | null {
-  const allowed = threads.filter((thread) => due.allows(thread));
+  const allowed = due.suspect ? threads.filter(({ forSuspects }) => forSuspects) : threads;
   return leastBusy(allowed, (thread) => due.suits(thread));
 }
 
@@ -87,8 +104,10 @@ export function pickDue<T extends ThreadLoad, D extends Due<T> & { skips: number
   let mover: { due: D; thread: T } | null = null;
   let looked = 0;
   let seen = 0;
+  const forSuspects = threads.some((thread) => thread.forSuspects && isFree(thread));
   for (const due of line) {
     if (seen++ >= LINE_WINDOW || (oldest && looked++ >= AFFINITY_WINDOW)) break;
+    if (due.load === 'cpu' && !forSuspects && !due.stuck && due.suspect) continue;
     const thread = placeRun(due, threads);
     if (!thread) continue;
     const stays = due.home === null || due.home === thread || !due.home.alive;
@@ -116,7 +135,7 @@ export function successorOn<T extends ThreadLoad, D extends Due<T> & { skips: nu
   let oldest: D | null = null;
   let looked = 0;
   for (const due of line) {
-    if (due.home === thread && due.ready && due.allows(thread)) {
+    if (due.home === thread && due.ready && allows(due, thread)) {
       if (oldest) oldest.skips++;
       return due;
     }
@@ -128,11 +147,11 @@ export function successorOn<T extends ThreadLoad, D extends Due<T> & { skips: nu
 }
 
 /**
- * The threads that suspects may have, by number, the second not included: the others are left to whoever behaves. With
- * one thread there is no choice.
+ * Whether suspects may have the thread of this number: the last half of the configured ones (one, if there are two or
+ * three). The others are left to whoever behaves, stand-ins included. With one thread there is no choice.
  */
-export function threadsOfSuspects(threads: number): { from: number; to: number } {
-  return { from: threads - Math.max(1, Math.floor(threads / 2)), to: threads };
+export function isForSuspects(no: number, threads: number): boolean {
+  return threads === 1 || (no >= Math.ceil(threads / 2) && no < threads);
 }
 
 /** How much sooner than the sums say a session counts as critical: a pause that it made cannot be made up for later. */

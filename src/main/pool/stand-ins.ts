@@ -6,14 +6,19 @@
 // There are never more than STAND_INS_MAX_THREADS, nor more than twice the configured threads in all.
 
 import type { CabanaError } from '../../protocol/errors.js';
-import { STAND_IN_EMPTY_INTERVAL_MS, STAND_IN_RETRY_MS, STAND_INS_MAX_THREADS } from '../../protocol/limits.js';
+import {
+  STAND_IN_EMPTY_INTERVAL_MS,
+  STAND_IN_KEEP_MS,
+  STAND_IN_RETRY_MS,
+  STAND_INS_MAX_THREADS,
+} from '../../protocol/limits.js';
 import { systemClock } from '../clock.js';
 import type { Log } from '../log.js';
 import { Tasks } from '../tasks.js';
 import type { AgentThread } from './agent-thread.js';
 import type { Incarnations } from './incarnations.js';
 import type { SpareThreads } from './spare-threads.js';
-import { standInsWanted } from './verdict.js';
+import { standInsWanted, type StandInNeeds } from './verdict.js';
 
 export interface StandInsParts {
   /** The configured threads; theirs are the numbers below it. */
@@ -26,16 +31,21 @@ export interface StandInsParts {
   onDeath: (thread: AgentThread, reason: CabanaError | null) => Promise<void>;
   /** `open` is another now. */
   onChange: () => void;
-  /** Moves what lives in a thread elsewhere, as far as it can be moved now. */
-  empty: (thread: AgentThread) => Promise<void>;
+  /** Moves what lives in a thread elsewhere, as far as it can be moved now. True: nobody lived there. */
+  empty: (thread: AgentThread) => Promise<boolean>;
 }
 
 export class StandIns {
   readonly #parts: StandInsParts;
   readonly #max: number;
   readonly #all = new Set<AgentThread>();
-  /** When each retiring one was last emptied. */
+  /** Those that are being emptied, and when each was before. */
+  readonly #emptying = new Set<AgentThread>();
   readonly #emptiedAt = new WeakMap<AgentThread, number>();
+  /** Those whose end is in order. */
+  readonly #ended = new WeakSet<AgentThread>();
+  /** Until when there were as many as are wanted, or fewer. */
+  #neededAt = 0;
   /** One has failed to start: the next try is not before this instant. */
   #notBefore = 0;
   #closing = false;
@@ -58,15 +68,17 @@ export class StandIns {
 
   /**
    * Has as many as are wanted now; called at each look of the watchdog, in real time like that.
-   * @param heldUp so many threads are held up, open stand-ins included
-   * @param starved whether somebody waits for a thread
+   * @param now the open stand-ins among those that are held up included
    */
-  provide(heldUp: number, starved: boolean): void {
+  provide(now: Pick<StandInNeeds, 'heldUp' | 'dead' | 'starved'>): void {
     const { open } = this;
-    const wanted = standInsWanted({ heldUp, open: open.length, starved, max: this.#max });
+    const wanted = standInsWanted({ ...now, open: open.length, max: this.#max });
     for (let missing = wanted - open.length; missing > 0 && this.#addOne(); missing--);
-    const dispensable = open.sort((a, b) => a.sessions - b.sessions);
-    for (const thread of dispensable.slice(0, Math.max(0, open.length - wanted))) this.#setRetiring(thread, true);
+    if (open.length <= wanted) this.#neededAt = systemClock.now();
+    if (systemClock.now() - this.#neededAt >= STAND_IN_KEEP_MS) {
+      const dispensable = open.sort((a, b) => a.sessions - b.sessions).slice(0, open.length - wanted);
+      for (const thread of dispensable) this.#setRetiring(thread, true);
+    }
     for (const thread of this.#all) if (thread.retiring && thread.state === 'up') this.#takeLeave(thread);
   }
 
@@ -102,20 +114,16 @@ export class StandIns {
   /** From its start to its end, after which its number is free. */
   async #live(thread: AgentThread): Promise<void> {
     const { incarnations, spares, onReady, onDeath, onChange } = this.#parts;
-    try {
-      await this.#greet(thread);
-      if (thread.alive) onReady();
-      // Only now, so that it does not compete with this one: whoever is held up may have to be replaced.
-      spares.provide();
-      const reason = await thread.death;
-      if (this.#closing) return;
-      await incarnations.detach(thread.no);
-      // One that was shut down was empty.
-      if (reason) await onDeath(thread, reason);
-    } finally {
-      this.#all.delete(thread);
-      onChange();
-    }
+    await this.#greet(thread);
+    if (thread.alive) onReady();
+    // Only now, so that it does not compete with this one: whoever is held up may have to be replaced.
+    spares.provide();
+    const reason = await thread.death;
+    if (!this.#closing) await incarnations.detach(thread.no);
+    // Before its death is dealt with, which may wait for sessions that wait for a thread.
+    this.#all.delete(thread);
+    onChange();
+    if (!this.#closing && !this.#ended.has(thread)) await onDeath(thread, reason);
   }
 
   async #greet(thread: AgentThread): Promise<void> {
@@ -131,15 +139,29 @@ export class StandIns {
 
   #takeLeave(thread: AgentThread): void {
     // Whoever puts something into a thread counts it in the same turn; into a retiring one nobody does.
-    if (thread.sessions === 0 && thread.cpuRuns === 0) {
-      thread.condemn();
-      this.#tasks.track(this.#parts.incarnations.shutDown(thread));
-      return;
-    }
+    if (thread.sessions === 0 && thread.cpuRuns === 0) return this.#end(thread);
     const now = systemClock.now();
-    if (now - (this.#emptiedAt.get(thread) ?? 0) < STAND_IN_EMPTY_INTERVAL_MS) return;
-    this.#emptiedAt.set(thread, now);
-    this.#tasks.track(this.#parts.empty(thread));
+    if (this.#emptying.has(thread) || now - (this.#emptiedAt.get(thread) ?? 0) < STAND_IN_EMPTY_INTERVAL_MS) return;
+    this.#emptying.add(thread);
+    this.#tasks.track(this.#empty(thread));
+  }
+
+  async #empty(thread: AgentThread): Promise<void> {
+    try {
+      const nobody = await this.#parts.empty(thread);
+      // What is counted there is nobody's any more: an abandoned run that does not end. (Whoever was about to come up
+      // there is told of its end, and comes up elsewhere.)
+      if (nobody && thread.retiring && thread.alive && thread.cpuRuns === 0) this.#end(thread);
+    } finally {
+      this.#emptying.delete(thread);
+      this.#emptiedAt.set(thread, systemClock.now());
+    }
+  }
+
+  #end(thread: AgentThread): void {
+    this.#ended.add(thread);
+    thread.condemn();
+    this.#tasks.track(this.#parts.incarnations.shutDown(thread));
   }
 
   /** Shuts all of them down. */

@@ -20,8 +20,8 @@ export interface ThreadGroupOptions extends IncarnationsOptions {
   onDeath: (thread: AgentThread, reason: CabanaError) => Promise<void>;
   /** A thread is ready for work. */
   onReady: () => void;
-  /** Moves what lives in a thread that is to end elsewhere, as far as it can be moved now. */
-  empty: (thread: AgentThread) => Promise<void>;
+  /** Moves what lives in a thread that is to end elsewhere, as far as it can be moved now. True: nobody lived there. */
+  empty: (thread: AgentThread) => Promise<boolean>;
 }
 
 export class ThreadGroup {
@@ -93,7 +93,12 @@ export class ThreadGroup {
    * @param starved whether somebody waits for a thread
    */
   standIn(heldUp: ReadonlySet<AgentThread>, starved: boolean): void {
-    if (!this.#closing) this.#standIns.provide(this.#threads.filter((thread) => heldUp.has(thread)).length, starved);
+    if (this.#closing) return;
+    this.#standIns.provide({
+      heldUp: this.#threads.filter((thread) => heldUp.has(thread)).length,
+      dead: this.#numbered.filter((thread) => !thread.alive).length,
+      starved,
+    });
   }
 
   /** Resolves when a dead thread has been replaced, or the group is closed. */

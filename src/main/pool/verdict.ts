@@ -12,6 +12,8 @@ export interface WatchedRun {
   /** When it was asked to stop; null: it was not. */
   interruptedAt: number | null;
   load: 'cpu' | 'io';
+  /** Its thread has nothing of it in hand yet: whatever holds the thread, it is not this. */
+  waits: boolean;
 }
 
 /**
@@ -36,6 +38,7 @@ export const STANDSTILL_MS = 1_500;
 
 export function judgeRun(run: WatchedRun, thread: ThreadSigns, now: number, graceMs: number): RunVerdict {
   if (run.interruptedAt === null) return run.deadlineAt !== null && now >= run.deadlineAt ? 'timeout' : 'fine';
+  if (run.waits) return 'fine';
   const graceEndsAt = run.interruptedAt + graceMs;
   if (now < graceEndsAt) return run.load === 'cpu' && now - run.interruptedAt >= DEAF_AFTER_MS ? 'deaf' : 'fine';
   if (run.load === 'cpu') return 'giveUp';
@@ -46,12 +49,25 @@ export function judgeRun(run: WatchedRun, thread: ThreadSigns, now: number, grac
   return thread.beatAgeMs >= STANDSTILL_MS ? 'giveUp' : 'fine';
 }
 
+export interface StandInNeeds {
+  /** Threads that are held up. */
+  heldUp: number;
+  /** Threads that are dead, and about to be replaced. */
+  dead: number;
+  /** Stand-ins that there are. */
+  open: number;
+  /** Somebody waits for a thread. */
+  starved: boolean;
+  max: number;
+}
+
 /**
- * How many threads should stand in for those that are held up: one for each while somebody waits for a thread; once they
- * are there they stay as long as those are held up.
+ * How many threads should stand in for others: one for each that is held up, while somebody waits for a thread. Once they
+ * are there they stay as long as a thread is missing.
  */
-export function standInsWanted(now: { heldUp: number; open: number; starved: boolean; max: number }): number {
-  return Math.min(now.heldUp, now.starved ? now.max : now.open);
+export function standInsWanted({ heldUp, dead, open, starved, max }: StandInNeeds): number {
+  const kept = Math.min(open, heldUp + dead);
+  return Math.min(max, starved ? Math.max(heldUp, kept) : kept);
 }
 
 /** Whether a thread hangs in code that is no cpu run: a timer of an idle agent, a hook, an io run. */

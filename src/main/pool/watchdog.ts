@@ -50,7 +50,7 @@ export class Watchdog<R extends InProgress> {
     for (const run of inProgress()) {
       const { thread } = run;
       if (!thread.alive || givenUp.has(thread)) continue;
-      const signs = { beatAgeMs: ages.get(thread) ?? 0, cpuBusy: thread.cpuRuns > 0 };
+      const signs = { beatAgeMs: ages.get(thread) ?? 0, cpuBusy: thread.cpuBusy };
       const verdict = judgeRun(run, signs, now, graceMs);
       switch (verdict) {
         case 'fine':
@@ -75,7 +75,7 @@ export class Watchdog<R extends InProgress> {
     for (const thread of threads()) {
       if (!thread.alive || givenUp.has(thread)) continue;
       const beatAgeMs = ages.get(thread) ?? 0;
-      if (hangs({ beatAgeMs, cpuBusy: thread.cpuRuns > 0 }, HANG_MAX_MS)) onGiveUp(thread, null);
+      if (hangs({ beatAgeMs, cpuBusy: thread.cpuBusy }, HANG_MAX_MS)) onGiveUp(thread, null);
     }
     onLooked(deaf);
   }

@@ -7,8 +7,9 @@
 // Suspects (suspicion.ts) are admitted to half of the threads only. Nobody waits for ever: when one is not admitted, those
 // threads are busy, or dead for a moment, and the end of each run and each new thread looks at the line again.
 
+import type { Clock } from '../clock.js';
 import type { AgentThread } from '../pool/agent-thread.js';
-import { LINE_WINDOW, isCritical, pickDue, successorOn } from '../pool/placement.js';
+import { LINE_WINDOW, isCritical, isFree, pickDue, successorOn } from '../pool/placement.js';
 import { Line, Place } from './line.js';
 import type { Session } from './session.js';
 import type { Suspicion } from './suspicion.js';
@@ -25,6 +26,7 @@ export interface AdmissionParts {
   /** How many runs of all sessions are not over. */
   openRuns: () => number;
   suspicion: Suspicion;
+  clock: Clock;
 }
 
 export class Admission {
@@ -32,14 +34,16 @@ export class Admission {
   readonly #threads: () => readonly AgentThread[];
   readonly #openRuns: () => number;
   readonly #suspicion: Suspicion;
+  readonly #clock: Clock;
   readonly #lines = { io: new Line(), cpu: new Line() };
   #running = 0;
 
-  constructor({ maxRunningAgents, threads, openRuns, suspicion }: AdmissionParts) {
+  constructor({ maxRunningAgents, threads, openRuns, suspicion, clock }: AdmissionParts) {
     this.maxRunningAgents = maxRunningAgents;
     this.#threads = threads;
     this.#openRuns = openRuns;
     this.#suspicion = suspicion;
+    this.#clock = clock;
   }
 
   /** Agents that run, or are on their way to. */
@@ -111,28 +115,35 @@ export class Admission {
 
   /** Whether somebody in line, other than suspects, could run now, were there a thread. */
   get starved(): boolean {
-    if (this.full || this.#threads().some(isFree)) return false;
+    const threads = this.#threads();
+    if (this.full || threads.some(isFree)) return false;
+    // With one thread a stand-in is for suspects as well.
+    const forAnybody = threads.every((thread) => thread.forSuspects);
     let seen = 0;
-    for (const { session } of this.#lines.cpu) {
-      if (!this.#suspicion.suspects(session.id)) return true;
+    for (const place of this.#lines.cpu) {
+      if (forAnybody || !place.suspect) return true;
       if (seen++ >= LINE_WINDOW) break;
     }
     return false;
   }
 
   /**
-   * Sessions in line that live on a busy thread (or one that they may not use) and cannot be taken from it, while another
-   * thread is free: they would have to be saved first. At most so many.
+   * Sessions in line that live on a busy thread (or one where they may not be) and cannot be taken from it, while another
+   * thread is free: they would have to be saved first. At most so many, of those near the front of the line.
+   * @param except those that are on their way already
    */
-  tied(max: number): Session[] {
-    const threads = this.#threads();
-    if (!threads.some(isFree)) return [];
+  tied(max: number, except: ReadonlySet<Session>): Session[] {
+    if (!this.#threads().some(isFree)) return [];
+    const now = this.#clock.now();
     const tied: Session[] = [];
+    let seen = 0;
     for (const place of this.#lines.cpu) {
-      if (tied.length >= max) break;
+      if (tied.length >= max || seen++ >= LINE_WINDOW) break;
       const { session, home, movable } = place;
-      if (!home || movable || session.isLocked) continue;
-      if (home.cpuBusy || !place.allows(home)) tied.push(session);
+      if (!home || movable || session.isLocked || except.has(session)) continue;
+      // One that could not be saved waits for the next try, or for its home.
+      if (session.saveRetryAt > now) continue;
+      if (!isFree(home) || (place.suspect && !home.forSuspects)) tied.push(session);
     }
     return tied;
   }
@@ -151,8 +162,4 @@ export class Admission {
     }
     admitted.thread = thread;
   }
-}
-
-function isFree(thread: AgentThread): boolean {
-  return thread.alive && !thread.cpuBusy;
 }

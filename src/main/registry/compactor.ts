@@ -7,6 +7,7 @@ import type { AgentProfile } from '../../protocol/session.js';
 import type { StatusTable } from '../../protocol/status-table.js';
 import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
+import { isFree } from '../pool/placement.js';
 import type { Directory } from './directory.js';
 import type { Dispatcher } from './dispatcher.js';
 import type { Run } from './run.js';
@@ -50,7 +51,7 @@ export class Compactor {
     if (session.compacted || session.compaction || session.current || session.queued > 0) return false;
     const { place, profile } = session;
     if (!this.#parts.profiles.get(profile ?? '')?.compacts) return false;
-    return place !== null && place.thread.alive && !place.thread.cpuBusy && !session.isLocked;
+    return place !== null && isFree(place.thread) && !session.isLocked;
   }
 
   /** Holds the session's lock: whoever needs the session interrupts the compaction and then waits for its rollback. */

@@ -37,9 +37,12 @@ export class Departures {
     return this.#passivate(session, () => session.isUnused);
   }
 
-  /** Saves an idle session and takes it from its thread, so that its due run can start on another. */
-  async evacuate(session: Session): Promise<boolean> {
-    const left = await this.#passivate(session, () => session.current === null);
+  /**
+   * Saves an idle session and takes it from its thread, so that its due run can start on another.
+   * @param from false: it is not on this thread any more
+   */
+  async evacuate(session: Session, from = session.place?.thread): Promise<boolean> {
+    const left = await this.#passivate(session, () => session.current === null && session.place?.thread === from);
     if (left) session.migrations++;
     return left;
   }

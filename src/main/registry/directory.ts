@@ -61,7 +61,7 @@ export class Directory {
 
   /** Forgets a session that is neither in memory nor waited for. */
   dropIfUnused(session: Session): void {
-    if (session.state !== 'cold' || !session.isUnused || session.isLocked) return;
+    if (session.state !== 'cold' || !session.isUnused || session.isLocked || session.held > 0) return;
     if (this.#sessions.get(session.id) === session) this.#sessions.delete(session.id);
   }
 

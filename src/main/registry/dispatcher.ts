@@ -127,6 +127,8 @@ export class Dispatcher {
     for (let admitted = admission.next(); admitted; admitted = admission.next()) this.track(this.#serve(admitted));
     for (const [thread, { session, run }] of this.#onCpu) this.#offerNext(thread, session, run);
     if (admission.waiting > 0) this.#makeRoom();
+    // What is free now is for nobody in line.
+    this.#parts.activations.spread();
   }
 
   /** Has the thread begin its next run by itself when this one ends, if it is clear which that will be. */
@@ -146,7 +148,7 @@ export class Dispatcher {
 
   /** A compaction begins, as an execution that the watchdog sees. @returns what ends it */
   compacting(session: Session, run: Run, thread: AgentThread): () => void {
-    const execution = new Execution(session, run, { thread, load: 'cpu' }, null);
+    const execution = new Execution(session, run, { thread, load: 'cpu' }, null, () => true);
     this.#executing.add(execution);
     this.#compacting.add(session);
     thread.cpuRuns++;
@@ -178,10 +180,11 @@ export class Dispatcher {
     const execution = this.#enter(admitted, run);
     // A compaction holds the lock; it is undone, and waited for there.
     session.compaction?.interrupt();
-    // So does a restore: one that waits for a busy thread takes place on this one.
+    // So does a restore: one that waits for a busy thread takes place on this one, and one that is still to come.
     this.#parts.activations.redirect(session, admitted.thread);
+    session.reserved = admitted;
     try {
-      if (!(await this.#tryToStart(admitted, run))) return;
+      if (!(await this.#tryToStart(admitted, run).finally(() => (session.reserved = null)))) return;
       const report = admitted.thread.calls.run(run.request(0));
       await this.#await(execution, admitted, report);
     } finally {
@@ -201,7 +204,9 @@ export class Dispatcher {
   #enter(admitted: Admitted, run: Run): Execution {
     const { session } = admitted;
     session.current = run;
-    const execution = new Execution(session, run, admitted, this.#timeoutOf(session, run));
+    const { activations } = this.#parts;
+    const hasBegun = (of: Session, on: AgentThread): boolean => activations.hasBegun(of, on);
+    const execution = new Execution(session, run, admitted, this.#timeoutOf(session, run), hasBegun);
     this.#executing.add(execution);
     return execution;
   }
@@ -236,7 +241,7 @@ export class Dispatcher {
   /** Under the lock: the session is live on the admitted thread and running, or false. */
   async #start(admitted: Admitted, run: Run): Promise<boolean> {
     const { session } = admitted;
-    const { lifecycle, admission, suspicion } = this.#parts;
+    const { lifecycle, admission } = this.#parts;
     if (session.deleted || this.#draining) return false;
     if (session.quarantine) {
       await this.#endings.endUnstarted(session, run, quarantined(session.quarantine));
@@ -249,18 +254,24 @@ export class Dispatcher {
     }
     if (session.isLive && session.place!.thread !== admitted.thread) {
       const home = session.place!.thread;
-      const mayStay = !home.cpuBusy && suspicion.allows(session.id, home);
-      if (mayStay || (admitted.load === 'io' && !session.clean)) admission.moveTo(admitted, home);
+      if (this.#mayStay(session, home, admitted.load)) admission.moveTo(admitted, home);
       else if (!session.clean) return false;
-      else await lifecycle.relocate(session, admitted.thread);
+      else await lifecycle.relocate(session, admitted.thread, true);
     }
-    if (!session.isLive && !(await lifecycle.bringUp(session, admitted.thread))) {
+    if (!session.isLive && !(await lifecycle.bringUp(session, admitted.thread, true))) {
       throw new CabanaError('SESSION_NOT_FOUND', `there is no session ${session.id}`);
     }
     // That thread was held up, and another has brought it up.
     if (session.place!.thread !== admitted.thread) admission.moveTo(admitted, session.place!.thread);
     this.#begin(session, run);
     return true;
+  }
+
+  /** Whether the run of a session that lives on another thread than it was admitted to begins there. */
+  #mayStay(session: Session, home: AgentThread, load: 'cpu' | 'io'): boolean {
+    if (session.saveFailures > 0) return load === 'io' || !home.cpuBusy;
+    if (home.retiring || (!home.forSuspects && this.#parts.suspicion.suspects(session.id))) return false;
+    return !home.cpuBusy || (load === 'io' && !session.clean);
   }
 
   /** The session is running, as everybody sees from this turn on. */

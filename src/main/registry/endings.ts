@@ -92,6 +92,7 @@ export class Endings {
 
   /** In the turn in which a deleted session leaves the registry: all its runs are over. */
   sessionDeleted(session: Session): void {
+    this.#parts.suspicion.forget(session.id);
     // Also the one that its thread has reported already, whose outcome the store may have refused since.
     for (const run of this.#runs.of(session.id)) {
       if (run.isAccepted) this.over(session, run, endedAs(storedOf(run), DELETED));

@@ -30,8 +30,7 @@ export class Evacuations {
   /** Asks as many as may be on their way at once. */
   begin(): void {
     const { admission, track } = this.#parts;
-    for (const session of admission.tied(EVACUATE_IN_FLIGHT_AGENTS - this.#leaving.size)) {
-      if (this.#leaving.has(session)) continue;
+    for (const session of admission.tied(EVACUATE_IN_FLIGHT_AGENTS - this.#leaving.size, this.#leaving)) {
       this.#leaving.add(session);
       track(this.#evacuate(session));
     }

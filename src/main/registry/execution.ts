@@ -6,22 +6,32 @@ import type { InProgress } from '../pool/watchdog.js';
 import type { Run } from './run.js';
 import type { Session } from './session.js';
 
+interface At {
+  thread: AgentThread;
+  load: 'cpu' | 'io';
+}
+
+/** Whether the thread is at work on the session's activation. */
+type HasBegun = (session: Session, thread: AgentThread) => boolean;
+
 export class Execution implements InProgress {
   /** Epoch milliseconds of the system's clock: threads live in real time, whatever clock the host was given. */
   readonly startedAt = Date.now();
   readonly deadlineAt: number | null;
   readonly session: Session;
   readonly run: Run;
-  readonly #at: { thread: AgentThread; load: 'cpu' | 'io' };
+  readonly #at: At;
+  readonly #hasBegun: HasBegun;
   /** False while the session is being brought up for it. */
   executes = false;
   /** Its thread has said that it ended. */
   reported = false;
 
-  constructor(session: Session, run: Run, at: { thread: AgentThread; load: 'cpu' | 'io' }, timeoutMs: number | null) {
+  constructor(session: Session, run: Run, at: At, timeoutMs: number | null, hasBegun: HasBegun) {
     this.session = session;
     this.run = run;
     this.#at = at;
+    this.#hasBegun = hasBegun;
     this.deadlineAt = timeoutMs === null ? null : this.startedAt + timeoutMs;
   }
 
@@ -33,6 +43,11 @@ export class Execution implements InProgress {
   /** A session that is being brought up cannot be abandoned there: it has no end of its own to wait for. */
   get load(): 'cpu' | 'io' {
     return this.executes ? this.#at.load : 'cpu';
+  }
+
+  /** Its thread has nothing of it in hand: it waits there for others, or for its session. */
+  get waits(): boolean {
+    return !this.executes && !this.#hasBegun(this.session, this.thread);
   }
 
   get interruptedAt(): number | null {

@@ -1,8 +1,10 @@
 // Asking runs to stop: the current one through the status table and a message, a waiting one by ending it at once.
 
+import { CabanaError } from '../../protocol/errors.js';
 import type { InterruptReason } from '../../protocol/interrupt.js';
 import { INTERRUPT_REASONS } from '../../protocol/interrupt.js';
 import type { StatusTable } from '../../protocol/status-table.js';
+import type { Activations } from './activations.js';
 import type { Directory } from './directory.js';
 import { codeOf, endingOf, type Endings } from './endings.js';
 import type { Run } from './run.js';
@@ -12,6 +14,7 @@ export interface InterruptsParts {
   directory: Directory;
   table: StatusTable;
   endings: Endings;
+  activations: Activations;
   /** Takes charge of work that nobody awaits. */
   track: (task: Promise<void>) => void;
 }
@@ -47,6 +50,8 @@ export class Interrupts {
     run.interruptReason ??= reason;
     run.interruptedAt ??= Date.now();
     if (session.isRunning) this.signal(session, run);
+    // It has not begun: that it waits for a busy thread to bring its session up has no purpose any more.
+    else this.#parts.activations.refuse(session, 'run', refusalOf(run.interruptReason));
     return run.id;
   }
 
@@ -71,4 +76,9 @@ export class Interrupts {
       }),
     );
   }
+}
+
+function refusalOf(reason: InterruptReason): CabanaError {
+  const { code, error } = endingOf(reason);
+  return new CabanaError(code, error);
 }

@@ -12,7 +12,7 @@ import type { StatusTable } from '../../protocol/status-table.js';
 import type { Clock } from '../clock.js';
 import type { AgentThread } from '../pool/agent-thread.js';
 import { leastBusy } from '../pool/placement.js';
-import type { Activations } from './activations.js';
+import type { Activations, Asked } from './activations.js';
 import type { Departures } from './departures.js';
 import type { Directory } from './directory.js';
 import type { Places } from './places.js';
@@ -61,9 +61,13 @@ export class Lifecycle {
       return await session.lock(async () => {
         if (session.deleted) return false;
         // Without an await in between: of many at once each sees where the one before it was put.
-        const thread = this.#leastBusyFor(session.id);
-        return session.isLive || (await this.bringUp(session, thread ?? (await this.#choose(session.id))));
+        const thread = this.#chooseNow(session);
+        return session.isLive || (await this.bringUp(session, thread ?? (await this.#choose(session))));
       });
+    } catch (error) {
+      // While it waited for its thread.
+      if ((error as CabanaError).code === 'SESSION_DELETED') return false;
+      throw error;
     } finally {
       session.restoring = null;
       this.#parts.directory.dropIfUnused(session);
@@ -77,7 +81,7 @@ export class Lifecycle {
       await session.lock(async () => {
         if (session.state !== 'cold') throw new CabanaError('SESSION_EXISTS', `session ${session.id} exists`);
         await store.create(record);
-        const thread = this.#leastBusyFor(session.id) ?? (await this.#choose(session.id));
+        const thread = this.#chooseNow(session) ?? (await this.#choose(session));
         // With every thread busy the agent would be awaited for as long as somebody else's run takes. It is on disk: its
         // first use brings it up.
         if (thread.cpuBusy) return;
@@ -94,15 +98,17 @@ export class Lifecycle {
     }
   }
 
-  #leastBusyFor(id: string): AgentThread | null {
+  /** The thread that is kept for the session's run, or the least busy one; null: all of them are dead. */
+  #chooseNow({ id, reserved }: Session): AgentThread | null {
     const { threads, suspicion } = this.#parts;
+    if (reserved?.thread.alive) return reserved.thread;
     return leastBusy(threads(), (thread) => suspicion.suits(id, thread));
   }
 
-  /** The least busy thread; with all of them dead, the first that is replaced. @throws CabanaError HOST_CLOSED */
-  async #choose(id: string): Promise<AgentThread> {
+  /** Likewise; with all of them dead, the first that is replaced. @throws CabanaError HOST_CLOSED */
+  async #choose(session: Session): Promise<AgentThread> {
     for (;;) {
-      const thread = this.#leastBusyFor(id);
+      const thread = this.#chooseNow(session);
       if (thread) return thread;
       if (!(await this.#parts.threadReplaced())) throw new CabanaError('HOST_CLOSED', 'the host was closed');
     }
@@ -110,9 +116,10 @@ export class Lifecycle {
 
   /**
    * Under the lock: activates a session that is not live. False: it exists nowhere.
+   * @param isForRun for a run of it that was admitted to this thread
    * @throws what its restore threw; the session is then as it was, on disk only
    */
-  async bringUp(session: Session, thread: AgentThread): Promise<boolean> {
+  async bringUp(session: Session, thread: AgentThread, isForRun = false): Promise<boolean> {
     // Counted before the first await: whoever chooses a thread meanwhile takes this one into account.
     thread.sessions++;
     try {
@@ -123,16 +130,32 @@ export class Lifecycle {
     }
     for (let there = thread; ;) {
       const place = this.#enter(session, there);
+      let asked: Asked;
       try {
-        const asked = await this.#parts.activations.ask(session, place);
+        asked = await this.#parts.activations.ask(session, place, isForRun);
         if ('activated' in asked) return await this.#settle(session, place, asked.activated);
-        this.#leave(session, place);
-        there = asked.elsewhere;
       } catch (error) {
         await this.#giveBack(session, messageOf(error));
         throw (await this.#guilt(place)) ?? error;
       }
+      this.#leave(session, place);
+      if ('refused' in asked) return this.#stayCold(session, asked.refused);
+      // The run is admitted again, to another thread.
+      if (!asked.elsewhere && isForRun) return this.#stayCold(session, died(there));
+      there = asked.elsewhere ?? (await this.#chooseAndCount(session));
     }
+  }
+
+  #stayCold(session: Session, error: CabanaError): never {
+    session.lastRunFailed = false;
+    session.moveTo('cold');
+    throw error;
+  }
+
+  async #chooseAndCount(session: Session): Promise<AgentThread> {
+    const thread = await this.#choose(session);
+    thread.sessions++;
+    return thread;
   }
 
   /** The session takes a place in a thread that has counted it. */
@@ -204,6 +227,7 @@ export class Lifecycle {
   ranToItsEnd(session: Session, saved: boolean): void {
     if (session.deleted) return;
     session.clean = saved;
+    if (saved) session.saveFailures = session.saveRetryAt = 0;
     this.#parts.table.set('main', session.place!.slot, 'runNo', 0);
     session.moveTo('idle');
     this.#parts.directory.touch(session);
@@ -213,7 +237,7 @@ export class Lifecycle {
    * Under the lock: moves an idle session to another thread, without asking the one where it is (that one may be busy
    * for long). What it has is on disk (`clean`); the new activation's epoch makes the old one unable to write.
    */
-  async relocate(session: Session, thread: AgentThread): Promise<boolean> {
+  async relocate(session: Session, thread: AgentThread, isForRun: boolean): Promise<boolean> {
     const old = session.place!;
     this.#parts.directory.busy(session);
     session.moveTo('flushing');
@@ -221,7 +245,7 @@ export class Lifecycle {
     session.moveTo('cold');
     this.#parts.places.retire(session.id, old);
     session.migrations++;
-    return this.bringUp(session, thread);
+    return this.bringUp(session, thread, isForRun);
   }
 
   /**
@@ -231,6 +255,8 @@ export class Lifecycle {
   async remove(id: string, onGone: (session: Session) => void): Promise<boolean> {
     const { directory, store, subscriptions, clock } = this.#parts;
     const session = directory.obtain(id);
+    // A restore that waits for a busy thread would have the deletion wait as well.
+    this.#parts.activations.refuse(session, 'any', new CabanaError('SESSION_DELETED', `session ${id} is deleted`));
     try {
       return await session.lock(async () => {
         // From here on nothing of this session is written: the store's tombstone carries a new epoch.
@@ -251,4 +277,8 @@ export class Lifecycle {
       directory.dropIfUnused(session);
     }
   }
+}
+
+function died({ no }: AgentThread): CabanaError {
+  return new CabanaError('THREAD_DIED', `thread ${no} died before it could bring the session up`);
 }

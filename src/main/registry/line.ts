@@ -20,8 +20,12 @@ export class Place implements Due<AgentThread> {
     this.#suspicion = suspicion;
   }
 
-  allows(thread: AgentThread): boolean {
-    return this.#suspicion.allows(this.session.id, thread);
+  get suspect(): boolean {
+    return this.#suspicion.suspects(this.session.id);
+  }
+
+  get stuck(): boolean {
+    return this.session.saveFailures > 0;
   }
 
   suits(thread: AgentThread): boolean {

@@ -17,10 +17,10 @@ export type LiveAgentVisitor = (id: string, agent: LiveAgent, thread: { no: numb
 
 /** See SessionRegistry.eachLiveAgent(). @throws AggregateError of what the calls threw, after all of them have ended */
 export async function eachLive(directory: Directory, fn: LiveAgentVisitor): Promise<void> {
-  const ids = [...directory.all()].filter((session) => session.isLive).map((session) => session.id);
+  const ids = [...directory.all()].filter(isInMemory).map((session) => session.id);
   const calls = ids.map(async (id) => {
     const session = directory.get(id);
-    if (!session?.isLive) return;
+    if (!session || !isInMemory(session)) return;
     await fn(id, new LiveAgentHandle(session), { no: session.place!.thread.no });
   });
   const failures = (await Promise.allSettled(calls)).filter((result) => result.status === 'rejected');
@@ -29,6 +29,11 @@ export async function eachLive(directory: Directory, fn: LiveAgentVisitor): Prom
     failures.map((failure) => failure.reason as unknown),
     `${failures.length} of ${ids.length} calls of eachLiveAgent failed`,
   );
+}
+
+/** One that is about to leave memory is there until it has been saved. */
+function isInMemory(session: Session): boolean {
+  return session.isLive || (session.state === 'flushing' && session.place !== null && session.place.thread.alive);
 }
 
 class LiveAgentHandle implements LiveAgent {
@@ -47,6 +52,9 @@ class LiveAgentHandle implements LiveAgent {
   }
 
   async flush(): Promise<void> {
+    // Whoever has it saved, to leave memory, holds its lock until that is done, or has failed.
+    if (this.#session.state === 'flushing') await this.#session.lock(() => Promise.resolve());
+    if (this.#session.state === 'cold') return;
     const { place, id } = this.#session;
     if (!place) throw new CabanaError('THREAD_DIED', `session ${id} has left memory`);
     await place.thread.calls.flush(id);

@@ -11,7 +11,7 @@ import type { AgentThread } from '../pool/agent-thread.js';
 import { fateOf, type Fate } from '../pool/verdict.js';
 import type { Admitted } from './admission.js';
 import type { Departures } from './departures.js';
-import { FATE_DRAINED, codeOf, endingAfter, type Endings } from './endings.js';
+import { FATE_DRAINED, codeOf, endingAfter, endingOf, type Endings } from './endings.js';
 import type { Quarantine } from './quarantine.js';
 import type { Loss, Run } from './run.js';
 import type { Session } from './session.js';
@@ -62,8 +62,12 @@ export class Losses {
     if (session.deleted) return;
     const { endings, log, quarantine } = this.#parts;
     // Bringing the session up held its thread until that was given up: elsewhere it would do the same.
-    if (run.loss) return this.#neverUp(session, run, run.loss);
-    if (codeOf(error) === 'THREAD_DIED' && ++run.startFailures < RUN_START_MAX_ATTEMPTS) {
+    if (run.loss && run.loss.isCulprit !== false) return this.#neverUp(session, run, run.loss);
+    // It was asked to stop while it waited.
+    if (run.interruptReason) return endings.endUnstarted(session, run, endingOf(run.interruptReason));
+    const threadDied = run.loss !== null || codeOf(error) === 'THREAD_DIED';
+    if (threadDied && ++run.startFailures < RUN_START_MAX_ATTEMPTS) {
+      run.restart();
       session.mailbox.unshift(run);
       return;
     }

@@ -41,6 +41,7 @@ export class Quarantine {
     const why = `its runs took their thread down ${verdict.strikes.length} times; the last time: ${reason}`;
     // In memory first: what is due before the store has it is refused as well.
     session.quarantine = why;
+    suspicion.forget(session.id);
     log.error({ sessionId: session.id, reason: why }, 'a session was quarantined');
     try {
       await store.update(session.id, { quarantine: why }, clock.now());

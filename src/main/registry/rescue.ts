@@ -55,7 +55,8 @@ export class Rescue {
     const error = culprit ? this.#unresponsive(culprit) : new CabanaError('THREAD_DIED', `thread ${thread.no} hangs`);
     log.error({ err: error, thread: thread.no, sessionId: culprit?.session.id }, 'an agent thread is given up');
     for (const execution of [...dispatcher.inProgress()]) {
-      if (execution.thread !== thread) continue;
+      // What waits there is not lost: it is told of the thread's death, and had elsewhere.
+      if (execution.thread !== thread || execution.waits) continue;
       execution.run.lose({ isCulprit: culprit ? execution === culprit : null, error });
     }
     const neighbours = [...directory.all()].filter((s) => s.place?.thread === thread && s.state === 'idle');
@@ -67,21 +68,33 @@ export class Rescue {
     await rescued;
   }
 
-  /** Moves the idle sessions of a thread that is to end elsewhere. The others follow at a later call. */
-  async empty(thread: AgentThread): Promise<void> {
-    const { directory, departures, lifecycle, clock, log } = this.#parts;
+  /**
+   * Moves the idle sessions of a thread that is to end elsewhere. The others follow at a later call.
+   * @returns whether nobody lived there any more
+   */
+  async empty(thread: AgentThread): Promise<boolean> {
+    const { directory, dispatcher, clock } = this.#parts;
+    const there = [...directory.all()].filter(({ place }) => place?.thread === thread);
+    if (there.length === 0) return ![...dispatcher.inProgress()].some((execution) => execution.thread === thread);
     const now = clock.now();
-    const idle = [...directory.all()].filter(
-      (s) => s.place?.thread === thread && s.state === 'idle' && s.saveRetryAt <= now,
-    );
-    await inFlight(idle, EVACUATE_IN_FLIGHT_AGENTS, async (session) => {
+    const idle = there.filter(({ state, saveRetryAt }) => state === 'idle' && saveRetryAt <= now);
+    await inFlight(idle, EVACUATE_IN_FLIGHT_AGENTS, (session) => this.#move(session, thread));
+    return false;
+  }
+
+  /** Its runs wait meanwhile, so that it is not left cold between the two steps, nor begins another there. */
+  async #move(session: Session, from: AgentThread): Promise<void> {
+    const { dispatcher, departures, lifecycle, log } = this.#parts;
+    session.compaction?.interrupt();
+    await dispatcher.withhold(session, async () => {
       try {
-        if (await departures.evacuate(session)) await lifecycle.ensure(session.id);
+        if (await departures.evacuate(session, from)) await lifecycle.ensure(session.id);
       } catch (error) {
         // It could not be saved, and is tried again; or it is on disk and comes back when it is used.
         log.warn({ err: error, sessionId: session.id }, 'a session could not be moved');
       }
     });
+    this.#parts.directory.dropIfUnused(session);
   }
 
   /** Each under a new epoch: what the condemned thread still sends for it is refused. */

@@ -36,6 +36,8 @@ export class Session {
   current: Run | null = null;
   /** Its oldest waiting run is in its thread's hand, which may begin it. */
   offer: Revocable | null = null;
+  /** The thread that is kept for its due run, until that begins. */
+  reserved: { readonly thread: AgentThread; readonly load: 'cpu' | 'io' } | null = null;
   /** The restore that every caller waits on. */
   restoring: Promise<boolean> | null = null;
   /** Why it is failed. */

@@ -1,39 +1,39 @@
-// Whose run might take its thread down or hold it, and where it may run for that.
+// Whose run might take its thread down or hold it.
 //
 // A session that did so is a suspect until a run of it completes. When several did lately, so is everyone of whom nothing
-// good is known. Suspects are kept to one half of the threads: the others' runs are not in their way, and no thread dies
-// under them.
+// good is known. Suspects are kept to one half of the threads (placement.ts): the others' runs are not in their way, and no
+// thread dies under them.
 
-import { ALARM_MS, ALARM_SESSIONS, PROVEN_MAX_SESSIONS, SUSPECTS_MAX_SESSIONS } from '../../protocol/limits.js';
+import {
+  ALARM_MS,
+  ALARM_SESSIONS,
+  PROVEN_MAX_SESSIONS,
+  QUARANTINE_WINDOW_MS,
+  SUSPECTS_MAX_SESSIONS,
+  WARY_MS,
+} from '../../protocol/limits.js';
 import type { Clock } from '../clock.js';
-import { threadsOfSuspects } from '../pool/placement.js';
-
-export interface SuspicionParts {
-  /** The configured threads. */
-  threads: number;
-  clock: Clock;
-}
 
 export class Suspicion {
   readonly #clock: Clock;
-  /** Numbers of the threads for suspects: from the first to before the second. */
-  readonly #theirs: { from: number; to: number };
-  /** Both by session id, and bounded: the oldest are forgotten. */
-  readonly #suspects = new Set<string>();
-  readonly #proven = new Set<string>();
+  /** Since when, by session id. Both are bounded: the oldest are forgotten. */
+  readonly #suspects = new Map<string, number>();
+  readonly #proven = new Map<string, true>();
   /** Who was in trouble within the last ALARM_MS, and when last, in that order. */
   readonly #troubles = new Map<string, number>();
   #alarmedUntil = -Infinity;
-  #calmed = true;
+  #waryUntil = -Infinity;
+  /** Somebody has stopped being suspected, or will when the alarm is over. */
+  #easing = false;
 
-  constructor({ threads, clock }: SuspicionParts) {
+  constructor(clock: Clock) {
     this.#clock = clock;
-    this.#theirs = threadsOfSuspects(threads);
   }
 
   /** A run of this session took its thread down. */
   struck(id: string): void {
-    this.#suspects.add(id);
+    this.#suspects.delete(id);
+    this.#suspects.set(id, this.#clock.now());
     forgetOldest(this.#suspects, SUSPECTS_MAX_SESSIONS);
     this.#proven.delete(id);
     this.trouble(id);
@@ -42,6 +42,7 @@ export class Suspicion {
   /** A run of this session took its thread down, or holds it up. */
   trouble(id: string): void {
     const now = this.#clock.now();
+    this.#waryUntil = now + WARY_MS;
     this.#troubles.delete(id);
     this.#troubles.set(id, now);
     for (const [other, at] of this.#troubles) {
@@ -51,52 +52,45 @@ export class Suspicion {
     const last = [...this.#troubles.values()].at(-ALARM_SESSIONS);
     if (last === undefined) return;
     this.#alarmedUntil = last + ALARM_MS;
-    this.#calmed = false;
+    this.#easing = true;
+  }
+
+  /** A run of this session has completed. */
+  completed(id: string): void {
+    this.forget(id);
+    this.#proven.delete(id);
+    this.#proven.set(id, true);
+    forgetOldest(this.#proven, PROVEN_MAX_SESSIONS);
+  }
+
+  /** It is a session like any other again, or takes no more runs. */
+  forget(id: string): void {
+    if (this.#suspects.delete(id)) this.#easing = true;
+  }
+
+  /** Whether somebody who was suspected, and may be waiting for that, is not any more. Asked again and again. */
+  hasEased(): boolean {
+    if (!this.#easing || this.#alarmed) return false;
+    this.#easing = false;
+    return true;
+  }
+
+  suspects(id: string): boolean {
+    const since = this.#suspects.get(id);
+    if (since !== undefined && this.#clock.now() - since < QUARANTINE_WINDOW_MS) return true;
+    return this.#alarmed && !this.#proven.has(id);
+  }
+
+  /** Whether the thread is for sessions of its kind, while there was trouble lately; others make do with it. */
+  suits(id: string, { forSuspects }: { forSuspects: boolean }): boolean {
+    return this.#clock.now() >= this.#waryUntil || forSuspects === this.suspects(id);
   }
 
   get #alarmed(): boolean {
     return this.#clock.now() < this.#alarmedUntil;
   }
-
-  /** True once after each alarm, when it is over: whoever was suspected for it alone need not wait any more. */
-  hasCalmed(): boolean {
-    if (this.#calmed || this.#alarmed) return false;
-    return (this.#calmed = true);
-  }
-
-  /** A run of this session has completed. */
-  completed(id: string): void {
-    this.#suspects.delete(id);
-    this.#proven.delete(id);
-    this.#proven.add(id);
-    forgetOldest(this.#proven, PROVEN_MAX_SESSIONS);
-  }
-
-  /** It is a session like any other again. */
-  forget(id: string): void {
-    this.#suspects.delete(id);
-  }
-
-  suspects(id: string): boolean {
-    return this.#suspects.has(id) || (this.#alarmed && !this.#proven.has(id));
-  }
-
-  /** Whether the session's runs may begin there. */
-  allows(id: string, thread: { no: number }): boolean {
-    return this.#isTheirs(thread) || !this.suspects(id);
-  }
-
-  /** Whether the thread is for sessions of its kind; others make do with it. */
-  suits(id: string, thread: { no: number }): boolean {
-    const anybody = this.#suspects.size > 0 || this.#alarmed;
-    return !anybody || this.#isTheirs(thread) === this.suspects(id);
-  }
-
-  #isTheirs({ no }: { no: number }): boolean {
-    return no >= this.#theirs.from && no < this.#theirs.to;
-  }
 }
 
-function forgetOldest(ids: Set<string>, max: number): void {
-  if (ids.size > max) ids.delete(ids.values().next().value!);
+function forgetOldest(ids: Map<string, unknown>, max: number): void {
+  if (ids.size > max) ids.delete(ids.keys().next().value!);
 }
