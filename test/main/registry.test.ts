@@ -399,3 +399,39 @@ test('sourceOf: missing is manual, system is an old name for setup', async (t) =
     ['manual', 'manual', 'manual', 'setup', 'cron', 'own'],
   );
 });
+
+test('a host that closes waits for an agent that is about to leave memory', async (t) => {
+  const dir = tempDir(t);
+  const [agent, saved, dataDir] = ['slow.mjs', 'saved', 'data'].map((name) => join(dir, name)) as [
+    string,
+    string,
+    string,
+  ];
+  writeFileSync(
+    agent,
+    `import { existsSync } from 'node:fs';
+     import { setTimeout as pause } from 'node:timers/promises';
+     export default {
+       profile: 'slow',
+       saveWhen: 'flush',
+       start: () => ({ n: 0 }),
+       run: (ctx) => ++ctx.state.n,
+       save: async (ctx) => {
+         while (ctx.state.n === 1 && !existsSync(${JSON.stringify(saved)})) await pause(2);
+         return ctx.state;
+       },
+     };`,
+  );
+  const options = { dataDir, agents: [agent], maxIdleAgents: 0 };
+  const host = await launch(t, options);
+  await host.create({ sessionId: 'a', agentProfile: 'slow' });
+  assert.equal((await host.send('a', null).result).output, 1);
+  const evicted = host.registry.evictExcessIdle();
+  await until('it is being saved', () => host.registry.get('a')?.state === 'flushing');
+  const closed = host.close();
+  writeFileSync(saved, '');
+  const { live, unflushed } = await closed;
+  assert.deepEqual([live, unflushed, await evicted], [1, [], ['a']]);
+  const next = await launch(t, options);
+  assert.equal((await next.send('a', null).result).output, 2);
+});

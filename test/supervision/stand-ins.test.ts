@@ -108,8 +108,38 @@ describe('a thread that is held up', { timeout: 40_000 }, () => {
     assert.deepEqual(await counts(host, 'cpu2'), [1]);
   });
 
+  it('has one for io runs and restores that wait for it', async (t) => {
+    const host = await house(t, { threads: 1, interruptGraceMs: LONG_GRACE_MS });
+    await inhabit(host, 'cpu');
+    const { run, open } = await holdUp(t, host, 'cpu');
+    // On disk only: every thread is busy.
+    await inhabit(host, 'io', 'io2');
+    const restored = timed(host.registry.ensure('io2'));
+    const { value, ms } = await timed(complete(host, 'io', { count: 1 }));
+    assert.deepEqual([value.n, (await restored).value], [1, true]);
+    assert.ok(ms < SOON_MS && (await restored).ms < SOON_MS, `${ms} ms, ${(await restored).ms} ms`);
+    assert.equal((await host.run('cpu', run.runId))!.state, 'running');
+    open();
+  });
+
+  it('has one that stays for an agent that cannot be saved, and until then serves it', async (t) => {
+    const host = await house(t, { threads: 1, interruptGraceMs: LONG_GRACE_MS });
+    await inhabit(host, 'cpu', 'cpu2');
+    await host.create({ sessionId: 'stubborn', agentProfile: 'unsaveable' });
+    const { open } = await holdUp(t, host, 'cpu');
+    await complete(host, 'cpu2', { count: 1 });
+    assert.deepEqual(outcome(await host.send('stubborn', { broken: true }).result), ['completed', null]);
+    assert.equal(threadOf(host, 'stubborn'), 1);
+    open();
+    await until('it cannot be saved', () => host.threads()[1]?.state === 'retiring' && threadOf(host, 'cpu2') === 0);
+    // Its run begins there all the same: it is what mends the state.
+    assert.deepEqual((await host.send('stubborn', { broken: false }).result).output, { n: 2 });
+    await until('the stand-in has ended', () => host.threads().length === 1);
+    assert.deepEqual((await host.send('stubborn', { broken: false }).result).output, { n: 3 });
+  });
+
   it('and its stand-in close with the host, and what both had is on disk', async (t) => {
-    const host = await house(t, { threads: 1, interruptGraceMs: LONG_GRACE_MS, flushDeadlineMs: 500 });
+    const host = await house(t, { threads: 1, interruptGraceMs: LONG_GRACE_MS, flushDeadlineMs: 2_000 });
     await inhabit(host, 'cpu', 'flush');
     await holdUp(t, host, 'cpu');
     // Its state is saved by the flush alone.
@@ -153,6 +183,33 @@ describe('an activation that waits for a busy thread', { timeout: 30_000 }, () =
     assert.equal((await complete(host, 'flush', { count: 1 })).n, 3);
     assert.equal(host.registry.get('flush')!.epoch, epoch, 'it was activated once');
     assert.deepEqual(await counts(host, 'flush'), [1, 2, 3]);
+  });
+
+  it('is not waited for by the deletion of its session', async (t) => {
+    const { host, restored, held, openHeld } = await waiting(t);
+    const { value, ms } = await timed(host.registry.delete('flush'));
+    assert.ok(value && ms < SOON_MS, `${ms} ms`);
+    assert.equal(await restored, false);
+    assert.equal(isRunning(host, held), true);
+    openHeld();
+  });
+
+  it('for a run that is asked to stop ends that run at once, and is no fault of whoever holds the thread', async (t) => {
+    const host = await house(t, { threads: 1 });
+    await inhabit(host, 'cpu');
+    const { path, open } = gate(t);
+    const works = host.send('cpu', { count: 1, how: 'spin', until: path });
+    await until('it works', () => isRunning(host, 'cpu'));
+    await inhabit(host, 'io', 'io2');
+    const waits = host.send('io', { count: 1 });
+    const limited = host.send('io2', { count: 1 }, { runTimeoutMs: 50 });
+    await until('one waits for the thread', () => host.registry.get('io')?.state === 'restoring');
+    assert.equal(host.interrupt('io'), waits.runId);
+    assert.deepEqual(outcome(await waits.result), ['interrupted', 'RUN_INTERRUPTED']);
+    assert.deepEqual(outcome(await limited.result), ['interrupted', 'RUN_TIMEOUT']);
+    open();
+    assert.deepEqual(outcome(await works.result), ['completed', null]);
+    for (const id of ['io', 'io2']) assert.equal((await complete(host, id, { count: 1 })).n, 1);
   });
 
   it('takes place on another one when its thread is held up', async (t) => {
