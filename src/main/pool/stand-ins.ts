@@ -73,7 +73,8 @@ export class StandIns {
   provide(now: Pick<StandInNeeds, 'heldUp' | 'dead' | 'starved'>): void {
     const { open } = this;
     const wanted = standInsWanted({ ...now, open: open.length, max: this.#max });
-    for (let missing = wanted - open.length; missing > 0 && this.#addOne(); missing--);
+    // One after the other: the first is there sooner than if all of them loaded their agents at the same time.
+    if (open.length < wanted && open.every((thread) => thread.state === 'up')) this.#addOne();
     if (open.length <= wanted) this.#neededAt = systemClock.now();
     if (systemClock.now() - this.#neededAt >= STAND_IN_KEEP_MS) {
       const dispensable = open.sort((a, b) => a.sessions - b.sessions).slice(0, open.length - wanted);
@@ -82,22 +83,20 @@ export class StandIns {
     for (const thread of this.#all) if (thread.retiring && thread.state === 'up') this.#takeLeave(thread);
   }
 
-  /** False: there can be none now. */
-  #addOne(): boolean {
+  #addOne(): void {
     for (const thread of this.#all) {
       if (!thread.retiring || !thread.alive || thread.cpuRuns > 0) continue;
       this.#setRetiring(thread, false);
       this.#parts.onReady();
-      return true;
+      return;
     }
     const no = this.#freeNumber();
-    if (no === null || systemClock.now() < this.#notBefore) return false;
+    if (no === null || systemClock.now() < this.#notBefore) return;
     // Those that it would step back behind are the ones it stands in for.
     const thread = this.#parts.incarnations.make(no, this.#parts.spares.take(true));
     this.#all.add(thread);
     this.#parts.onChange();
     this.#tasks.track(this.#live(thread));
-    return true;
   }
 
   #freeNumber(): number | null {
