@@ -11,6 +11,7 @@ import type { Directory } from './registry/directory.js';
 import type { Dispatcher } from './registry/dispatcher.js';
 import type { Interrupts } from './registry/interrupts.js';
 import type { Places } from './registry/places.js';
+import type { Session } from './registry/session.js';
 import type { SessionRegistry } from './registry/session-registry.js';
 import type { Subscriptions } from './registry/subscriptions.js';
 import type { Tasks } from './tasks.js';
@@ -93,12 +94,13 @@ function stopGrace(config: HostConfig): number {
 async function flushAll(parts: ShutdownParts, progress: DrainProgress): Promise<{ live: number; unflushed: string[] }> {
   const { registry, directory, store, config, fatal } = parts;
   store.drain();
-  const waiting = new Set<string>();
+  // The sessions themselves: one whose thread dies meanwhile leaves the directory.
+  const waiting = new Map<string, Session | undefined>();
   let live = 0;
   let done = 0;
   const all = registry.eachLiveAgent(async (id, agent) => {
     live++;
-    waiting.add(id);
+    waiting.set(id, directory.get(id));
     if (fatal()) return;
     try {
       await agent.flush();
@@ -114,7 +116,9 @@ async function flushAll(parts: ShutdownParts, progress: DrainProgress): Promise<
   progress.flushing?.(done, live);
   await within(parts, all, config.flushDeadlineMs);
   // A session of which everything is in its last snapshot loses nothing by not answering.
-  const unflushed = [...waiting].filter((id) => fatal() !== null || directory.get(id)?.clean === false);
+  const unflushed = [...waiting]
+    .filter(([, session]) => fatal() !== null || session?.clean === false)
+    .map(([id]) => id);
   return { live, unflushed };
 }
 

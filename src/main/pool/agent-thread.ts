@@ -33,6 +33,9 @@ export interface AgentThreadOptions {
   onNote: (note: AgentThreadNote) => void;
 }
 
+/** starting: it loads its agents; up; retiring: up, but to end when nobody is there any more; gone: dead or condemned. */
+export type ThreadState = 'starting' | 'up' | 'retiring' | 'gone';
+
 /** Something that was put into the thread's hand. */
 export interface Revocable {
   /** Takes it back. False: the thread was first. */
@@ -51,7 +54,7 @@ export class AgentThread {
   readonly death: Promise<CabanaError | null>;
   /** Resolves when the thread cannot execute anything any more; `alive` is false before that, from the moment it is given up. */
   readonly exited: Promise<void>;
-  #state: 'starting' | 'up' | 'gone' = 'starting';
+  #state: ThreadState = 'starting';
   readonly #thread: Thread;
   readonly #endpoint: BatchEndpoint;
   readonly #table: StatusTable;
@@ -63,8 +66,6 @@ export class AgentThread {
   offer: Revocable | null = null;
   /** Sessions whose agent is here, or on its way here. */
   sessions = 0;
-  /** Nothing more is put here, and what is here leaves: it is to end. */
-  retiring = false;
 
   constructor(options: AgentThreadOptions) {
     this.no = options.no;
@@ -106,12 +107,16 @@ export class AgentThread {
     );
   }
 
-  /** Whether anything may be put there: from the moment its agents are loaded until it dies or is condemned. */
+  /** Whether it answers: from the moment its agents are loaded until it dies or is condemned. */
   get alive(): boolean {
-    return this.#state === 'up';
+    return this.#state === 'up' || this.#state === 'retiring';
   }
 
-  get state(): 'starting' | 'up' | 'gone' {
+  get retiring(): boolean {
+    return this.#state === 'retiring';
+  }
+
+  get state(): ThreadState {
     return this.#state;
   }
 
@@ -122,6 +127,16 @@ export class AgentThread {
   /** It has loaded its agents. */
   isUp(): void {
     if (this.#state === 'starting') this.#state = 'up';
+  }
+
+  /** From now on nothing more is put there, and what is there leaves. */
+  retire(): void {
+    if (this.#state === 'up') this.#state = 'retiring';
+  }
+
+  /** It is needed again after all. */
+  stay(): void {
+    if (this.#state === 'retiring') this.#state = 'up';
   }
 
   /**

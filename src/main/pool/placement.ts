@@ -71,9 +71,12 @@ function allows<T extends ThreadLoad>(due: Due<T>, thread: T): boolean {
   return thread.forSuspects || !due.suspect;
 }
 
-/** It shares a thread with others, but not with a cpu run that holds it, if it can help it. */
+/**
+ * It shares a thread with others, but not with a cpu run that holds it, if it can help it.
+ * @param home where it may stay
+ */
 function placeIo<T extends ThreadLoad>(due: Due<T>, home: T | null, threads: readonly T[]): T | null {
-  if (!due.movable) return home ?? (due.home?.alive ? null : bestFor(due, threads));
+  if (due.home?.alive && !due.movable) return home;
   const best = bestFor(due, threads);
   return home && best?.cpuBusy ? home : best;
 }

@@ -63,7 +63,7 @@ export class StandIns {
 
   /** Those that agents may be put into. */
   get open(): AgentThread[] {
-    return [...this.#all].filter((thread) => !thread.retiring && thread.state !== 'gone');
+    return [...this.#all].filter(({ state }) => state === 'starting' || state === 'up');
   }
 
   /**
@@ -77,16 +77,18 @@ export class StandIns {
     if (open.length < wanted && open.every((thread) => thread.state === 'up')) this.#addOne();
     if (open.length <= wanted) this.#neededAt = systemClock.now();
     if (systemClock.now() - this.#neededAt >= STAND_IN_KEEP_MS) {
-      const dispensable = open.sort((a, b) => a.sessions - b.sessions).slice(0, open.length - wanted);
-      for (const thread of dispensable) this.#setRetiring(thread, true);
+      const up = open.filter(({ state }) => state === 'up').sort((a, b) => a.sessions - b.sessions);
+      for (const thread of up.slice(0, open.length - wanted)) thread.retire();
+      this.#parts.onChange();
     }
-    for (const thread of this.#all) if (thread.retiring && thread.state === 'up') this.#takeLeave(thread);
+    for (const thread of this.#all) if (thread.retiring) this.#takeLeave(thread);
   }
 
   #addOne(): void {
     for (const thread of this.#all) {
-      if (!thread.retiring || !thread.alive || thread.cpuRuns > 0) continue;
-      this.#setRetiring(thread, false);
+      if (!thread.retiring || thread.cpuBusy) continue;
+      thread.stay();
+      this.#parts.onChange();
       this.#parts.onReady();
       return;
     }
@@ -105,18 +107,15 @@ export class StandIns {
     return null;
   }
 
-  #setRetiring(thread: AgentThread, retiring: boolean): void {
-    thread.retiring = retiring;
-    this.#parts.onChange();
-  }
-
   /** From its start to its end, after which its number is free. */
   async #live(thread: AgentThread): Promise<void> {
     const { incarnations, spares, onReady, onDeath, onChange } = this.#parts;
     await this.#greet(thread);
-    if (thread.alive) onReady();
-    // Only now, so that it does not compete with this one: whoever is held up may have to be replaced.
-    spares.provide();
+    if (thread.alive) {
+      onReady();
+      // Only now, so that it does not compete with this one: whoever is held up may have to be replaced.
+      spares.provide();
+    }
     const reason = await thread.death;
     if (!this.#closing) await incarnations.detach(thread.no);
     // Before its death is dealt with, which may wait for sessions that wait for a thread.
@@ -138,7 +137,7 @@ export class StandIns {
 
   #takeLeave(thread: AgentThread): void {
     // Whoever puts something into a thread counts it in the same turn; into a retiring one nobody does.
-    if (thread.sessions === 0 && thread.cpuRuns === 0) return this.#end(thread);
+    if (thread.sessions === 0 && !thread.cpuBusy) return this.#end(thread);
     const now = systemClock.now();
     if (this.#emptying.has(thread) || now - (this.#emptiedAt.get(thread) ?? 0) < STAND_IN_EMPTY_INTERVAL_MS) return;
     this.#emptying.add(thread);
@@ -150,7 +149,7 @@ export class StandIns {
       const nobody = await this.#parts.empty(thread);
       // What is counted there is nobody's any more: an abandoned run that does not end. (Whoever was about to come up
       // there is told of its end, and comes up elsewhere.)
-      if (nobody && thread.retiring && thread.alive && thread.cpuRuns === 0) this.#end(thread);
+      if (nobody && thread.retiring && !thread.cpuBusy) this.#end(thread);
     } finally {
       this.#emptying.delete(thread);
       this.#emptiedAt.set(thread, systemClock.now());

@@ -50,8 +50,9 @@ export class Activations {
     // Before the call: the thread may look for it at once.
     table.offerActivation(slot);
     const answer = thread.calls.activate({ sessionId: session.id, slot, generation });
-    const pending = { place, isForRun, to: null } as Pending;
-    const takenBack = new Promise<Asked>((resolve) => (pending.answer = resolve));
+    let takeBack!: (asked: Asked) => void;
+    const takenBack = new Promise<Asked>((resolve) => (takeBack = resolve));
+    const pending: Pending = { place, isForRun, to: null, answer: takeBack };
     this.#pending.set(session, pending);
     // Its run was admitted before there was anything to redirect.
     if (session.reserved) this.redirect(session, session.reserved.thread);

@@ -76,6 +76,7 @@ export class Departures {
         places.vacate(place);
         session.moveTo('cold');
         session.record = null;
+        session.clean = true;
         session.saveFailures = 0;
         return true;
       });

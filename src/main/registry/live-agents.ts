@@ -54,8 +54,8 @@ class LiveAgentHandle implements LiveAgent {
   async flush(): Promise<void> {
     // Whoever has it saved, to leave memory, holds its lock until that is done, or has failed.
     if (this.#session.state === 'flushing') await this.#session.lock(() => Promise.resolve());
-    if (this.#session.state === 'cold') return;
-    const { place, id } = this.#session;
+    const { state, place, id, clean } = this.#session;
+    if (state === 'cold' && clean) return;
     if (!place) throw new CabanaError('THREAD_DIED', `session ${id} has left memory`);
     await place.thread.calls.flush(id);
   }

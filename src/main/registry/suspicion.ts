@@ -18,7 +18,7 @@ export class Suspicion {
   readonly #clock: Clock;
   /** Since when, by session id. Both are bounded: the oldest are forgotten. */
   readonly #suspects = new Map<string, number>();
-  readonly #proven = new Map<string, true>();
+  readonly #proven = new Set<string>();
   /** Who was in trouble within the last ALARM_MS, and when last, in that order. */
   readonly #troubles = new Map<string, number>();
   #alarmedUntil = -Infinity;
@@ -59,7 +59,7 @@ export class Suspicion {
   completed(id: string): void {
     this.forget(id);
     this.#proven.delete(id);
-    this.#proven.set(id, true);
+    this.#proven.add(id);
     forgetOldest(this.#proven, PROVEN_MAX_SESSIONS);
   }
 
@@ -91,6 +91,6 @@ export class Suspicion {
   }
 }
 
-function forgetOldest(ids: Map<string, unknown>, max: number): void {
+function forgetOldest(ids: Map<string, unknown> | Set<string>, max: number): void {
   if (ids.size > max) ids.delete(ids.keys().next().value!);
 }

@@ -51,7 +51,6 @@ export function threadInfo(thread: AgentThread, table: StatusTable, directory: D
 
 function stateOf(thread: AgentThread): ThreadInfo['state'] {
   if (thread.state !== 'up') return thread.state;
-  if (thread.retiring) return 'retiring';
   return thread.cpuBusy ? 'busy' : 'idle';
 }
 
