@@ -1,6 +1,6 @@
 // Runs from the moment they are due to their outcome: started in order, ended once. (How they come in: intake.ts.)
 //
-//   intake -> line (admission) -> start (under the session's lock), or begun by its thread (offers) -> run (thread)
+//   intake -> line (admission) -> start (starter), or begun by its thread (offers) -> run (thread)
 //          -> report (thread) and outcome (store): over when both are in
 //
 // The outcome reaches main from the store alone, when it is on disk. Whoever ends a run, the store decides: it lets a
@@ -9,43 +9,26 @@
 import { CabanaError } from '../../protocol/errors.js';
 import type { RunReport } from '../../protocol/control.js';
 import type { AgentProfile } from '../../protocol/session.js';
-import type { StatusTable } from '../../protocol/status-table.js';
-import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import { Tasks } from '../tasks.js';
 import type { AgentThread } from '../pool/agent-thread.js';
 import type { Activations } from './activations.js';
-import type { Admission, Admitted } from './admission.js';
+import type { Admitted } from './admission.js';
 import type { Departures } from './departures.js';
-import type { Directory } from './directory.js';
-import type { Lifecycle } from './lifecycle.js';
-import type { Interrupts } from './interrupts.js';
 import type { Losses } from './losses.js';
 import type { Run } from './run.js';
-import { codeOf, endingOf, quarantined, type Endings } from './endings.js';
+import { codeOf, type Endings } from './endings.js';
 import { Evacuations } from './evacuations.js';
 import { Execution } from './execution.js';
 import { Offers, type Begun } from './offers.js';
 import type { RunTable } from './run-table.js';
 import type { Session } from './session.js';
-import type { Subscriptions } from './subscriptions.js';
-import type { Suspicion } from './suspicion.js';
+import { Starter, type StarterParts } from './starter.js';
 
-export interface DispatcherParts {
-  directory: Directory;
-  lifecycle: Lifecycle;
+export interface DispatcherParts extends StarterParts {
   activations: Activations;
   departures: Departures;
-  runs: RunTable;
-  endings: Endings;
-  interrupts: Interrupts;
-  admission: Admission;
-  suspicion: Suspicion;
-  subscriptions: Subscriptions;
-  table: StatusTable;
-  losses: Losses;
   profiles: ReadonlyMap<string, AgentProfile>;
-  clock: Clock;
   log: Log;
 }
 
@@ -62,6 +45,7 @@ export class Dispatcher {
   readonly #executing = new Set<Execution>();
   /** The run that each thread executes alone. */
   readonly #onCpu = new Map<AgentThread, { session: Session; run: Run }>();
+  readonly #starter: Starter;
   readonly #offers: Offers;
   readonly #compacting = new Set<Session>();
   readonly #evacuations: Evacuations;
@@ -73,6 +57,7 @@ export class Dispatcher {
     this.#runs = parts.runs;
     this.#endings = parts.endings;
     this.#losses = parts.losses;
+    this.#starter = new Starter(parts, () => !this.#draining);
     this.#offers = new Offers({ table: parts.table, adopt: (begun) => this.#adopt(begun) });
     this.#evacuations = new Evacuations({
       ...parts,
@@ -184,7 +169,7 @@ export class Dispatcher {
     this.#parts.activations.redirect(session, admitted.thread);
     session.reserved = admitted;
     try {
-      if (!(await this.#tryToStart(admitted, run).finally(() => (session.reserved = null)))) return;
+      if (!(await this.#starter.start(admitted, run).finally(() => (session.reserved = null)))) return;
       const report = admitted.thread.calls.run(run.request(0));
       await this.#await(execution, admitted, report);
     } finally {
@@ -197,7 +182,7 @@ export class Dispatcher {
     const admitted = this.#parts.admission.adopt(session, thread);
     session.mailbox.remove(run);
     const execution = this.#enter(admitted, run);
-    this.#begin(session, run);
+    this.#starter.begin(session, run);
     this.track(this.#await(execution, admitted, report).finally(() => this.#leave(execution, admitted)));
   }
 
@@ -224,71 +209,6 @@ export class Dispatcher {
     if (execution.reported && run.reported()) this.#endings.conclude(session, run);
     this.pump(session, execution.executes);
     directory.dropIfUnused(session);
-  }
-
-  async #tryToStart(admitted: Admitted, run: Run): Promise<boolean> {
-    const { session } = admitted;
-    try {
-      const started = await session.lock(() => this.#start(admitted, run));
-      if (!started && !session.deleted && this.#runs.has(run)) session.mailbox.unshift(run);
-      return started;
-    } catch (error) {
-      await this.#losses.failedToStart(session, run, error);
-      return false;
-    }
-  }
-
-  /** Under the lock: the session is live on the admitted thread and running, or false. */
-  async #start(admitted: Admitted, run: Run): Promise<boolean> {
-    const { session } = admitted;
-    const { lifecycle, admission } = this.#parts;
-    if (session.deleted || this.#draining) return false;
-    if (session.quarantine) {
-      await this.#endings.endUnstarted(session, run, quarantined(session.quarantine));
-      return false;
-    }
-    if (run.interruptReason) {
-      // Asked to stop before it began: it never does.
-      await this.#endings.endUnstarted(session, run, endingOf(run.interruptReason));
-      return false;
-    }
-    if (session.isLive && session.place!.thread !== admitted.thread) {
-      const home = session.place!.thread;
-      if (this.#mayStay(session, home, admitted.load)) admission.moveTo(admitted, home);
-      else if (!session.clean) return false;
-      else await lifecycle.relocate(session, admitted.thread, true);
-    }
-    if (!session.isLive && !(await lifecycle.bringUp(session, admitted.thread, true))) {
-      throw new CabanaError('SESSION_NOT_FOUND', `there is no session ${session.id}`);
-    }
-    // That thread was held up, and another has brought it up.
-    if (session.place!.thread !== admitted.thread) admission.moveTo(admitted, session.place!.thread);
-    this.#begin(session, run);
-    return true;
-  }
-
-  /** Whether the run of a session that lives on another thread than it was admitted to begins there. */
-  #mayStay(session: Session, home: AgentThread, load: 'cpu' | 'io'): boolean {
-    if (session.saveFailures > 0) return load === 'io' || !home.cpuBusy;
-    if (home.retiring || (!home.forSuspects && this.#parts.suspicion.suspects(session.id))) return false;
-    return !home.cpuBusy || (load === 'io' && !session.clean);
-  }
-
-  /** The session is running, as everybody sees from this turn on. */
-  #begin(session: Session, run: Run): void {
-    const { table, directory, clock, interrupts, subscriptions } = this.#parts;
-    directory.busy(session);
-    session.clean = false;
-    session.compacted = false;
-    session.lastRunFailed = false;
-    session.live.error = null;
-    session.live.errorCode = null;
-    session.startedNo = run.no;
-    session.moveTo('running');
-    table.set('main', session.place!.slot, 'runNo', run.no);
-    run.start(clock.now());
-    if (run.interruptReason) interrupts.signal(session, run);
-    subscriptions.publish(session.id, { type: 'run', run: run.info });
   }
 
   /** From its being handed to the thread to its end there. */
