@@ -259,8 +259,10 @@ export class Activation {
   /** Everything durable: the state as it is now, and every entry before it. @throws SAVE_FAILED, STORE_FULL, STALE_EPOCH */
   async flush(): Promise<void> {
     // A compaction that is not at its end is undone first: half of one must not be saved.
-    await this.#compacting?.catch(() => undefined);
-    await this.#services.link.room();
+    if (this.#compacting) await this.#compacting.catch(() => undefined);
+    // With room for it what is saved counts in this turn, so that of many at once the next one sees it.
+    const room = this.#services.link.room();
+    if (room) await room;
     this.#history.assertWritable();
     this.#naming?.settle();
     const { stats } = this.#status;

@@ -46,7 +46,9 @@ export class JournalLink {
   #nextRequest = 1;
   readonly #waiting = new Map<number, Waiting>();
   readonly #listeners = new Map<number, JournalListener>();
-  #roomWaiters: (() => void)[] = [];
+  /** Those who wait until they may post, in their order. */
+  readonly #roomWaiters: (() => void)[] = [];
+  #lettingIn = false;
   /** Requests of this microtask: many agents that are loaded or saved at once are one message, not one each. */
   #outbox: JournalRequest[] = [];
   #outboxBytes = 0;
@@ -99,9 +101,9 @@ export class JournalLink {
     );
   }
 
-  /** Resolves when there is room again; undefined if there is. */
+  /** Resolves when there is room again, and nobody waits who came before; undefined if that is so now. */
   room(): Promise<void> | undefined {
-    if (this.backlogBytes <= JOURNAL_CREDIT_BYTES) return undefined;
+    if (this.#roomWaiters.length === 0 && this.backlogBytes <= JOURNAL_CREDIT_BYTES) return undefined;
     return new Promise((resolve) => this.#roomWaiters.push(resolve));
   }
 
@@ -203,7 +205,7 @@ export class JournalLink {
       default:
         return reply satisfies never;
     }
-    this.#wakeRoomWaiters();
+    this.#letIn();
   }
 
   #refused(key: number, epoch: number, error: WireError): void {
@@ -218,11 +220,16 @@ export class JournalLink {
     return waiting;
   }
 
-  #wakeRoomWaiters(): void {
-    if (this.#roomWaiters.length === 0 || this.backlogBytes > JOURNAL_CREDIT_BYTES) return;
-    const waiters = this.#roomWaiters;
-    this.#roomWaiters = [];
-    for (const wake of waiters) wake();
+  /** One after the other: what the one posts counts before the next is let in, or thousands would fill the memory. */
+  #letIn(): void {
+    if (this.#lettingIn || this.#roomWaiters.length === 0 || this.backlogBytes > JOURNAL_CREDIT_BYTES) return;
+    this.#lettingIn = true;
+    this.#roomWaiters.shift()!();
+    // Behind the one that was let in.
+    queueMicrotask(() => {
+      this.#lettingIn = false;
+      this.#letIn();
+    });
   }
 }
 

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import Sqlite from 'better-sqlite3';
 import { decodeState, encodeState } from '../../src/protocol/codec.js';
-import { TAIL_PAGE_ROWS } from '../../src/protocol/limits.js';
+import { JOURNAL_CREDIT_BYTES, OP_OVERHEAD_BYTES, TAIL_PAGE_ROWS } from '../../src/protocol/limits.js';
 import { storedEntry } from '../../src/worker/history.js';
 import { linked } from './linked.js';
 import { accept, AT, load, seqs } from './records.js';
@@ -127,6 +127,33 @@ test('what is saved and what is appended after it arrive in that order, though s
   assert.equal(link.backlogBytes, 0);
   const { snapshot, tail } = await load(sqlite, 'a');
   assert.deepEqual([decodeState(snapshot!), tail], [2, []]);
+});
+
+test('however many wait to save, what is on its way is bounded, and they are let in as they came', async (t) => {
+  const { activate, gate, link } = await linked(t);
+  const history = await activate();
+  let open!: () => void;
+  gate.closed = new Promise((resolve) => (open = resolve));
+  let most = 0;
+  const posted: number[] = [];
+  const saveOne = async (k: number): Promise<void> => {
+    const room = link.room();
+    if (room) await room;
+    posted.push(k);
+    const body = encodeState(new Uint8Array(1_000_000));
+    const saved = link.save({ at: AT, body, stats: null, ...history.fence() });
+    most = Math.max(most, link.backlogBytes);
+    await saved;
+  };
+  const all = Array.from({ length: 64 }, (_, k) => saveOne(k));
+  open();
+  await Promise.all(all);
+  assert.ok(most <= JOURNAL_CREDIT_BYTES + 1_000_100 + OP_OVERHEAD_BYTES, `${most} bytes were on their way`);
+  assert.deepEqual(
+    posted,
+    all.map((_, k) => k),
+  );
+  assert.equal(link.backlogBytes, 0);
 });
 
 test('a load that makes the store look into its own link again changes nothing in the order of what is there', async (t) => {
