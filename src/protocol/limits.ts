@@ -142,9 +142,12 @@ export interface Backoff {
 export const REPLACE_AFTER_OWN_DEATH: Backoff = { stableMs: 10_000, freeLives: 2, firstMs: 100, maxMs: 30_000 };
 /** A session took it down: its start was well, others need it, and that session is stopped by its quarantine. */
 export const REPLACE_AFTER_CULPRIT: Backoff = { stableMs: 1_000, freeLives: 2, firstMs: 25, maxMs: 200 };
-/** Threads that are kept ready to replace one that dies: as many as died within the window, at most so many. */
+/** Threads that are kept ready to replace one that dies: as many as were needed within the window, within these bounds. */
+export const SPARE_THREADS_MIN = 1;
 export const SPARE_THREADS_MAX = 4;
 export const SPARE_WINDOW_MS = 60_000;
+/** When the first is made, after the host's start. */
+export const SPARE_FIRST_AFTER_MS = 500;
 /** How long loading the agents of a spare may take. */
 export const SPARE_DEADLINE_MS = 10_000;
 /** Activations that wait for their threads, and are looked at to find better ones, at a time. */

@@ -67,6 +67,18 @@ async function recovers(host: Host, trouble: Trouble): Promise<void> {
 }
 
 describe('a spare thread', { timeout: 20_000 }, () => {
+  it('is there before the first death, and takes the place of the thread that dies', async (t) => {
+    const trouble = troubled(t, 'throw new Error("no other thread can start");');
+    const host = await launch(t, { ...quiet, agents: trouble.agents });
+    await until('there is a spare', () => trouble.loaded() === 2);
+    trouble.begin();
+    await dies(host, 'a');
+    await until('the thread is back', () => host.threads().every(({ state }) => state === 'idle'));
+    assert.equal((await host.send('a', 'count').result).output, 1);
+    await until('the next spare is tried', () => trouble.met() === 1);
+    assert.equal(trouble.loaded(), 2);
+  });
+
   it('that is never prepared is not waited for when the host closes', async (t) => {
     const trouble = troubled(t, 'await new Promise((resolve) => setInterval(resolve, 2 ** 30));');
     const host = await launch(t, { ...quiet, agents: trouble.agents });

@@ -1,10 +1,15 @@
-// Threads that replace others: prepared beforehand, so that one that dies is replaced within milliseconds.
+// Threads that take the place of others, or stand in for them: prepared beforehand, so that they are there in milliseconds.
 //
-// As many as have died lately: none at a host whose threads live, which pays nothing for this, and several at one where
-// they die together.
+// One, from soon after the start on; and where several were needed lately, as many as were.
 
 import { CabanaError } from '../../protocol/errors.js';
-import { SPARE_DEADLINE_MS, SPARE_THREADS_MAX, SPARE_WINDOW_MS } from '../../protocol/limits.js';
+import {
+  SPARE_DEADLINE_MS,
+  SPARE_FIRST_AFTER_MS,
+  SPARE_THREADS_MAX,
+  SPARE_THREADS_MIN,
+  SPARE_WINDOW_MS,
+} from '../../protocol/limits.js';
 import { delay, type Clock, type Timer } from '../clock.js';
 import type { Log } from '../log.js';
 import { Tasks } from '../tasks.js';
@@ -28,14 +33,17 @@ const PREPARE = new URL('../../worker/prepare.cjs', import.meta.url);
 export class SpareThreads {
   readonly #options: SpareThreadsOptions;
   readonly #ready = new Set<Thread>();
-  /** Instants of the deaths of the last while. */
-  #deaths: number[] = [];
+  /** Instants of the last while at which one was needed. */
+  #needs: number[] = [];
   /** How many are to be made: not again and again, if what they have loaded takes them down. */
   #missing = 0;
   #making = false;
+  /** The one that is being made; null: none is, or somebody has taken it. */
+  #next: Thread | null = null;
   #stopped = false;
   #stopWaiting: () => void = () => undefined;
-  #forgetting: Timer | null = null;
+  /** Before the first need: until the first is made. Then: until the last need is forgotten. */
+  #timer: Timer | null = null;
   readonly #tasks: Tasks;
 
   constructor(options: SpareThreadsOptions) {
@@ -46,7 +54,7 @@ export class SpareThreads {
   }
 
   /**
-   * A spare, or a new thread that is prepared before it executes what it is taken for.
+   * A spare, or a thread that is prepared before it executes what it is taken for.
    * @param urgent it is not to step back behind agents at work before it is up
    */
   take(urgent = false): Thread {
@@ -54,16 +62,31 @@ export class SpareThreads {
       this.#ready.delete(spare);
       return spare;
     }
+    const next = this.#next;
+    if (next && !urgent) {
+      this.#next = null;
+      return next;
+    }
     return this.#begin(urgent ? null : this.#options.nice).thread;
   }
 
-  /** A thread has died and has been replaced: provides for the next. */
+  /** The host is up: provides for the first need, when what came with the start is done. */
+  begin(): void {
+    this.#timer = this.#options.clock.after(SPARE_FIRST_AFTER_MS, () => this.#replenish());
+  }
+
+  /** One was needed, and is in its place: provides for the next need. */
   provide(): void {
+    if (this.#stopped) return;
     const { clock } = this.#options;
     const now = clock.now();
-    this.#deaths = [...this.#deaths.filter((at) => now - at < SPARE_WINDOW_MS), now];
-    this.#forgetting?.cancel();
-    this.#forgetting = this.#stopped ? null : clock.after(SPARE_WINDOW_MS, () => this.#letGo());
+    this.#needs = [...this.#needs.filter((at) => now - at < SPARE_WINDOW_MS), now];
+    this.#timer?.cancel();
+    this.#timer = clock.after(SPARE_WINDOW_MS, () => this.#letGo());
+    this.#replenish();
+  }
+
+  #replenish(): void {
     this.#missing = this.#wanted - this.#ready.size;
     if (!this.#making) this.#tasks.track(this.#make());
   }
@@ -71,8 +94,8 @@ export class SpareThreads {
   get #wanted(): number {
     const { clock, count } = this.#options;
     const from = clock.now() - SPARE_WINDOW_MS;
-    const recent = this.#deaths.filter((at) => at > from).length;
-    return this.#stopped ? 0 : Math.min(recent, count, SPARE_THREADS_MAX);
+    const recent = this.#needs.filter((at) => at > from).length;
+    return this.#stopped ? 0 : Math.min(Math.max(recent, SPARE_THREADS_MIN), count, SPARE_THREADS_MAX);
   }
 
   /** One after the other, so that they take no more than a part of one core from the agents. */
@@ -87,6 +110,8 @@ export class SpareThreads {
 
   async #makeOne(): Promise<void> {
     const { thread, prepared } = this.#begin(this.#options.nice);
+    this.#next = thread;
+    const isTaken = (): boolean => this.#next !== thread;
     const deadline = delay(this.#options.clock, SPARE_DEADLINE_MS);
     this.#stopWaiting = deadline.stop;
     const late = deadline.elapsed.then(() => {
@@ -95,6 +120,9 @@ export class SpareThreads {
     try {
       await Promise.race([prepared, late]);
     } catch (error) {
+      // Whoever has taken it finds out as well.
+      if (isTaken()) return;
+      this.#next = null;
       await thread.terminate();
       // Nobody needs it any more.
       if (this.#stopped) return;
@@ -103,6 +131,8 @@ export class SpareThreads {
       late.catch(() => undefined);
       deadline.stop();
     }
+    if (isTaken()) return;
+    this.#next = null;
     this.#ready.add(thread);
     // What it has loaded may take it down while it waits, as it does the others.
     thread.death.catch((error: unknown) => {
@@ -117,7 +147,7 @@ export class SpareThreads {
     return { thread, prepared };
   }
 
-  /** Nobody has died for a while: the spares are not worth their memory. */
+  /** They were not needed for a while, and are not worth their memory. */
   #letGo(): void {
     for (const spare of this.#ready) {
       if (this.#ready.size <= this.#wanted) break;
@@ -129,7 +159,7 @@ export class SpareThreads {
   /** From now on none is made. */
   stop(): void {
     this.#stopped = true;
-    this.#forgetting?.cancel();
+    this.#timer?.cancel();
     this.#letGo();
     this.#stopWaiting();
   }

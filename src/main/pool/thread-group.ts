@@ -67,6 +67,7 @@ export class ThreadGroup {
       await Promise.allSettled(greeted);
       const answers = await Promise.all(greeted);
       for (const thread of threads) group.#lives.track(group.#live(thread));
+      group.#spares.begin();
       return { group, profiles: answers[0] ?? [] };
     } catch (error) {
       // For the same reason they are asked to end: without a store no thread was greeted, and they may still be starting.
