@@ -1,4 +1,4 @@
-// The call that is timed, and a thread that answers it: through our endpoint, raw, or through plain Comlink.
+// The call that is timed, and a thread that answers it: through our endpoint, raw, and through plain Comlink.
 
 import { expose } from 'comlink';
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
@@ -15,29 +15,17 @@ export interface EchoCalls {
   echo(call: Call): Call;
 }
 
-export interface EchoTask {
-  how: 'ours' | 'raw' | 'comlink';
-  port: MessagePort;
-}
+/** A port for each way of calling. */
+export type EchoPorts = Record<'ours' | 'raw' | 'comlink', MessagePort>;
 
 /** Not the identity: an answer shows that the work was done. */
 export function echo(call: Call): Call {
   return { n: call.n + 1, text: call.text };
 }
 
-function answer({ how, port }: EchoTask): void {
-  switch (how) {
-    case 'ours':
-      return serve<EchoCalls>({ echo }, ['echo'], new BatchEndpoint(port));
-    case 'raw':
-      port.on('message', (call: Call) => port.postMessage(echo(call)));
-      return;
-    case 'comlink':
-      return expose({ echo }, plainEndpoint(port));
-    default:
-      return how satisfies never;
-  }
+const ports = workerData as EchoPorts | null;
+if (parentPort && ports?.raw) {
+  serve<EchoCalls>({ echo }, ['echo'], new BatchEndpoint(ports.ours));
+  ports.raw.on('message', (call: Call) => ports.raw.postMessage(echo(call)));
+  expose({ echo }, plainEndpoint(ports.comlink));
 }
-
-const task = workerData as EchoTask | null;
-if (parentPort && task?.how) answer(task);
