@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { testAgent, until } from '../support/host.js';
 import { tempDir } from '../support/temp.js';
-import { launch } from './launch.js';
+import { closeQuickly, launch, launchWithClock } from './launch.js';
 
 const onLinux = { skip: process.platform === 'linux' ? false : 'threads are counted by what Linux tells of them' };
 const NICE_FIELD = 16;
@@ -23,7 +23,8 @@ function niceValues(): number[] {
 
 test('agent threads, and they alone, step back behind the others when they are up', onLinux, async (t) => {
   const own = niceValues()[0]!;
-  await launch(t, { agents: [testAgent('counter')], threads: 3, niceIncrement: 7 });
+  // Time stands still: there is no spare thread yet.
+  await launchWithClock(t, { agents: [testAgent('counter')], threads: 3, niceIncrement: 7 });
   const values = niceValues();
   assert.equal(values.filter((nice) => nice === own + 7).length, 3);
   assert.equal(values.filter((nice) => nice === own).length, values.length - 3);
@@ -64,7 +65,7 @@ test(
 test('a start that the data folder refuses runs no code of agents, and leaves no thread', onLinux, async (t) => {
   const dir = tempDir(t);
   const dataDir = join(dir, 'data');
-  const first = await launch(t, { dataDir, agents: [testAgent('counter')], threads: 1 });
+  const { host: first, clock } = await launchWithClock(t, { dataDir, agents: [testAgent('counter')], threads: 1 });
   const mark = join(dir, 'loaded');
   const agent = join(dir, 'agent.mjs');
   writeFileSync(
@@ -77,7 +78,7 @@ test('a start that the data folder refuses runs no code of agents, and leaves no
   await assert.rejects(launch(t, { dataDir, agents: [agent], threads: 3 }), { code: 'DATA_DIR_IN_USE' });
   assert.equal(existsSync(mark), false);
   assert.equal(niceValues().length, before);
-  await first.close();
+  await closeQuickly(first, clock);
   await launch(t, { dataDir, agents: [agent], threads: 1 });
   assert.equal(existsSync(mark), true);
 });
