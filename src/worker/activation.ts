@@ -1,14 +1,15 @@
 // One activation: an agent's state, context and history between its load from the store and its leaving memory.
 
-import { decodeState, encodeEntry, encodeState, packEntry } from '../protocol/codec.js';
+import { decodeState, encodeEntry, packEntry } from '../protocol/codec.js';
 import type { RunReport, RunRequest } from '../protocol/control.js';
 import { CabanaError, messageOf } from '../protocol/errors.js';
-import { HOOK_MAX_MS, SAVE_MAX_ATTEMPTS } from '../protocol/limits.js';
+import { HOOK_MAX_MS } from '../protocol/limits.js';
 import { outcomeEntry } from '../protocol/outcome.js';
 import type { StatusTable } from '../protocol/status-table.js';
 import type { AgentDefinition, StoredEntry } from './agent.js';
-import { Context } from './context.js';
 import type { Blame } from './blame.js';
+import { capture } from './capture.js';
+import { Context } from './context.js';
 import type { CpuClock } from './cpu-clock.js';
 import { inTime } from './deadline.js';
 import type { EventSender } from './event-sender.js';
@@ -287,26 +288,9 @@ export class Activation {
     }
   }
 
-  /**
-   * Takes the state as save() gives it, and posts it in the same turn: an entry appended in between would count as part of
-   * a snapshot that lacks it. A save that is asynchronous is taken again if the history grew while it ran.
-   * @throws CabanaError SAVE_FAILED, STATE_TOO_LARGE, VALUE_NOT_ENCODABLE
-   */
-  async #captured<T>(post: (body: Uint8Array) => T): Promise<T> {
-    const { save } = this.#definition;
-    for (let attempt = 0; attempt < SAVE_MAX_ATTEMPTS; attempt++) {
-      const { n } = this.#history;
-      let state: unknown;
-      try {
-        state = save ? save(this.#ctx) : this.#ctx.state;
-        if (state instanceof Promise) state = await inTime(state, HOOK_MAX_MS, 'SAVE_FAILED', 'save');
-      } catch (error) {
-        const what = `save of session ${this.sessionId} threw: ${messageOf(error)}`;
-        throw new CabanaError('SAVE_FAILED', what, { cause: error });
-      }
-      if (this.#history.n === n) return post(encodeState(state));
-    }
-    throw new CabanaError('SAVE_FAILED', `the history of session ${this.sessionId} kept growing while it was saved`);
+  /** See capture(). */
+  #captured<T>(post: (body: Uint8Array) => T): Promise<T> {
+    return capture(this.#definition, this.#ctx, this.#history, post);
   }
 
   #postSave(body: Uint8Array): void {
