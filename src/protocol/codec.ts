@@ -14,6 +14,7 @@ import {
   PARAMS_MAX_BYTES,
   STATE_MAX_BYTES,
 } from './limits.js';
+import { assertPortable } from './portable.js';
 import type { JournalEntry } from './session.js';
 
 /** First byte of everything encoded here. */
@@ -99,6 +100,7 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
 function pooled(packr: Packr, value: unknown, kind: ValueKind, reserved: 0 | 1): Uint8Array {
   let packed: Uint8Array;
   try {
+    if (packr === entries) assertPortable(value);
     // The pooled buffer is used again from the same place: what is in it is copied before the next call.
     packed = packr.pack(value, RESET_BUFFER_MODE | RESERVE_START_SPACE | reserved);
   } catch (error) {

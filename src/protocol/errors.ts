@@ -2,6 +2,8 @@
 // and the one error class that carries a code, to and from its wire form. docs/errors.md repeats the table; a test
 // holds the two in step.
 
+import { ERROR_MAX_CHARS } from './limits.js';
+
 /** Every code Cabana uses. `retryable`: the same call may succeed later without a change. */
 export const ERROR_CODES = {
   INVALID_ARGUMENT: {
@@ -152,18 +154,20 @@ export function isErrorCode(code: unknown): code is ErrorCode {
   return typeof code === 'string' && Object.hasOwn(ERROR_CODES, code);
 }
 
+/** Of anything that was thrown: an agent's code may throw a Proxy, or an Error that has an object for its message. */
 export function toWire(error: unknown, depth = CAUSE_DEPTH): WireError {
-  if (!(error instanceof Error)) {
-    return { code: null, name: 'Error', message: messageOf(error), stack: null, cause: null };
+  const wire: WireError = { code: null, name: 'Error', message: messageOf(error), stack: null, cause: null };
+  if (!isA(error, Error)) return wire;
+  try {
+    const { code } = error as { code?: unknown };
+    if (isErrorCode(code)) wire.code = code;
+    wire.name = cut(String(error.name));
+    if (typeof error.stack === 'string') wire.stack = cut(error.stack);
+    if (error.cause !== undefined && depth > 0) wire.cause = toWire(error.cause, depth - 1);
+  } catch {
+    // A getter of its own that throws: what was read until then is told.
   }
-  const code = (error as { code?: unknown }).code;
-  return {
-    code: isErrorCode(code) ? code : null,
-    name: error.name,
-    message: error.message,
-    stack: error.stack ?? null,
-    cause: error.cause !== undefined && depth > 0 ? toWire(error.cause, depth - 1) : null,
-  };
+  return wire;
 }
 
 export function fromWire(wire: WireError): Error {
@@ -174,13 +178,28 @@ export function fromWire(wire: WireError): Error {
   return error;
 }
 
-/** The message of anything that was thrown. */
-export function messageOf(error: unknown): string {
-  if (error instanceof Error) return error.message;
+/** `value instanceof type`, false for what does not even let itself be asked. */
+export function isA<T>(value: unknown, type: abstract new (...args: never) => T): value is T {
   try {
-    return String(error);
+    return value instanceof type;
+  } catch {
+    return false;
+  }
+}
+
+/** The message of anything that was thrown, cut to ERROR_MAX_CHARS. */
+export function messageOf(error: unknown): string {
+  try {
+    const message: unknown = isA(error, Error) ? error.message : error;
+    if (typeof message === 'string') return cut(message);
+    const json = isA(error, Error) && typeof message === 'object' ? JSON.stringify(message) : undefined;
+    return cut(json ?? String(message));
   } catch {
     // An object without a prototype, or with a toString() of its own that throws.
     return 'something was thrown that has no text';
   }
+}
+
+function cut(text: string): string {
+  return text.length > ERROR_MAX_CHARS ? `${text.slice(0, ERROR_MAX_CHARS)}...` : text;
 }

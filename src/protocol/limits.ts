@@ -9,6 +9,11 @@ export const PATH_MAX_CHARS = 4096;
 /** Longest `q` of a list query. */
 export const QUERY_MAX_CHARS = 256;
 
+/** Longest text of an error that is kept, sent or shown. */
+export const ERROR_MAX_CHARS = 4096;
+/** How deep objects and arrays may be nested in an entry, input, output, event or params. */
+export const VALUE_MAX_DEPTH = 512;
+
 /** A run's input, encoded. */
 export const INPUT_MAX_BYTES = 4 * 1024 * 1024;
 /** A run's output, encoded. */
@@ -44,6 +49,8 @@ export const MESSAGES_LIMIT_MAX_ROWS = 1000;
 /** Entries read from the store at a time: by ctx.history.entries(), and for a restore. */
 export const ENTRIES_PAGE_ROWS = 256;
 export const TAIL_PAGE_ROWS = 1024;
+/** Bytes of entries that are read or answered at a time, one entry at least: a page may have fewer rows than asked for. */
+export const ENTRIES_PAGE_MAX_BYTES = 8 * 1024 * 1024;
 /** Pages of a long tail that a restore asks for ahead. */
 export const TAIL_PAGES_IN_FLIGHT = 4;
 

@@ -1,7 +1,7 @@
 // One run from its first instruction to its outcome: plain functions, async functions and generators alike.
 
 import { decodeEntry, encodeValue } from '../protocol/codec.js';
-import { CabanaError, isErrorCode, messageOf } from '../protocol/errors.js';
+import { CabanaError, isA, isErrorCode, messageOf } from '../protocol/errors.js';
 import { INTERRUPT_REASONS } from '../protocol/interrupt.js';
 import type { RunEnd } from '../protocol/journal.js';
 import { AgentInterrupted, type AgentDefinition } from './agent.js';
@@ -34,12 +34,12 @@ type AnyGenerator = Generator<unknown, unknown, void> | AsyncGenerator<unknown, 
 async function drive(generator: AnyGenerator, ctx: Context, interrupt: RunInterrupt): Promise<unknown> {
   let step = await generator.next();
   while (!step.done) {
-    if (step.value !== undefined) {
-      const room = ctx.room();
-      if (room) await room;
-      ctx.emit(step.value);
-    }
     try {
+      if (step.value !== undefined) {
+        const room = ctx.room();
+        if (room) await room;
+        ctx.emit(step.value);
+      }
       await ctx.yield();
       interrupt.check();
     } catch (error) {
@@ -54,17 +54,17 @@ async function drive(generator: AnyGenerator, ctx: Context, interrupt: RunInterr
 
 /** What a throw makes of a run: interrupted if it was asked to stop and did, failed otherwise. */
 export function failed(error: unknown, interrupt: RunInterrupt): Outcome {
-  if (interrupt.requested && (error instanceof AgentInterrupted || isAbort(error))) {
+  if (interrupt.requested && (isA(error, AgentInterrupted) || isAbort(error))) {
     const reason = INTERRUPT_REASONS[interrupt.reason];
     return { state: 'interrupted', output: null, error: reason.message, code: reason.code };
   }
-  const code = error instanceof CabanaError && isErrorCode(error.code) ? error.code : 'AGENT_ERROR';
+  const code = isA(error, CabanaError) && isErrorCode(error.code) ? error.code : 'AGENT_ERROR';
   return { state: 'failed', output: null, error: messageOf(error), code };
 }
 
 /** What the platform's own functions throw when a signal stops them. */
 function isAbort(error: unknown): boolean {
-  return error instanceof Error && error.name === 'AbortError';
+  return isA(error, Error) && error.name === 'AbortError';
 }
 
 function isGenerator(value: unknown): value is AnyGenerator {

@@ -2,7 +2,7 @@
 
 import { decodeValue } from '../../protocol/codec.js';
 import type { RunRequest, StoredRun } from '../../protocol/control.js';
-import type { CabanaError } from '../../protocol/errors.js';
+import { messageOf, type CabanaError } from '../../protocol/errors.js';
 import type { InterruptReason } from '../../protocol/interrupt.js';
 import { isTerminal, type RunInfo, type RunState } from '../../protocol/session.js';
 
@@ -180,17 +180,24 @@ export class Run {
   }
 }
 
-/** @throws CabanaError STORE_CORRUPT */
+/** A damaged output costs itself alone: the run is over all the same, and says why there is none. */
 export function toRunInfo(run: StoredRun): RunInfo {
-  return {
+  const info: RunInfo = {
     id: run.runId,
     state: run.state,
-    output: run.output ? decodeValue(run.output) : null,
+    output: null,
     error: run.error,
     code: run.code,
     startedAt: iso(run.startedAt),
     endedAt: iso(run.endedAt),
   };
+  try {
+    if (run.output) info.output = decodeValue(run.output);
+  } catch (error) {
+    info.error = messageOf(error);
+    info.code = 'STORE_CORRUPT';
+  }
+  return info;
 }
 
 function iso(at: number | null): string | null {
