@@ -64,6 +64,7 @@ export function checkOptions(options: HostOptions): HostConfig {
   };
   const agents = typeof options.agents === 'string' ? [options.agents] : options.agents;
   if (!Array.isArray(agents) || agents.length === 0) refuse('agents names at least one file or folder');
+  if (agents.includes('')) refuse('agents has an empty name');
   return {
     agents: agentFiles(agents),
     dataDir: resolve(options.dataDir),

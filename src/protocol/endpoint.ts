@@ -12,7 +12,7 @@
 
 import type { Transferable } from 'node:worker_threads';
 import { Packr } from 'msgpackr';
-import { CabanaError, fromWire, toWire, type WireError } from './errors.js';
+import { CabanaError, fromWire, messageOf, toWire, type WireError } from './errors.js';
 
 /** The messages that Comlink hands over; those of a request type are requests, the others are answers. */
 interface ComlinkMessage {
@@ -40,11 +40,16 @@ interface Waiter {
 
 /** What an item is: the first of its values in a batch. The others are named beside it. */
 const CALL = 0; // id, method, args
-const CALL_VALUES = 4;
 const ANSWER = 1; // id, value
 const ERROR = 2; // id, WireError
 const NOTE = 3; // note
 const COMLINK = 4; // ComlinkMessage
+type Kind = typeof CALL | typeof ANSWER | typeof ERROR | typeof NOTE | typeof COMLINK;
+/** How many values an item of each kind has. */
+const ITEM_VALUES = { [CALL]: 4, [ANSWER]: 3, [ERROR]: 3, [NOTE]: 2, [COMLINK]: 2 } as const satisfies Record<
+  Kind,
+  number
+>;
 
 const COMLINK_REQUESTS = new Set(['GET', 'SET', 'APPLY', 'CONSTRUCT', 'ENDPOINT', 'RELEASE']);
 /** A part has so many items, or this share of the calls under way, or as many as the part has that is answered. */
@@ -117,11 +122,38 @@ export class BatchEndpoint {
     this.#outbox = [];
     this.#transfers = [];
     this.#items = 0;
+    try {
+      this.#post(batch, transfers, many);
+    } catch (error) {
+      this.#postEach(batch, transfers, error);
+    }
+  }
+
+  #post(batch: unknown[], transfers: Transferable[], many: boolean): void {
     if (transfers.length === 0 && (many || sizeAtLeast(batch, ENCODE_FROM_BYTES))) {
       const bytes = exactCopy(packr.pack(batch));
       this.#port.postMessage(bytes, bytes.byteLength >= TRANSFER_FROM_BYTES ? [bytes.buffer] : []);
     } else {
       this.#port.postMessage(batch, transfers);
+    }
+  }
+
+  /** Something in the batch cannot be sent: whoever said that is told, and the others' leaves. */
+  #postEach(batch: unknown[], transfers: Transferable[], why: unknown): void {
+    // Comlink's own, which knows what it may send.
+    if (transfers.length > 0) throw why;
+    for (let i = 0; i < batch.length;) {
+      const item = batch.slice(i, i + ITEM_VALUES[batch[i] as Kind]);
+      i += item.length;
+      try {
+        this.#post(item, transfers, false);
+      } catch (error) {
+        const [kind, id] = item as [Kind, number];
+        const unsendable = new CabanaError('VALUE_NOT_ENCODABLE', `this cannot be sent: ${messageOf(error)}`);
+        if (kind === CALL) this.#reject(id, toWire(unsendable));
+        else if (kind === ANSWER) this.#post([ERROR, id, toWire(unsendable)], transfers, false);
+        else throw error;
+      }
     }
   }
 
@@ -178,7 +210,7 @@ export class BatchEndpoint {
 
   #receive(message: unknown[] | Uint8Array): void {
     const batch = Array.isArray(message) ? message : (packr.unpack(message) as unknown[]);
-    if (batch[0] === CALL) this.#sizeParts(batch.length / CALL_VALUES);
+    if (batch[0] === CALL) this.#sizeParts(batch.length / ITEM_VALUES[CALL]);
     for (let i = 0; i < batch.length;) {
       switch (batch[i++]) {
         case CALL:

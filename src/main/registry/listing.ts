@@ -140,13 +140,21 @@ function checkQuery(query: ListQuery): ListQuery {
     refuse(`type is a source, or coding`);
   }
   if (includePinned !== undefined && typeof includePinned !== 'boolean') refuse('includePinned is true or false');
-  return before === undefined ? query : { ...query, before: normalizeBefore(before) };
+  if (before === undefined) return query;
+  if (typeof before !== 'string') refuse('before is text');
+  return { ...query, before: normalizeBefore(before) };
 }
+
+const INSTANT = /^[+-]?\d{4,6}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$/;
 
 /** An instant in the store's spelling, or the cursor of a page. */
 function normalizeBefore(before: string): string {
   const comma = before.indexOf(',');
-  const instant = Date.parse(comma < 0 ? before : before.slice(0, comma));
+  const text = comma < 0 ? before : before.slice(0, comma);
+  // Without a zone it would be this computer's.
+  const instant = INSTANT.test(text)
+    ? Date.parse(/T.*[Z+-]/.test(text) || !text.includes('T') ? text : `${text}Z`)
+    : NaN;
   const id = comma < 0 ? null : before.slice(comma + 1);
   if (Number.isNaN(instant) || (id !== null && !isId(id))) {
     throw new CabanaError('INVALID_ARGUMENT', 'before is an ISO 8601 instant, or the next_before of a page');

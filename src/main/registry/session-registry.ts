@@ -26,7 +26,7 @@ import type { Intake } from './intake.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Listing, SessionPage } from './listing.js';
 import { eachLive, type LiveAgentVisitor } from './live-agents.js';
-import { checkName, newRecord } from './new-session.js';
+import { checkName, checkPinned, newRecord } from './new-session.js';
 import type { Passivator } from './passivator.js';
 import type { Quarantine } from './quarantine.js';
 import { entryOf, summaryOf, type SessionEntry, type SessionSummary } from './session-view.js';
@@ -94,7 +94,10 @@ export class SessionRegistry {
         try {
           return (await this.ensure(id)) ? id : null;
         } catch (error) {
-          this.#parts.log.warn({ err: error, sessionId: id }, 'a session could not be restored at start');
+          // A host that closes meanwhile needs none of them.
+          if (!this.#parts.dispatcher.draining) {
+            this.#parts.log.warn({ err: error, sessionId: id }, 'a session could not be restored at start');
+          }
           return null;
         }
       }),
@@ -126,7 +129,7 @@ export class SessionRegistry {
     assertSessionId(id);
     const checked: SessionUpdate = {};
     if (fields.name !== undefined) checked.name = checkName(fields.name);
-    if (fields.pinned !== undefined) checked.pinned = Boolean(fields.pinned);
+    if (fields.pinned !== undefined) checked.pinned = checkPinned(fields.pinned);
     const record = await this.#parts.store.update(id, checked, this.#parts.clock.now());
     const session = this.#parts.directory.get(id);
     if (record && session && checked.name !== undefined) session.live.name = checked.name;
