@@ -1,12 +1,13 @@
 // A host: starts its parts in order (compose.ts wires them), hears what threads and store say, and is the library's face.
 
 import type { AgentThreadNote } from '../protocol/control.js';
-import type { CabanaError } from '../protocol/errors.js';
+import { CabanaError } from '../protocol/errors.js';
 import {
   COMPACT_SWEEP_INTERVAL_MS,
   EVICT_INTERVAL_MS,
   HEAP_SWEEP_INTERVAL_MS,
   MESSAGES_LIMIT_DEFAULT_ROWS,
+  MESSAGES_LIMIT_MAX_ROWS,
   RESUME_MAX_RUNS,
   STALE_SWEEP_INTERVAL_MS,
   WATCHDOG_INTERVAL_MS,
@@ -17,6 +18,7 @@ import { StatusTable } from '../protocol/status-table.js';
 import { systemClock, type Timer } from './clock.js';
 import { compose, type Parts } from './compose.js';
 import { checkOptions, type HostConfig, type HostOptions } from './config.js';
+import { agentFields } from './log.js';
 import { agentNice } from './pool/birth-priority.js';
 import { StoreThread } from './pool/store-thread.js';
 import { ThreadGroup } from './pool/thread-group.js';
@@ -164,7 +166,7 @@ export class Host {
         if (session) session.live.name = note.name;
         return;
       case 'log':
-        return this.config.log[note.level]({ sessionId: note.sessionId, ...note.fields }, note.message);
+        return this.config.log[note.level](agentFields(note.sessionId, note.fields), note.message);
       default:
         return note satisfies never;
     }
@@ -255,14 +257,20 @@ export class Host {
 
   /**
    * A page of a session's history as UTF-8 JSON, made by the store's thread: `{"messages": [...], "has_more": ...}`.
-   * @param before a seq; the page holds the newest entries below it
+   * @param before a seq; the page holds the newest entries below it: at most `limit`, and 8 MiB as they are stored
    * @returns undefined if there is no such session
+   * @throws CabanaError INVALID_ARGUMENT
    */
   async messagesJson(
     sessionId: string,
     { limit = MESSAGES_LIMIT_DEFAULT_ROWS, before }: { limit?: number; before?: number } = {},
   ): Promise<Uint8Array | undefined> {
     assertSessionId(sessionId);
+    if (!(Number.isInteger(limit) && limit >= 1 && limit <= MESSAGES_LIMIT_MAX_ROWS)) {
+      throw new CabanaError('INVALID_ARGUMENT', `limit is a whole number from 1 to ${MESSAGES_LIMIT_MAX_ROWS}`);
+    }
+    if (before !== undefined && !Number.isSafeInteger(before))
+      throw new CabanaError('INVALID_ARGUMENT', 'before is a seq');
     return (await this.#store.calls.messagesJson(sessionId, { limit, before: before ?? null })) ?? undefined;
   }
 

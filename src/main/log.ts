@@ -10,3 +10,13 @@ export function createLog(level: LogLevel): Log {
   // Synchronous: what is said right before the process exits must not be lost.
   return pino({ level, base: { pid: process.pid } }, pino.destination({ dest: 2, sync: true }));
 }
+
+/** What pino writes itself. */
+const OWN_FIELDS = new Set(['level', 'time', 'pid', 'msg', 'sessionId']);
+
+/** The fields of an agent's line: its own cannot take the place of the host's, and get an underscore then. */
+export function agentFields(sessionId: string, fields: Record<string, unknown> | null): Record<string, unknown> {
+  const all: Record<string, unknown> = { sessionId };
+  for (const [name, value] of Object.entries(fields ?? {})) all[OWN_FIELDS.has(name) ? `${name}_` : name] = value;
+  return all;
+}

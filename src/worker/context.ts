@@ -1,7 +1,7 @@
 // The context that an agent's hooks are given: one per activation. What belongs to a single run is in its RunScope.
 
 import type { LogLevel } from '../protocol/control.js';
-import { CabanaError, messageOf } from '../protocol/errors.js';
+import { CabanaError, isA, messageOf, toWire } from '../protocol/errors.js';
 import { jsonSafe } from '../protocol/json.js';
 import { LABEL_MAX_CHARS, NAME_MAX_CHARS, TIME_SLICE_MS } from '../protocol/limits.js';
 import type { AgentContext, AgentLog, AgentReport } from './agent.js';
@@ -20,6 +20,18 @@ export interface RunScope {
 }
 
 const NEVER = new AbortController().signal;
+
+/** The figures of a report that are text. */
+const LABELS = [
+  'model',
+  'modelId',
+  'costSource',
+  'reasoningEffort',
+  'permissionMode',
+  'cardModel',
+  'subModel',
+  'topUpUrl',
+] as const satisfies readonly (keyof AgentReport)[];
 
 export class Context implements AgentContext<unknown> {
   state: unknown = undefined;
@@ -92,15 +104,18 @@ export class Context implements AgentContext<unknown> {
   }
 
   report(figures: AgentReport): void {
-    const { costUsd, latencyMs, ...labels } = figures;
+    const { costUsd, latencyMs, subModelOptions, ...labels } = figures;
     const stats: Partial<SessionStats> = {};
     for (const [field, value] of Object.entries(labels)) {
       if (value === undefined) continue;
-      for (const text of Array.isArray(value) ? (value as unknown[]) : [value]) {
-        if (typeof text === 'string' && text.length <= LABEL_MAX_CHARS) continue;
-        throw new CabanaError('INVALID_ARGUMENT', `${field} is text of at most ${LABEL_MAX_CHARS} characters`);
+      if (!LABELS.includes(field as keyof typeof labels)) {
+        throw new CabanaError('INVALID_ARGUMENT', `there is no figure "${field}"`);
       }
-      Object.assign(stats, { [field]: value });
+      Object.assign(stats, { [field]: label(value, field) });
+    }
+    if (subModelOptions !== undefined) {
+      if (!Array.isArray(subModelOptions)) throw new CabanaError('INVALID_ARGUMENT', 'subModelOptions is an array');
+      stats.subModelOptions = subModelOptions.map((option) => label(option, 'subModelOptions'));
     }
     if (latencyMs !== undefined) stats.latestLatencyMs = finite(latencyMs, 'latencyMs');
     if (costUsd !== undefined) stats.totalCostUsd = this.#status.stats.totalCostUsd + finite(costUsd, 'costUsd');
@@ -157,11 +172,21 @@ class ContextLog implements AgentLog {
 
 function jsonOf(fields: Record<string, unknown>): string {
   try {
-    return JSON.stringify(fields, jsonSafe);
+    // What is no object has no fields.
+    return JSON.stringify(Object(fields) === fields ? { ...fields } : { fields }, function (this: unknown, key, value) {
+      // JSON sees nothing of an Error.
+      return isA(value, Error) ? toWire(value) : jsonSafe.call(this, key, value);
+    });
   } catch (error) {
     // Logging must not throw into the agent's code.
     return JSON.stringify({ unloggable: messageOf(error) });
   }
+}
+
+/** @throws CabanaError INVALID_ARGUMENT */
+function label(value: unknown, field: string): string {
+  if (typeof value === 'string' && value.length <= LABEL_MAX_CHARS) return value;
+  throw new CabanaError('INVALID_ARGUMENT', `${field} is text of at most ${LABEL_MAX_CHARS} characters`);
 }
 
 function finite(value: number, what: string): number {

@@ -108,7 +108,7 @@ export class History implements AgentHistory, JournalListener {
       const ask = Math.min(left, ENTRIES_PAGE_ROWS);
       const rows = await this.#link.read(this.key, from, ask);
       for (const row of rows) yield storedEntry(row);
-      if (rows.length < ask) return;
+      if (rows.length === 0) return;
       left -= rows.length;
       from = rows.at(-1)!.seq + 1;
     }

@@ -144,7 +144,7 @@ export class JournalLink {
     const pages: Promise<EntryRow[]>[] = [];
     for (let next = from; next <= last || pages.length > 0;) {
       for (; next <= last && pages.length < TAIL_PAGES_IN_FLIGHT; next += TAIL_PAGE_ROWS) {
-        const page = this.read(key, next, Math.min(TAIL_PAGE_ROWS, last - next + 1));
+        const page = this.#readWhole(key, next, Math.min(TAIL_PAGE_ROWS, last - next + 1));
         // Its error is thrown below, unless the one before it has an error as well.
         page.catch(() => undefined);
         pages.push(page);
@@ -153,6 +153,18 @@ export class JournalLink {
     }
   }
 
+  /** So many entries, in as many pages as their bytes take. */
+  async #readWhole(key: number, from: number, count: number): Promise<EntryRow[]> {
+    const rows = await this.read(key, from, count);
+    while (rows.length > 0 && rows.length < count) {
+      const more = await this.read(key, from + rows.length, count - rows.length);
+      if (more.length === 0) break;
+      rows.push(...more);
+    }
+    return rows;
+  }
+
+  /** Entries from seq `from` on: at most `limit`, and no more bytes than a page has. None: there are no more. */
   async read(key: number, from: number, limit: number): Promise<EntryRow[]> {
     const reply = await this.#ask((request) => ({ t: 'read', request, key, from, limit }), 0);
     return reply.t === 'entries' ? unpackRows(reply.rows) : [];

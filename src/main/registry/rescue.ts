@@ -104,6 +104,7 @@ export class Rescue {
       try {
         await lifecycle.ensure(id);
       } catch (error) {
+        if (this.#parts.dispatcher.draining) return;
         // It is on disk and comes back when it is used.
         log.warn({ err: error, sessionId: id }, 'a neighbour could not be brought up elsewhere yet');
       }

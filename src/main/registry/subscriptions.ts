@@ -18,6 +18,8 @@ interface Subscriber {
 
 export class Subscriptions {
   readonly #subscribers = new Map<string, Set<Subscriber>>();
+  /** The host is closed. */
+  #ended = false;
   readonly #hooks: SubscriptionHooks;
 
   constructor(hooks: SubscriptionHooks) {
@@ -30,6 +32,7 @@ export class Subscriptions {
 
   /** @param runId only what this run emits, and its start and end */
   subscribe(sessionId: string, runId: string | null = null): EventStream {
+    if (this.#ended) return ended();
     const subscribers = this.#subscribers.get(sessionId) ?? new Set();
     const stream = new EventStream(() => this.#remove(sessionId, subscriber));
     const subscriber = { stream, runId };
@@ -70,6 +73,7 @@ export class Subscriptions {
 
   /** Ends the streams of one session, or of all. */
   end(sessionId?: string): void {
+    this.#ended ||= sessionId === undefined;
     const ids = sessionId === undefined ? [...this.#subscribers.keys()] : [sessionId];
     for (const id of ids) for (const { stream } of [...(this.#subscribers.get(id) ?? [])]) stream.close();
   }
@@ -80,6 +84,13 @@ export class Subscriptions {
       if (subscriber.runId === null || subscriber.runId === runId) yield subscriber.stream;
     }
   }
+}
+
+/** The stream of which nothing will come any more. */
+function ended(): EventStream {
+  const stream = new EventStream(() => undefined);
+  stream.close();
+  return stream;
 }
 
 function runOf(event: SessionEvent): string | null {
@@ -127,20 +138,15 @@ class Entry implements EventBatch {
   }
 
   at(): SessionEvent {
-    return (this.#event ??= readEntry(this.#row));
+    return (this.#event ??= entryEvent(this.#row));
   }
 }
 
-/** One that cannot be decoded is missing: whoever reads the history is told why. */
-function readEntry(row: EntryRow): SessionEvent {
+/** An entry as subscribers see it. One that cannot be decoded is missing: whoever reads the history is told why. */
+export function entryEvent(row: EntryRow): SessionEvent {
   try {
-    return entryEvent(row);
+    return { type: 'entry', seq: row.seq, createdAt: new Date(row.at).toISOString(), entry: decodeEntry(row.body) };
   } catch {
     return { type: 'gap', missed: 1 };
   }
-}
-
-/** @throws CabanaError STORE_CORRUPT */
-export function entryEvent(row: EntryRow): SessionEvent {
-  return { type: 'entry', seq: row.seq, createdAt: new Date(row.at).toISOString(), entry: decodeEntry(row.body) };
 }

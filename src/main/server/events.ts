@@ -28,6 +28,8 @@ export async function streamEvents(
   const stream = host.subscribe(sessionId);
   const writer = new SseWriter(host, sessionId, stream, response);
   response.on('close', () => stream.close());
+  // It was closed while it was looked for the session: then nothing tells it any more.
+  if (response.destroyed || response.closed) return stream.close();
   response.writeHead(200, {
     'content-type': 'text/event-stream; charset=utf-8',
     'cache-control': 'no-cache, no-transform',
@@ -70,8 +72,11 @@ class SseWriter {
     this.#lastSeq = after;
     for (;;) {
       const page = await this.#host.entriesFrom(this.#sessionId, this.#lastSeq + 1, ENTRIES_PAGE_ROWS);
-      for (const event of page ?? []) await this.#send(event);
-      if (!page || page.length < ENTRIES_PAGE_ROWS || this.#gone) return;
+      if (!page || page.length === 0 || this.#gone) return;
+      // Also if its last one could not be read, which is told as a gap.
+      const last: number = this.#lastSeq + page.length;
+      for (const event of page) await this.#send(event);
+      this.#lastSeq = last;
     }
   }
 
@@ -108,12 +113,12 @@ class SseWriter {
   /** Waits until the client has read; a client that reads nothing for too long is cut off. */
   async #drained(): Promise<void> {
     const patience = delay(this.#host.config.clock, SSE_STALLED_MAX_MS);
-    const drained = new Promise<'drained'>((resolve) => {
-      this.#response.once('drain', () => resolve('drained'));
-      this.#response.once('close', () => resolve('drained'));
-    });
+    let goOn!: () => void;
+    const drained = new Promise<'drained'>((resolve) => (goOn = () => resolve('drained')));
+    for (const event of ['drain', 'close']) this.#response.once(event, goOn);
     const end = await Promise.race([drained, patience.elapsed]);
     patience.stop();
+    for (const event of ['drain', 'close']) this.#response.off(event, goOn);
     if (end === 'drained') return;
     this.#stream.close();
     this.#response.destroy();

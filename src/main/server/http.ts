@@ -137,7 +137,9 @@ function runs(server: FastifyInstance, host: Host): void {
       const { input, when_busy: whenBusy, run_id: runId, run_timeout_ms: runTimeoutMs, priority } = body;
       // Answered only when the input is on disk.
       const run = await host.send(id, input, defined({ whenBusy, runId, runTimeoutMs, priority })).accepted;
-      return reply.code(202).send({ run: { id: run.id, state: run.state } });
+      // Of a run id that was known the run may have gone on since it was accepted.
+      const { state } = (isTerminal(run.state) ? null : await host.run(id, run.id)) ?? run;
+      return reply.code(202).send({ run: { id: run.id, state } });
     },
   );
 
@@ -171,7 +173,8 @@ function runs(server: FastifyInstance, host: Host): void {
 
   server.get<{ Params: SessionPath; Querystring: { last_event_id?: string } }>(
     '/api/sessions/:id/events',
-    { schema: schemas.EVENTS },
+    // A HEAD of it would never be answered.
+    { schema: schemas.EVENTS, exposeHeadRoute: false },
     async (request, reply) => {
       const { id } = request.params;
       const last = request.headers['last-event-id'] ?? request.query.last_event_id;

@@ -195,9 +195,9 @@ class StoreServer {
   ): Promise<Uint8Array | null> {
     const key = await this.#store.keyOf(sessionId);
     if (key === null) return null;
-    const rows = await this.#store.entriesBefore(key, options.before, options.limit + 1);
-    const hasMore = rows.length > options.limit;
-    if (hasMore) rows.shift();
+    const rows = await this.#store.entriesBefore(key, options.before, options.limit);
+    // The first entry of a history has seq 1.
+    const hasMore = rows.length > 0 && rows[0]!.seq > 1;
     const messages = rows.map((row) => ({
       ...decodeEntry(row.body),
       seq: row.seq,

@@ -4,7 +4,7 @@ import { crc32 } from 'node:zlib';
 import type { Database, Statement } from 'better-sqlite3';
 import { CabanaError } from '../../protocol/errors.js';
 import { ENTRY_KIND, type EntryRow, type Loaded } from '../../protocol/journal.js';
-import { TAIL_PAGE_ROWS } from '../../protocol/limits.js';
+import { ENTRIES_PAGE_MAX_BYTES, TAIL_PAGE_ROWS } from '../../protocol/limits.js';
 import { isTerminal, profileOf } from '../../protocol/session.js';
 import { Heads } from './heads.js';
 import { SqliteRuns } from './sqlite-runs.js';
@@ -179,12 +179,23 @@ export class SqliteJournal {
   // --- reads
 
   entries(key: number, from: number, limit: number): EntryRow[] {
-    return this.#sql.entriesFrom.all(key, from, limit).map((row) => this.#entry(key, row));
+    return this.#page(key, this.#sql.entriesFrom.iterate(key, from, limit));
   }
 
   entriesBefore(key: number, before: number | null, limit: number): EntryRow[] {
-    const rows = this.#sql.entriesBefore.all(key, before ?? Number.MAX_SAFE_INTEGER, limit);
-    return rows.reverse().map((row) => this.#entry(key, row));
+    return this.#page(key, this.#sql.entriesBefore.iterate(key, before ?? Number.MAX_SAFE_INTEGER, limit)).reverse();
+  }
+
+  /** As many as make a page, at least one. */
+  #page(key: number, rows: Iterable<EntrySql>): EntryRow[] {
+    const page: EntrySql[] = [];
+    let bytes = 0;
+    for (const row of rows) {
+      bytes += row.body.byteLength;
+      if (page.length > 0 && bytes > ENTRIES_PAGE_MAX_BYTES) break;
+      page.push(row);
+    }
+    return page.map((row) => this.#entry(key, row));
   }
 
   #entry(key: number, row: EntrySql): EntryRow {

@@ -77,9 +77,12 @@ export interface Store {
   page(query: ListQuery): Promise<RecordPage>;
   newest(n: number): Promise<string[]>;
   cronCount(): Promise<number>;
-  /** Entries of a session from seq `from` on, oldest first. @throws CabanaError STORE_CORRUPT */
+  /**
+   * Entries of a session from seq `from` on, oldest first: at most `limit` and ENTRIES_PAGE_MAX_BYTES. None: there are
+   * no more. @throws CabanaError STORE_CORRUPT
+   */
   entries(key: number, from: number, limit: number): Promise<EntryRow[]>;
-  /** The newest `limit` entries below seq `before` (null: of all), oldest first. @throws CabanaError STORE_CORRUPT */
+  /** The newest entries below seq `before` (null: of all), oldest first, likewise. @throws CabanaError STORE_CORRUPT */
   entriesBefore(key: number, before: number | null, limit: number): Promise<EntryRow[]>;
   /** The number of a session, for entries(); null: there is none, or it was deleted. */
   keyOf(sessionId: string): Promise<number | null>;
