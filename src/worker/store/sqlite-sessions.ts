@@ -35,6 +35,9 @@ export interface SessionRowSql {
 const COLUMNS =
   'key, id, name, source, agent_profile, working_dir, params, pinned, created_at, updated_at, stats, epoch, quarantine, deleted_at';
 
+/** Before the key, the id of a tombstone whose session never was: no session has such an id. */
+const ERASED = '\u0000';
+
 export class SqliteSessions {
   readonly #statements: Statements;
   readonly #onChange: () => void;
@@ -137,12 +140,13 @@ export class SqliteSessions {
       .run(at, epoch, row.key);
   }
 
-  /** As if it had never been: a session that could not be brought up when it was created. */
-  erase(row: SessionRowSql): void {
-    this.#onChange();
-    // First: what it is called in the index follows from its row.
-    this.#statements.get(UNINDEX_ONE).run(row.key);
-    this.#statements.get('DELETE FROM sessions WHERE key = ?').run(row.key);
+  /**
+   * As if it had never been: a session that could not be brought up when it was created. Its id is free again; its key is
+   * not, under which its start may have written.
+   */
+  erase(row: SessionRowSql, epoch: number, at: number): void {
+    this.bury(row, epoch, at);
+    this.#statements.get('UPDATE sessions SET id = ? WHERE key = ?').run(`${ERASED}${row.key}`, row.key);
   }
 
   nextToPurge(): number | undefined {
