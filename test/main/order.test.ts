@@ -1,0 +1,49 @@
+// Subscribers see the entries of a session in the order of its history, whoever appended them.
+
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { tempDir } from '../support/temp.js';
+import { launch } from './launch.js';
+
+const RUNS = 60;
+const ENTRIES = 40;
+
+const AGENT = `
+  export default {
+    profile: 'writer',
+    load: 'io',
+    async run(ctx, count) {
+      for (let i = 0; i < count; i++) {
+        ctx.history.append({ role: 'note', i });
+        if (i % 4 === 0) await ctx.history.durable();
+      }
+    },
+  };`;
+
+test('inputs that come in while a run appends are told in the order of the history', async (t) => {
+  const agent = join(tempDir(t), 'agent.mjs');
+  writeFileSync(agent, AGENT);
+  const host = await launch(t, { agents: [agent] });
+  await host.create({ sessionId: 'a', agentProfile: 'writer' });
+  const stream = host.subscribe('a');
+  const seqs: number[] = [];
+  const last = RUNS * (ENTRIES + 2);
+  const read = (async () => {
+    for await (const event of stream) {
+      if (event.type === 'entry') seqs.push(event.seq);
+      if (seqs.length === last) return;
+    }
+  })();
+  // A few at a time, so that inputs meet entries in the same commits.
+  const lane = async (n: number): Promise<void> => {
+    for (let i = 0; i < n; i++) await host.send('a', ENTRIES).result;
+  };
+  await Promise.all(Array.from({ length: 6 }, () => lane(RUNS / 6)));
+  await read;
+  assert.deepEqual(
+    seqs,
+    Array.from({ length: last }, (_, i) => i + 1),
+  );
+});
