@@ -50,6 +50,8 @@ export class Activation {
   #naming: Naming | null = null;
   #run: CurrentRun | null = null;
   #compacting: Promise<unknown> | null = null;
+  /** Why its state is not to be used any more: a compaction could not be undone. What was before it is on its way to the disk. */
+  #spoilt: CabanaError | null = null;
 
   private constructor(
     definition: AgentDefinition,
@@ -124,6 +126,7 @@ export class Activation {
 
   async run(request: RunRequest): Promise<RunReport> {
     if (this.#run) throw new CabanaError('SESSION_BUSY', `session ${this.sessionId} has a run already`);
+    if (this.#spoilt) throw this.#spoilt;
     const interrupt = new RunInterrupt(this.#services.table, this.#slot, request.runNo);
     // Taken before the first await, so that a second run cannot slip in.
     const ended = this.#services.blame.on(this.#slot, () => this.#execute(request, interrupt));
@@ -209,6 +212,7 @@ export class Activation {
    * Calls compact(), as the run `runNo` that can be interrupted. What it did to the state is undone if it does not come
    * to its end; either way it is journaled.
    * @returns whether it completed
+   * @throws CabanaError RESTORE_FAILED: it could not be undone; the activation is not to be used any more
    */
   async compact(runNo: number): Promise<boolean> {
     if (this.#run) throw new CabanaError('SESSION_BUSY', `session ${this.sessionId} has a run`);
@@ -225,7 +229,7 @@ export class Activation {
   }
 
   async #compact(runNo: number, interrupt: RunInterrupt): Promise<boolean> {
-    const { compact, restore } = this.#definition;
+    const { compact } = this.#definition;
     const before = await this.#captured((body) => body);
     this.#hold(runNo);
     this.#ctx.scope({ runId: null, interrupt, resumed: false });
@@ -237,10 +241,7 @@ export class Activation {
       outcome = failed(error, interrupt);
     }
     this.#ctx.scope(null);
-    if (outcome.state !== 'completed') {
-      const state = decodeState(before);
-      this.#ctx.state = restore ? await restore(this.#ctx, state, []) : state;
-    }
+    if (outcome.state !== 'completed') await this.#rollBack(before);
     this.#letGo(runNo);
     const body = packEntry({
       role: 'compaction',
@@ -248,8 +249,23 @@ export class Activation {
       ...(outcome.error ? { error: outcome.error } : {}),
     });
     await this.#history.appendOwn(body);
+    if (this.#spoilt) throw this.#spoilt;
     if (outcome.state === 'completed') await this.#captured((body) => this.#postSave(body));
     return outcome.state === 'completed';
+  }
+
+  async #rollBack(before: Uint8Array): Promise<void> {
+    const { restore } = this.#definition;
+    try {
+      const state = decodeState(before);
+      const restored = restore ? Promise.resolve(restore(this.#ctx, state, [])) : Promise.resolve(state);
+      this.#ctx.state = await inTime(restored, HOOK_MAX_MS, 'RESTORE_FAILED', 'restore');
+    } catch (error) {
+      const what = `a compaction of session ${this.sessionId} could not be undone: ${messageOf(error)}`;
+      this.#spoilt = new CabanaError('RESTORE_FAILED', what, { cause: error });
+      // What is in memory is half compacted. The next activation starts from this.
+      this.#postSave(before);
+    }
   }
 
   /** Aborts the signal of that run; a run that is over, or has yet to come, is not touched. */
@@ -261,6 +277,8 @@ export class Activation {
   async flush(): Promise<void> {
     // A compaction that is not at its end is undone first: half of one must not be saved.
     if (this.#compacting) await this.#compacting.catch(() => undefined);
+    // What is to be kept is on its way.
+    if (this.#spoilt) return;
     // With room for it what is saved counts in this turn, so that of many at once the next one sees it.
     const room = this.#services.link.room();
     if (room) await room;

@@ -11,23 +11,35 @@ export interface CompactState {
   /** Compaction begins by tearing its state apart, and goes on when this file is there. */
   until: string | null;
   how: 'spin' | 'wait';
+  /** Its rollback throws; the restore that brings it up does not. */
+  unrestorable: boolean;
 }
 
 export interface CompactInput {
   add?: number;
   until?: string | null;
   how?: 'spin' | 'wait';
+  unrestorable?: boolean;
 }
 
 const MAX_MS = 20_000;
 
+/** The activations that have executed something. */
+const hasRun = new WeakSet<object>();
+
 export default defineAgent<CompactState, CompactInput, CompactState>({
   profile: 'supervision-compact',
-  start: () => ({ log: [], compactions: 0, until: null, how: 'wait' }),
+  start: () => ({ log: [], compactions: 0, until: null, how: 'wait', unrestorable: false }),
+  restore(ctx, saved) {
+    if (saved!.unrestorable && hasRun.has(ctx)) throw new Error('what it needs cannot be read');
+    return saved!;
+  },
   run(ctx, input) {
+    hasRun.add(ctx);
     if (input.add !== undefined) ctx.state.log.push(input.add);
     if (input.until !== undefined) ctx.state.until = input.until;
     if (input.how !== undefined) ctx.state.how = input.how;
+    if (input.unrestorable !== undefined) ctx.state.unrestorable = input.unrestorable;
     return ctx.state;
   },
   async compact(ctx) {

@@ -90,6 +90,21 @@ describe('compaction', { timeout: 28_000 }, () => {
     assert.deepEqual(await told(host), ['completed']);
   });
 
+  it('that cannot be undone costs the activation, and not what was before it', async (t) => {
+    const { host, clock } = await houseWithClock(t, { threads: 1, compactAfterMs: IDLE_MS });
+    await inhabit(host, 'compact');
+    const { path, open } = gate(t);
+    for (const add of [1, 2, 3]) await run(host, { add });
+    await run(host, { until: path, unrestorable: true });
+    await idleUntil(clock, 'it compacts', () => isCompacting(host));
+    const epoch = host.registry.get('compact')!.epoch!;
+    const state = await run(host, { add: 4, until: null });
+    assert.deepEqual([state.log, state.compactions], [[1, 2, 3, 4], 0]);
+    assert.ok(host.registry.get('compact')!.epoch! > epoch);
+    assert.deepEqual(await told(host), ['interrupted']);
+    open();
+  });
+
   it('keeps what it did, across a restart of the agent', async (t) => {
     const { host, clock } = await houseWithClock(t, { threads: 1, compactAfterMs: IDLE_MS });
     await inhabit(host, 'compact', 'cpu');

@@ -8,6 +8,7 @@ import type { StatusTable } from '../../protocol/status-table.js';
 import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import { isFree } from '../pool/placement.js';
+import type { Departures } from './departures.js';
 import type { Directory } from './directory.js';
 import type { Dispatcher } from './dispatcher.js';
 import type { Run } from './run.js';
@@ -16,6 +17,7 @@ import type { ActivationPlace, Session } from './session.js';
 
 export interface CompactorParts {
   directory: Directory;
+  departures: Departures;
   dispatcher: Dispatcher;
   runs: RunTable;
   table: StatusTable;
@@ -64,18 +66,29 @@ export class Compactor {
     try {
       await session.lock(async () => {
         if (session.state !== 'idle' || session.place !== place || run.interruptReason) return;
-        const completed = await Promise.race([place.thread.calls.compact(session.id, run.no), run.lost]);
+        const completed = await this.#compactThere(session, place, run);
         // One that threw is not tried again before the next run; one that had to step back is.
         session.compacted = completed || run.interruptReason === null;
         if (completed) session.clean = true;
       });
     } catch (error) {
-      // Its thread died or was given up: the state on disk is that before the compaction.
+      // Its thread died or was given up, or it could not be undone: the state on disk is that before the compaction.
       session.compacted = true;
       log.warn({ err: error as CabanaError, sessionId: session.id }, 'a compaction failed');
     } finally {
       session.compaction = null;
       end();
+    }
+  }
+
+  /** @returns whether it completed. One that could not be undone leaves memory: what was before it is on disk. */
+  async #compactThere(session: Session, place: ActivationPlace, run: Run): Promise<boolean> {
+    try {
+      return await Promise.race([place.thread.calls.compact(session.id, run.no), run.lost]);
+    } catch (error) {
+      const isSpoilt = (error as CabanaError).code === 'RESTORE_FAILED';
+      if (isSpoilt && session.state === 'idle' && session.place === place) await this.#parts.departures.letGo(session);
+      throw error;
     }
   }
 
