@@ -1,7 +1,7 @@
 // Typed calls between threads: serve() answers those of an object, remote() makes them. What is plain data travels as
 // the endpoint's own calls; a call that moves something (a port) is carried by Comlink, which knows how.
 
-import { expose, wrap } from 'comlink';
+import { expose, releaseProxy, wrap } from 'comlink';
 import { MessagePort } from 'node:worker_threads';
 import type { BatchEndpoint } from './endpoint.js';
 import { CabanaError, fromWire, toWire, type WireError } from './errors.js';
@@ -14,6 +14,9 @@ export type Remote<T extends Calls> = {
   [K in keyof T]: T[K] extends (...args: infer A) => infer R ? (...args: A) => Promise<Awaited<R>> : never;
 };
 
+interface Releasable {
+  [releaseProxy](): void;
+}
 type Method = (...args: unknown[]) => unknown;
 /** Comlink's results: an error that crosses it as it is loses its code and its cause. */
 type Envelope = { value: unknown } | { error: WireError };
@@ -40,12 +43,19 @@ export function serve<T extends Calls>(
 /** The calls of `T` at the other end. Rejections carry their CabanaError code. */
 export function remote<T extends Calls>(methods: readonly (keyof T & string)[], endpoint: BatchEndpoint): Remote<T> {
   const proxy = wrap<Record<string, (...args: unknown[]) => Envelope>>(endpoint);
+  const proxies = [proxy as unknown as Releasable];
   const calls: Record<string, (...args: unknown[]) => Promise<unknown>> = {};
   for (const name of methods) {
     // Made once and kept: making one builds a Proxy, and when the last of them is collected Comlink closes the link.
     const byComlink = proxy[name] as unknown as (...args: unknown[]) => Promise<Envelope>;
-    calls[name] = (...args) => (args.some(moves) ? byComlink(...args).then(open) : endpoint.call(name, args));
+    proxies.push(byComlink as unknown as Releasable);
+    calls[name] = (...args) =>
+      args.some(moves) && !endpoint.isDead ? byComlink(...args).then(open) : endpoint.call(name, args);
   }
+  // Comlink keeps an endpoint as long as there is a proxy of it, and with it all that it leads to: the proxies themselves.
+  endpoint.onDeath(() => {
+    for (const each of proxies) each[releaseProxy]();
+  });
   return calls as Remote<T>;
 }
 

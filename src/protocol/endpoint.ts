@@ -74,7 +74,9 @@ export class BatchEndpoint {
   #partItems = PART_MIN_ITEMS;
   #transfers: Transferable[] = [];
   #flushScheduled = false;
-  #death: CabanaError | null = null;
+  /** Not the error itself: its stack holds what was on it. Every caller gets an error of its own. */
+  #death: WireError | null = null;
+  #onDeath: () => void = () => undefined;
   #onNote: (note: unknown) => void = () => undefined;
   #onCall: CallHandler = () => undefined;
   readonly #comlinkListeners = new Set<Listener>();
@@ -87,7 +89,7 @@ export class BatchEndpoint {
 
   /** Rejects with what the other side threw, or with why it is gone. */
   call(method: string, args: unknown[]): Promise<unknown> {
-    if (this.#death) return Promise.reject(anew(this.#death));
+    if (this.#death) return Promise.reject(fromWire(this.#death));
     return new Promise((resolve, reject) => {
       const id = this.#freeIds.pop() ?? this.#waiting.length;
       this.#waiting[id] = { resolve, reject };
@@ -110,6 +112,15 @@ export class BatchEndpoint {
 
   onNote(handler: (note: unknown) => void): void {
     this.#onNote = handler;
+  }
+
+  /** Nothing is answered any more but with why. */
+  get isDead(): boolean {
+    return this.#death !== null;
+  }
+
+  onDeath(handler: () => void): void {
+    this.#onDeath = handler;
   }
 
   /** Posts what is waiting now: for code that will not reach the end of its microtask for a while. */
@@ -160,14 +171,17 @@ export class BatchEndpoint {
   /** The other thread is gone: answers every pending and every later call with this error. */
   settle(error: CabanaError): void {
     if (this.#death) return;
-    this.#death = error;
+    const death = toWire(error);
+    this.#death = death;
     this.#outbox = [];
     this.#items = 0;
     this.#transfers = [];
     this.#port.close();
-    for (const waiter of this.#waiting.splice(0)) waiter?.reject(anew(error));
+    for (const waiter of this.#waiting.splice(0)) waiter?.reject(fromWire(death));
     for (const id of this.#comlinkPending) this.#answerDead(id);
     this.#comlinkPending.clear();
+    // Behind the answers to Comlink's calls.
+    queueMicrotask(() => this.#onDeath());
   }
 
   // --- what Comlink calls
@@ -278,15 +292,10 @@ export class BatchEndpoint {
   }
 
   #answerDead(id: string): void {
-    const value = { error: toWire(this.#death) };
+    const value = { error: this.#death };
     // Not in this turn: Comlink's caller has not returned its promise yet.
     queueMicrotask(() => this.#deliver({ id, type: 'RAW', value }));
   }
-}
-
-/** Every caller gets an error of its own. */
-function anew(error: CabanaError): Error {
-  return fromWire(toWire(error));
 }
 
 /** pack() gives a view of a pool, which would travel along. */
