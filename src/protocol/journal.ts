@@ -103,8 +103,8 @@ export interface Loaded {
   record: SessionRecord;
   snapshot: Uint8Array | null;
   /**
-   * Entries after the snapshot, but for the inputs of runs that have yet to start: their run will be given them. Of a
-   * long tail the first ones; the others are to be read.
+   * Entries after the snapshot, but for the inputs of runs that have yet to start, which will be given them, or never
+   * did. Of a long tail the first ones; the others are to be read.
    */
   tail: EntryRow[];
   /** The first of those others (up to `seq`), and the inputs among them that are not of the tail; null: there are none. */

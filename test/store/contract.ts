@@ -155,6 +155,22 @@ function loadContract(open: StoreFactory): void {
     assert.equal(loaded.seq, 4);
   });
 
+  test('the inputs of runs that never started are not in the tail', async (t) => {
+    const store = await open(t);
+    await create(store, record('a'));
+    const a = await Activation.of(store, 'a');
+    await accept(store, 'a', 'r1'); // 1
+    await a.commit(a.start('r1'));
+    await accept(store, 'a', 'r2'); // 2
+    await a.commit(a.end('r1', 'after r1')); // 3
+    await accept(store, 'a', 'r3'); // 4
+    for (const runId of ['r2', 'r3']) {
+      const ending = { state: 'interrupted', error: 'Interrupted', code: 'RUN_INTERRUPTED' } as const;
+      await write(store, { t: 'endRun', sessionId: 'a', runId, ...ending, entry: entry('its end'), at: AT }); // 5, 6
+    }
+    assert.deepEqual(seqs((await load(store, 'a')).tail), [5, 6]);
+  });
+
   test('an input journaled before the snapshot is in the tail when its run started after it', async (t) => {
     const store = await open(t);
     await create(store, record('a'));

@@ -79,6 +79,8 @@ const MIGRATIONS: readonly string[] = [
   `,
   // Search by one and two letters, newest first.
   `DROP TABLE sessions_fts; ${CREATE_SEARCH}; ${INDEX_ALL};`,
+  // Inputs that no run was ever given: no restore is told of them.
+  'CREATE INDEX IF NOT EXISTS runs_never_started ON runs (session, input_seq) WHERE started_at IS NULL AND ended_at IS NOT NULL;',
 ];
 
 /** @throws CabanaError STORE_SCHEMA: the folder was written by a newer version */

@@ -67,6 +67,11 @@ export class SqliteRuns {
     return this.#sql.queuedInputs.all(key).map((run) => run.input_seq);
   }
 
+  /** The entries from seq `from` on that are the inputs of runs which ended without having started. */
+  neverStartedInputs(key: number, from: number): number[] {
+    return this.#sql.neverStartedInputs.all(key, from).map((run) => run.input_seq);
+  }
+
   /** The queued and the running, of all sessions, in the order in which they came. */
   open(): { key: number; run: StoredRun; agentProfile: string }[] {
     return this.#sql.open.all().map((row) => ({
@@ -103,6 +108,10 @@ function prepare(db: Database) {
     // The first condition is that of the index runs_open.
     queuedInputs: sql<[number], { input_seq: number }>(
       `SELECT input_seq FROM runs WHERE session = ? AND state IN ('queued', 'running') AND state = 'queued'`,
+    ),
+    // The conditions of the index runs_never_started.
+    neverStartedInputs: sql<[number, number], { input_seq: number }>(
+      'SELECT input_seq FROM runs WHERE session = ? AND input_seq >= ? AND started_at IS NULL AND ended_at IS NOT NULL',
     ),
     open: sql<[], RunSql & { session: number; id: string; agent_profile: string | null }>(
       `SELECT r.session, s.id, s.agent_profile, ${COLUMNS}
