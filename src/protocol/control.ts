@@ -116,8 +116,11 @@ export interface StoreCalls {
    * @param unstarted only if the thread had not begun it
    */
   requeue(sessionId: string, runId: string, unstarted: boolean): Promise<boolean>;
-  /** The activation has left memory; null: whichever it was (it failed before its epoch was known). */
-  release(sessionId: string, epoch: number | null): Promise<void>;
+  /**
+   * The activation has left memory; null: whichever it was (it failed before its epoch was known).
+   * @param refusable the caller can come back later. @throws STORE_FULL then: something before it waits for room
+   */
+  release(sessionId: string, epoch: number | null, refusable?: boolean): Promise<void>;
   /** Tombstones the session and ends its runs (`erase`: as if it had never been). False: there is none. */
   remove(sessionId: string, at: number, erase?: boolean): Promise<boolean>;
   /** @returns the new record; null: there is no such session */

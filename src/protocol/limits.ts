@@ -59,7 +59,7 @@ export const JOURNAL_BACKLOG_MAX_BYTES = 64 * 1024 * 1024;
 /** Above this many bytes on their way, an awaited append() waits. */
 export const JOURNAL_CREDIT_BYTES = 8 * 1024 * 1024;
 /** What an operation weighs in that backlog beside its bodies. */
-export const OP_OVERHEAD_BYTES = 64;
+export const OP_OVERHEAD_BYTES = 128;
 /** The shared memory in which a thread's appended entries go to the store. A power of two. */
 export const JOURNAL_RING_BYTES = 1024 * 1024;
 /** A larger entry is posted instead. */
@@ -70,8 +70,6 @@ export const STORE_LINGER_MS = 0.1;
 export const STORE_LINGER_WORTH_MS = 0.25;
 /** Operations in one transaction of the store. */
 export const COMMIT_MAX_OPS = 4096;
-/** Operations that wait for room on a full disk. Beyond it they are dropped and their sessions refuse to write. */
-export const STALLED_MAX_OPS = 100_000;
 /** By then what was committed without waiting for the disk (an epoch taken, a run begun) is on it. */
 export const SYNC_WITHIN_MS = 100;
 /** Bytes in the write-ahead log from which on they are brought into the database, once everybody has been told. */

@@ -107,8 +107,12 @@ export class History implements AgentHistory, JournalListener {
     while (left > 0) {
       const ask = Math.min(left, ENTRIES_PAGE_ROWS);
       const rows = await this.#link.read(this.key, from, ask);
-      for (const row of rows) yield storedEntry(row);
+      // The store has them without gaps; a deleted session's are removed bit by bit.
+      if (rows.length > 0 ? rows.at(-1)!.seq !== from + rows.length - 1 : from <= this.durableSeq) {
+        throw new CabanaError('STALE_EPOCH', 'the session was deleted');
+      }
       if (rows.length === 0) return;
+      for (const row of rows) yield storedEntry(row);
       left -= rows.length;
       from = rows.at(-1)!.seq + 1;
     }

@@ -127,7 +127,9 @@ test('one operation that is wrong is refused, and takes no other along', async (
     log.filter((line) => !line.startsWith('commit')),
     ['a true', 'bad INTERNAL', 'b true', 'batch'],
   );
-  const result = await committer.call(named('bad'));
+  const result = await new Promise<OpResult>((done) => {
+    committer.submit({ op: named('bad'), refusable: true, done });
+  });
   assert.equal('error' in result && result.error.cause instanceof TypeError, true);
 });
 

@@ -54,17 +54,13 @@ export class Departures {
         // What held when it was chosen may not hold any more.
         if (session.state !== 'idle' || !mayLeave() || !session.place?.thread.alive) return false;
         const place = session.place;
-        directory.busy(session);
-        session.moveTo('flushing');
+        // Everything is on disk, and the thread may be deaf for long: it is not asked.
         if (session.clean && place.thread.cpuBusy) {
-          // Everything is on disk, and the thread may be deaf for long: it is not asked.
-          session.place = null;
-          session.moveTo('cold');
-          session.record = null;
-          await store.release(session.id, place.epoch);
-          places.retire(session.id, place);
+          await this.letGo(session);
           return true;
         }
+        directory.busy(session);
+        session.moveTo('flushing');
         try {
           await place.thread.calls.passivate(session.id);
         } catch (error) {
@@ -85,6 +81,19 @@ export class Departures {
     }
   }
 
+  /** Under the lock: an idle session of which everything is on disk leaves memory, without its thread being asked. */
+  async letGo(session: Session): Promise<void> {
+    const { directory, places, store } = this.#parts;
+    const place = session.place!;
+    directory.busy(session);
+    session.moveTo('flushing');
+    session.place = null;
+    session.moveTo('cold');
+    session.record = null;
+    await store.release(session.id, place.epoch);
+    places.retire(session.id, place);
+  }
+
   async #notSaved(session: Session, error: unknown): Promise<void> {
     if (!session.place?.thread.alive) {
       await this.bury(session);
@@ -98,13 +107,16 @@ export class Departures {
     this.#parts.log.error({ err: error, sessionId: session.id, retryInMs: wait }, 'a session could not be saved');
   }
 
-  /** Under the lock: a session whose thread has died becomes cold, so that it can be activated again. */
+  /**
+   * Under the lock: a session whose thread has died becomes cold, so that it can be activated again.
+   * @throws CabanaError STORE_FULL: what its thread had posted waits for room; it stays as it is
+   */
   async bury(session: Session): Promise<void> {
     if (session.state === 'cold') return;
     const { place } = session;
-    this.#parts.directory.busy(session);
     // The store takes in what the dead thread had posted before it forgets the activation.
-    if (place) await this.#parts.store.release(session.id, place.epoch);
+    if (place) await this.#parts.store.release(session.id, place.epoch, true);
+    this.#parts.directory.busy(session);
     // In one turn: an innocent session is not seen as failed.
     if (session.state !== 'failed') session.moveTo('failed', 'its thread died');
     session.place = null;

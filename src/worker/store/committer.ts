@@ -8,7 +8,7 @@
 // later operations of agents queue behind it, so that no gap can arise.
 
 import { CabanaError } from '../../protocol/errors.js';
-import { COMMIT_MAX_OPS, STALLED_MAX_OPS, STORE_FULL_RETRY_MS } from '../../protocol/limits.js';
+import { COMMIT_MAX_OPS, STORE_FULL_RETRY_MS } from '../../protocol/limits.js';
 import { isPassing } from './sqlite-errors.js';
 import type { OpResult, Store, WriteOp } from './store.js';
 
@@ -73,11 +73,6 @@ export class GroupCommitter {
 
   #begin(): void {
     if (!this.#working && !this.#fatal) this.#working = this.#work();
-  }
-
-  /** An operation with a caller who waits for its result. */
-  call(op: WriteOp, refusable = true): Promise<OpResult> {
-    return new Promise((resolve) => this.submit({ op, refusable, done: resolve }));
   }
 
   /** Resolves when there is nothing to do: with threads that go on appending, perhaps never. */
@@ -172,16 +167,13 @@ export class GroupCommitter {
     return null;
   }
 
-  /** Keeps an operation until there is room, or refuses it if it would have to be kept; false: it may take its chance. */
+  /** Keeps an operation until there is room, or refuses it if it must not be kept; false: it may take its chance. */
   #stall(item: Item, error = new CabanaError('STORE_FULL', 'the disk is full; the write waits for room')): boolean {
     if (item.refusable) {
       if (item.inOrder) item.done({ error });
       return item.inOrder === true;
     }
-    if (this.#stalled.length >= STALLED_MAX_OPS) {
-      item.done({ error: new CabanaError('STORE_FULL', 'the disk is full, and so is the room to wait for it') });
-      return true;
-    }
+    // Bounded by what the threads may have on its way: whatever was dropped here would leave a gap.
     this.#stalled.push(item);
     item.stalled?.(error);
     this.#armRetry();

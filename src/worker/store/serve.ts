@@ -14,9 +14,10 @@ import { SYNC_WITHIN_MS } from '../../protocol/limits.js';
 import { StatusTable } from '../../protocol/status-table.js';
 import { GroupCommitter } from './committer.js';
 import { holdDataDir } from './data-dir.js';
+import { isPassing } from './sqlite-errors.js';
 import { Links } from './links.js';
 import { SqliteStore } from './sqlite-store.js';
-import type { Store, WriteOp, Written } from './store.js';
+import type { OpResult, Store, WriteOp, Written } from './store.js';
 
 export interface StoreTask {
   port: MessagePort;
@@ -103,10 +104,11 @@ class StoreServer {
       const { requeued } = await this.#write({ t: 'requeue', sessionId, runId, unstarted }, false);
       return requeued ?? false;
     },
-    release: async (sessionId, epoch) => {
+    release: async (sessionId, epoch, refusable = false) => {
       // Its thread may have died with something on its way.
       this.#links.drainFor(sessionId);
-      await this.#write({ t: 'release', sessionId, epoch }, false);
+      // What the activation did may wait for room on the disk, and comes before its release.
+      await this.#write({ t: 'release', sessionId, epoch }, refusable, refusable);
       this.#links.forget(sessionId, epoch ?? undefined);
     },
     remove: async (sessionId, at, erase) => {
@@ -136,12 +138,17 @@ class StoreServer {
     close: () => this.#close(),
   };
 
-  async #write(op: WriteOp, refusable = true): Promise<Written> {
-    const result = await this.#committer.call(op, refusable);
-    if ('error' in result) throw result.error;
-    this.#links.publish(result.ok);
-    this.#onWritten(result.ok, op.t === 'endRun' || op.t === 'accept');
-    return result.ok;
+  #write(op: WriteOp, refusable = true, inOrder = false): Promise<Written> {
+    return new Promise((resolve, reject) => {
+      const done = (result: OpResult): void => {
+        if ('error' in result) return reject(result.error);
+        // In the turn in which the threads' operations of the same commit are told, in whose order this one is.
+        this.#links.publish(result.ok);
+        this.#onWritten(result.ok, op.t === 'endRun' || op.t === 'accept');
+        resolve(result.ok);
+      };
+      this.#committer.submit({ op, refusable, inOrder, done });
+    });
   }
 
   #onWritten(written: Written, calledByMain = false): void {
@@ -221,8 +228,8 @@ class StoreServer {
           await new Promise((resolve) => setImmediate(resolve));
         }
       } catch (error) {
-        // A full disk refuses even deleting; the next deletion or start goes on with it. Anything else is final.
-        if ((error as CabanaError).code !== 'STORE_FULL') this.#note({ kind: 'fatal', error: toWire(error) });
+        // A full disk refuses even deleting, a busy database anything: the next deletion or start goes on with it.
+        if (!isPassing(error as CabanaError)) this.#note({ kind: 'fatal', error: toWire(error) });
       } finally {
         this.#purging = null;
       }

@@ -59,16 +59,16 @@ export class SqliteJournal {
     const key = row.key;
     const snapshot = this.#sql.snapshot.get(key);
     if (snapshot) verify(snapshot, () => `the snapshot of session ${row.id}`);
-    const queued = this.runs.queuedInputs(key);
     // An input that was journaled before the snapshot, for a run that started after it, is news to the saved state.
     const waited = snapshot?.waiting ? (JSON.parse(snapshot.waiting) as number[]) : [];
-    const tail = waited.filter((s) => !queued.includes(s)).flatMap((s) => this.entries(key, s, 1));
     const from = (snapshot?.seq ?? 0) + 1;
+    const unstarted = [...this.runs.queuedInputs(key), ...this.runs.neverStartedInputs(key, Math.min(from, ...waited))];
+    const tail = waited.filter((s) => !unstarted.includes(s)).flatMap((s) => this.entries(key, s, 1));
     // A long tail is read bit by bit, so that it does not hold up everybody's commits.
     const page = seq < from ? [] : this.entries(key, from, TAIL_PAGE_ROWS);
-    for (const entry of page) if (!queued.includes(entry.seq)) tail.push(entry);
+    for (const entry of page) if (!unstarted.includes(entry.seq)) tail.push(entry);
     const last = page.at(-1)?.seq ?? seq;
-    const rest = last < seq ? { from: last + 1, without: queued } : null;
+    const rest = last < seq ? { from: last + 1, without: unstarted } : null;
     return { key, epoch, record: toRecord(row), snapshot: snapshot?.body ?? null, tail, rest, seq };
   }
 
@@ -160,7 +160,7 @@ export class SqliteJournal {
     const row = this.#sessions.find(op.sessionId);
     if (!row) return { removed: false };
     const epoch = this.#fenceOff(row);
-    if (op.erase) this.#sessions.erase(row);
+    if (op.erase) this.#sessions.erase(row, epoch, op.at);
     else this.#sessions.bury(row, epoch, op.at);
     this.#sql.deleteSnapshot.run(row.key);
     this.heads.drop(row.id);
