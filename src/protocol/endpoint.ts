@@ -11,7 +11,7 @@
 // Notes are one-way messages beside the calls.
 
 import type { Transferable } from 'node:worker_threads';
-import { Packr } from 'msgpackr';
+import { ENCODE_FROM_ITEMS, postBatch, readBatch } from './batch.js';
 import { CabanaError, fromWire, messageOf, toWire, type WireError } from './errors.js';
 
 /** The messages that Comlink hands over; those of a request type are requests, the others are answers. */
@@ -56,13 +56,6 @@ const COMLINK_REQUESTS = new Set(['GET', 'SET', 'APPLY', 'CONSTRUCT', 'ENDPOINT'
 const PART_MIN_ITEMS = 24;
 const PART_MAX_ITEMS = 256;
 const PART_SHARE = 1 / 8;
-/** From this many items or this estimated size on, a batch is encoded instead of cloned. */
-const ENCODE_FROM_ITEMS = 8;
-const ENCODE_FROM_BYTES = 4096;
-/** From this size on, moving bytes is quicker than copying them: a move has a price of its own. */
-const TRANSFER_FROM_BYTES = 16_384;
-
-const packr = new Packr({ moreTypes: true });
 
 export class BatchEndpoint {
   readonly #port: EndpointPort;
@@ -129,23 +122,14 @@ export class BatchEndpoint {
     if (this.#items === 0) return;
     const batch = this.#outbox;
     const transfers = this.#transfers;
-    const many = this.#items >= ENCODE_FROM_ITEMS;
+    const isLong = this.#items >= ENCODE_FROM_ITEMS;
     this.#outbox = [];
     this.#transfers = [];
     this.#items = 0;
     try {
-      this.#post(batch, transfers, many);
+      postBatch(this.#port, batch, transfers, isLong);
     } catch (error) {
       this.#postEach(batch, transfers, error);
-    }
-  }
-
-  #post(batch: unknown[], transfers: Transferable[], many: boolean): void {
-    if (transfers.length === 0 && (many || sizeAtLeast(batch, ENCODE_FROM_BYTES))) {
-      const bytes = exactCopy(packr.pack(batch));
-      this.#port.postMessage(bytes, bytes.byteLength >= TRANSFER_FROM_BYTES ? [bytes.buffer] : []);
-    } else {
-      this.#port.postMessage(batch, transfers);
     }
   }
 
@@ -157,12 +141,12 @@ export class BatchEndpoint {
       const item = batch.slice(i, i + ITEM_VALUES[batch[i] as Kind]);
       i += item.length;
       try {
-        this.#post(item, transfers, false);
+        postBatch(this.#port, item, transfers, false);
       } catch (error) {
         const [kind, id] = item as [Kind, number];
         const unsendable = new CabanaError('VALUE_NOT_ENCODABLE', `this cannot be sent: ${messageOf(error)}`);
         if (kind === CALL) this.#reject(id, toWire(unsendable));
-        else if (kind === ANSWER) this.#post([ERROR, id, toWire(unsendable)], transfers, false);
+        else if (kind === ANSWER) postBatch(this.#port, [ERROR, id, toWire(unsendable)], transfers, false);
         else throw error;
       }
     }
@@ -223,7 +207,7 @@ export class BatchEndpoint {
   }
 
   #receive(message: unknown[] | Uint8Array): void {
-    const batch = Array.isArray(message) ? message : (packr.unpack(message) as unknown[]);
+    const batch = readBatch(message);
     if (batch[0] === CALL) this.#sizeParts(batch.length / ITEM_VALUES[CALL]);
     for (let i = 0; i < batch.length;) {
       switch (batch[i++]) {
@@ -296,36 +280,4 @@ export class BatchEndpoint {
     // Not in this turn: Comlink's caller has not returned its promise yet.
     queueMicrotask(() => this.#deliver({ id, type: 'RAW', value }));
   }
-}
-
-/** pack() gives a view of a pool, which would travel along. */
-function exactCopy(pooled: Uint8Array): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(pooled);
-}
-/**
- * Whether cloning this value costs like `bytes` or more. Byte arrays count nothing: cloning them is one copy, whatever
- * their size. Stops as soon as the answer is known.
- */
-function sizeAtLeast(value: unknown, bytes: number): boolean {
-  let left = bytes;
-  const visit = (v: unknown): void => {
-    if (left <= 0) return;
-    if (typeof v === 'string') left -= v.length;
-    else if (typeof v !== 'object' || v === null) left -= 8;
-    else if (ArrayBuffer.isView(v) || v instanceof ArrayBuffer || v instanceof SharedArrayBuffer) left -= 32;
-    else if (Array.isArray(v)) {
-      // Counted itself as well, so that a cycle comes to an end.
-      left -= 8;
-      for (const item of v) visit(item);
-    } else {
-      left -= 8;
-      for (const key in v) {
-        left -= key.length + 8;
-        visit((v as Record<string, unknown>)[key]);
-        if (left <= 0) return;
-      }
-    }
-  };
-  visit(value);
-  return left <= 0;
 }

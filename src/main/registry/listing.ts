@@ -145,16 +145,21 @@ function checkQuery(query: ListQuery): ListQuery {
   return { ...query, before: normalizeBefore(before) };
 }
 
-const INSTANT = /^[+-]?\d{4,6}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?$/;
+const INSTANT = /^[+-]?\d{4,6}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(?<zone>Z|[+-]\d\d:\d\d)?)?$/;
+
+/** Epoch milliseconds of an ISO 8601 instant; NaN: it is none. */
+function instantOf(text: string): number {
+  const match = INSTANT.exec(text);
+  if (!match) return NaN;
+  // Without a zone it would be this computer's.
+  const isLocal = text.includes('T') && match.groups?.['zone'] === undefined;
+  return Date.parse(isLocal ? `${text}Z` : text);
+}
 
 /** An instant in the store's spelling, or the cursor of a page. */
 function normalizeBefore(before: string): string {
   const comma = before.indexOf(',');
-  const text = comma < 0 ? before : before.slice(0, comma);
-  // Without a zone it would be this computer's.
-  const instant = INSTANT.test(text)
-    ? Date.parse(/T.*[Z+-]/.test(text) || !text.includes('T') ? text : `${text}Z`)
-    : NaN;
+  const instant = instantOf(comma < 0 ? before : before.slice(0, comma));
   const id = comma < 0 ? null : before.slice(comma + 1);
   if (Number.isNaN(instant) || (id !== null && !isId(id))) {
     throw new CabanaError('INVALID_ARGUMENT', 'before is an ISO 8601 instant, or the next_before of a page');
