@@ -100,7 +100,8 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
 function pooled(packr: Packr, value: unknown, kind: ValueKind, reserved: 0 | 1): Uint8Array {
   let packed: Uint8Array;
   try {
-    if (packr === entries) assertPortable(value);
+    // An input is handed over in its entry.
+    if (packr === entries) assertPortable(value, kind === 'input' ? 1 : 0);
     // The pooled buffer is used again from the same place: what is in it is copied before the next call.
     packed = packr.pack(value, RESET_BUFFER_MODE | RESERVE_START_SPACE | reserved);
   } catch (error) {
