@@ -155,6 +155,66 @@ test('a port can be given to the other end with a call', async (t) => {
   assert.deepEqual(receiveMessageOnPort(port1), { message: 'through the port' });
 });
 
+test('a call that cannot be sent fails alone: whatever else is in its batch arrives, in order', async (t) => {
+  for (const many of [0, 20]) {
+    const log: string[] = [];
+    const { near, calls } = pair(t, log);
+    near.note('before');
+    const first = calls.echo('first');
+    const unsendable = [Symbol('no clone'), () => 1, { deep: [new Proxy({}, {})] }].map((value) => calls.echo(value));
+    const rest = Array.from({ length: many }, (_, i) => calls.echo(i));
+    near.note('between');
+    const last = calls.echo('last');
+    near.note('behind');
+    const outcomes = await Promise.allSettled(unsendable);
+    assert.deepEqual(await Promise.all([first, last, ...rest]), ['first', 'last', ...rest.keys()]);
+    assert.equal(await calls.echo('later'), 'later');
+    // A function and a proxy can be encoded, which a large batch is.
+    const refused = many === 0 ? outcomes : outcomes.slice(0, 1);
+    for (const outcome of refused) {
+      assert.ok(outcome.status === 'rejected' && outcome.reason instanceof CabanaError);
+      assert.equal(outcome.reason.code, 'VALUE_NOT_ENCODABLE');
+      assert.match(outcome.reason.message, /cannot be sent: ./);
+    }
+    const heard = log.filter((line) => !/\d|object|=>/.test(line));
+    assert.deepEqual(heard, ['note before', 'call first', 'note between', 'call last', 'note behind', 'call later']);
+  }
+});
+
+test('an answer that cannot be sent fails its call alone', async (t) => {
+  const { near, far } = pair(t);
+  const answers: Record<string, unknown> = { fine: 1, symbol: Symbol('no clone'), callback: () => 1, also: 'fine' };
+  far.onCall((method) => answers[method]);
+  const [fine, symbol, callback, also] = await Promise.allSettled(
+    Object.keys(answers).map((method) => near.call(method, [])),
+  );
+  assert.deepEqual(
+    [fine, also].map((outcome) => outcome?.status === 'fulfilled' && outcome.value),
+    [1, 'fine'],
+  );
+  for (const outcome of [symbol, callback]) {
+    assert.ok(outcome?.status === 'rejected' && outcome.reason instanceof CabanaError);
+    assert.equal(outcome.reason.code, 'VALUE_NOT_ENCODABLE');
+  }
+  const later = Promise.resolve('later');
+  far.onCall((method) => (method === 'bad' ? later.then(() => Symbol('no clone')) : later));
+  const both = [near.call('bad', []), near.call('good', [])];
+  await assert.rejects(both[0]!, { code: 'VALUE_NOT_ENCODABLE' });
+  assert.equal(await both[1], 'later');
+});
+
+test('the number of a call that could not be sent is used again, by one that gets its own answer', async (t) => {
+  const { calls } = pair(t);
+  for (let round = 0; round < 5; round++) {
+    await assert.rejects(
+      calls.echo(() => 1),
+      { code: 'VALUE_NOT_ENCODABLE' },
+    );
+    const numbers = Array.from({ length: 5 }, (_, i) => round * 10 + i);
+    assert.deepEqual(await Promise.all(numbers.map((i) => calls.echo(i))), numbers);
+  }
+});
+
 test('settle() rejects every pending and every later call with the typed error', async (t) => {
   const { near, calls, posted } = pair(t);
   const pending = [calls.never(), calls.never()];
