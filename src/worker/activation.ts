@@ -2,7 +2,7 @@
 
 import { decodeState, encodeEntry, packEntry } from '../protocol/codec.js';
 import type { RunReport, RunRequest } from '../protocol/control.js';
-import { CabanaError, messageOf } from '../protocol/errors.js';
+import { CabanaError, isA, messageOf, toWire } from '../protocol/errors.js';
 import { HOOK_MAX_MS } from '../protocol/limits.js';
 import { outcomeEntry } from '../protocol/outcome.js';
 import type { StatusTable } from '../protocol/status-table.js';
@@ -88,7 +88,7 @@ export class Activation {
       return activation;
     } catch (error) {
       activation.#history.close();
-      if (error instanceof CabanaError && error.code === 'STORE_CORRUPT') throw error;
+      if (isA(error, CabanaError) && toWire(error, 0).code === 'STORE_CORRUPT') throw error;
       const what = `session ${loaded.record.sessionId} (${definition.profile}) cannot be brought up`;
       throw new CabanaError('RESTORE_FAILED', `${what}: ${messageOf(error)}`, { cause: error });
     }

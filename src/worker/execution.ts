@@ -1,7 +1,7 @@
 // One run from its first instruction to its outcome: plain functions, async functions and generators alike.
 
 import { decodeEntry, encodeValue } from '../protocol/codec.js';
-import { CabanaError, isA, isErrorCode, messageOf } from '../protocol/errors.js';
+import { CabanaError, isA, isErrorCode, toWire } from '../protocol/errors.js';
 import { INTERRUPT_REASONS } from '../protocol/interrupt.js';
 import type { RunEnd } from '../protocol/journal.js';
 import { AgentInterrupted, type AgentDefinition } from './agent.js';
@@ -54,17 +54,15 @@ async function drive(generator: AnyGenerator, ctx: Context, interrupt: RunInterr
 
 /** What a throw makes of a run: interrupted if it was asked to stop and did, failed otherwise. */
 export function failed(error: unknown, interrupt: RunInterrupt): Outcome {
-  if (interrupt.requested && (isA(error, AgentInterrupted) || isAbort(error))) {
+  // As another thread would get it: what an agent throws may itself throw when it is read.
+  const { code, name, message } = toWire(error, 0);
+  // What the platform's own functions throw when a signal stops them is an AbortError.
+  if (interrupt.requested && (isA(error, AgentInterrupted) || name === 'AbortError')) {
     const reason = INTERRUPT_REASONS[interrupt.reason];
     return { state: 'interrupted', output: null, error: reason.message, code: reason.code };
   }
-  const code = isA(error, CabanaError) && isErrorCode(error.code) ? error.code : 'AGENT_ERROR';
-  return { state: 'failed', output: null, error: messageOf(error), code };
-}
-
-/** What the platform's own functions throw when a signal stops them. */
-function isAbort(error: unknown): boolean {
-  return isA(error, Error) && error.name === 'AbortError';
+  const own = isA(error, CabanaError) && isErrorCode(code);
+  return { state: 'failed', output: null, error: message, code: own ? code : 'AGENT_ERROR' };
 }
 
 function isGenerator(value: unknown): value is AnyGenerator {
