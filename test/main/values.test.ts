@@ -68,6 +68,18 @@ for (const place of PLACES) {
   });
 }
 
+for (const put of ['yield', 'yieldAsync'] as const) {
+  test(`the finally block of a generator (${put}) runs when what it yields cannot be sent`, async (t) => {
+    const host = await valuesHost(t);
+    const stream = host.subscribe('a');
+    t.after(() => stream.return());
+    const run = await use(host, { put, value: 'cycle' });
+    assert.deepEqual([run.state, run.code], ['failed', 'VALUE_NOT_ENCODABLE']);
+    const roles = (await host.messages('a'))!.messages.map((entry) => entry['role']);
+    assert.deepEqual(roles, ['user', 'cleaned', 'run']);
+  });
+}
+
 test('an input that no thread can read is refused to its sender, and leaves nothing', async (t) => {
   const host = await valuesHost(t);
   for (const name of NAMES) {
