@@ -170,10 +170,9 @@ class ContextLog implements AgentLog {
   }
 }
 
-function jsonOf(fields: Record<string, unknown>): string {
+function jsonOf(fields: unknown): string {
   try {
-    // What is no object has no fields.
-    return JSON.stringify(Object(fields) === fields ? { ...fields } : { fields }, function (this: unknown, key, value) {
+    return JSON.stringify(asFields(fields), function (this: unknown, key, value) {
       // JSON sees nothing of an Error.
       return isA(value, Error) ? toWire(value) : jsonSafe.call(this, key, value);
     });
@@ -181,6 +180,12 @@ function jsonOf(fields: Record<string, unknown>): string {
     // Logging must not throw into the agent's code.
     return JSON.stringify({ unloggable: messageOf(error) });
   }
+}
+
+/** What an agent gave as the fields of a line, which need not be fields. */
+function asFields(fields: unknown): object {
+  if (isA(fields, Error)) return { err: fields };
+  return Object(fields) === fields ? { ...(fields as object) } : { fields };
 }
 
 /** @throws CabanaError INVALID_ARGUMENT */
