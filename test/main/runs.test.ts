@@ -235,10 +235,26 @@ test('report adds costs up and shows the rest; rename names the session for good
 });
 
 test('a report of anything but text and numbers is refused, and costs the session nothing', async (t) => {
-  const { use } = await toolbox(t);
-  for (const figures of [{ model: {} }, { subModelOptions: ['x', null] }, { costSource: 5 }]) {
-    assert.equal((await use({ do: 'report', figures })).code, 'INVALID_ARGUMENT');
+  const { host, use } = await toolbox(t);
+  const wrong: Record<string, unknown>[] = [
+    { model: {} },
+    { model: ['x'] },
+    { costSource: 5 },
+    { topUpUrl: null },
+    { subModelOptions: ['x', null] },
+    { subModelOptions: 'x' },
+    { subModelOptions: null },
+    { costUsd: '1' },
+    { latencyMs: null },
+    { totalTasks: '7' },
+    { status: 'idle' },
+    { model: 'fine', colour: 'red' },
+  ];
+  for (const figures of wrong) {
+    assert.equal((await use({ do: 'report', figures })).code, 'INVALID_ARGUMENT', JSON.stringify(figures));
   }
+  const row = await host.registry.snapshot('a');
+  assert.deepEqual([row?.model, row?.subModelOptions, row?.totalTasks], [null, null, wrong.length]);
   assert.equal((await use({ do: 'report', figures: { model: 'fine' } })).state, 'completed');
 });
 

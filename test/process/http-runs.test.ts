@@ -66,6 +66,21 @@ describe('runs', { timeout: 180_000 }, () => {
     assert.deepEqual(await run(server, id, {}), { n: 5 });
   });
 
+  it('answers a retry with what has become of the run since', async (t) => {
+    const server = await start(t);
+    const id = await create(server, 'counter');
+    const runId = await spin(server, id, 'check');
+    const waiting = await accept(server, id, {});
+    const again = async (run_id: string) =>
+      runOf(await server.request('POST', `/api/sessions/${id}/runs`, { input: {}, run_id }));
+    assert.deepEqual(await again(runId), { id: runId, state: 'running' });
+    assert.deepEqual(await again(waiting), { id: waiting, state: 'queued' });
+    await server.request('POST', `/api/sessions/${id}/interrupt`);
+    await ended(server, id, waiting);
+    assert.deepEqual(await again(runId), { id: runId, state: 'interrupted' });
+    assert.deepEqual(await again(waiting), { id: waiting, state: 'completed' });
+  });
+
   it('runs the inputs of a session in the order in which they were answered', async (t) => {
     const server = await start(t);
     const id = await create(server, 'counter');

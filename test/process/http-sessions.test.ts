@@ -213,6 +213,9 @@ describe('sessions', { timeout: 120_000 }, () => {
       'limit=x',
       'limit=-1',
       'before=yesterday',
+      'before=5',
+      'before=March%207',
+      'before=',
       'date=today',
       'include_pinned=maybe',
     ];
