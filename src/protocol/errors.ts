@@ -22,7 +22,7 @@ export const ERROR_CODES = {
   VALUE_NOT_ENCODABLE: {
     status: 400,
     retryable: false,
-    meaning: 'An input, output, event or state holds something that cannot be encoded.',
+    meaning: 'An input, output, entry, event, state or params cannot be encoded.',
   },
   SESSION_NOT_FOUND: { status: 404, retryable: false, meaning: 'No session has this id, or it was deleted.' },
   RUN_NOT_FOUND: { status: 404, retryable: false, meaning: 'The session has no run with this id.' },
