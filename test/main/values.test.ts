@@ -6,7 +6,7 @@ import { test, type TestContext } from 'node:test';
 import type { EventStream, Host, RunInfo, SessionEvent } from '../../src/main/index.js';
 import { VALUE_MAX_DEPTH } from '../../src/protocol/limits.js';
 import type { Place, ValuesAnswer, ValuesInput } from '../agents/values.js';
-import { testAgent } from '../support/host.js';
+import { testAgent, until } from '../support/host.js';
 import { tempDir } from '../support/temp.js';
 import { UNREADABLE, depthOf, nested, type Unreadable } from '../support/values.js';
 import { launch, outputOf } from './launch.js';
@@ -144,6 +144,18 @@ test(`what is nested ${VALUE_MAX_DEPTH} deep is taken everywhere, and read back 
   const tail = new Map(restored.tail);
   assert.equal(tail.get(1), deepest);
   assert.equal([...tail.values()].filter((depth) => depth === deepest - 1).length, 1);
+});
+
+test('what is nested as deep as may be comes back with a session that has left memory', async (t) => {
+  const host = await launch(t, { agents, threads: 1, maxIdleAgents: 0 });
+  await host.create({ sessionId: 'a', agentProfile: 'values', params: { deep: nested(VALUE_MAX_DEPTH - 1) } });
+  assert.equal((await use(host, { put: 'entry', value: VALUE_MAX_DEPTH })).state, 'completed');
+  await host.registry.evictExcessIdle();
+  await until('it has left', () => !host.registry.exists('a'));
+  const back = outputOf<ValuesAnswer>(await use(host, {}));
+  assert.deepEqual([back.runs, back.tail, back.params], [2, [], VALUE_MAX_DEPTH]);
+  const { messages } = (await host.messages('a'))!;
+  assert.equal(depthOf(messages[1]!['value']), VALUE_MAX_DEPTH - 1);
 });
 
 test('an input is not made shallower by what the host puts around it', async (t) => {
