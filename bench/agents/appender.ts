@@ -2,6 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { threadId } from 'node:worker_threads';
+import Sqlite, { type Statement } from 'better-sqlite3';
 import { defineAgent } from '../../src/worker/agent.js';
 
 export interface AppendInput {
@@ -9,6 +10,8 @@ export interface AppendInput {
   bytes: number;
   /** Epoch milliseconds at which all sessions begin together. */
   startAt: number;
+  /** Where each entry is looked for when it is acknowledged: a check, and not to be timed. */
+  database?: string;
 }
 
 export interface Appended {
@@ -19,6 +22,8 @@ export interface Appended {
   thread: number;
   /** Acknowledgements that came to this thread together count as one; since the thread's start. */
   groups: number;
+  /** Entries that were acknowledged and not there. */
+  unwritten: number;
 }
 
 let groups = 0;
@@ -30,6 +35,17 @@ function acknowledged(): void {
   inGroup = true;
   groups++;
   setImmediate(() => (inGroup = false));
+}
+
+let look: Statement<[string], { seq: number | null }> | undefined;
+
+/** The last entry of the session that whoever opens the database finds there; 0: none, or nobody is to look. */
+function lastSeq(sessionId: string, database: string | undefined): number {
+  if (database === undefined) return 0;
+  look ??= new Sqlite(database, { readonly: true }).prepare(
+    'SELECT max(seq) AS seq FROM journal WHERE session = (SELECT key FROM sessions WHERE id = ?)',
+  );
+  return look.get(sessionId)?.seq ?? 0;
 }
 
 export function epochNow(): number {
@@ -44,6 +60,8 @@ export default defineAgent<object, AppendInput>({
   async run(ctx, input): Promise<Appended> {
     const content = 'x'.repeat(input.bytes);
     const ackMs: number[] = [];
+    const before = lastSeq(ctx.sessionId, input.database);
+    let unwritten = 0;
     await sleep(Math.max(0, input.startAt - epochNow()));
     for (let i = 0; i < input.entries; i++) {
       const start = performance.now();
@@ -51,7 +69,8 @@ export default defineAgent<object, AppendInput>({
       await ctx.history.durable();
       ackMs.push(performance.now() - start);
       acknowledged();
+      if (input.database !== undefined && lastSeq(ctx.sessionId, input.database) <= before + i) unwritten++;
     }
-    return { endAt: epochNow(), ackMs, thread: threadId, groups };
+    return { endAt: epochNow(), ackMs, thread: threadId, groups, unwritten };
   },
 });

@@ -1,17 +1,17 @@
 // append: how many durable entries a second the journal takes from 1 to 1,000 sessions, and how soon an agent knows.
 //
-// Whether the product really syncs cannot be asked from outside (synchronous is a setting of its own connection), so time
-// tells: one durable entry must not be known sooner than the disk syncs a file that the same bytes were appended to.
+// That the store syncs is checked by durability.ts. That an agent is told no sooner than its entry is synced is checked
+// twice: by time (half of the entries must not be known sooner than the disk syncs a file that a group's bytes were
+// appended to), and by a look at the database from the agent as soon as it is told.
 
 import { join } from 'node:path';
-import Sqlite from 'better-sqlite3';
-import { decodeEntry, encodeEntry } from '../../src/protocol/codec.js';
-import { ENTRY_KIND } from '../../src/protocol/journal.js';
+import { encodeEntry } from '../../src/protocol/codec.js';
 import type { Host } from '../../src/main/index.js';
 import { epochNow, type AppendInput, type Appended } from '../agents/appender.js';
 import { RawJournal, journalLayout, writeAndSync } from '../baselines/raw-journal.js';
 import { median, quantile, type Bench, type BenchRun } from '../harness.js';
 import { benchAgent, each, startHost, tempDir } from '../support.js';
+import { checkAppended } from './append-database.js';
 
 const ENTRY_BYTES = 1024;
 /** How long the runs have to begin, before the first entry. */
@@ -19,6 +19,8 @@ const LEAD_MS = 50;
 const LEAD_MS_PER_SESSION = 0.5;
 /** Of a bare sync's time, which wobbles. */
 const SYNC_SHARE = 0.8;
+/** Entries of each session that are looked for on disk at once. */
+const LOOKED_FOR = 20;
 
 const SIZES = [
   { sessions: 1, entries: 2_000 },
@@ -49,6 +51,7 @@ export const append: Bench = {
       for (const name of ['ours', 'same', 'all', 'file'] as const) rates[name].push({ x, y: figures[name] });
       acks.p50.push({ x, y: figures.p50 });
       acks.p99.push({ x, y: figures.p99 });
+      await bench.checkWritten();
       await bench.checkDatabase();
     }
     b.curve({
@@ -101,7 +104,9 @@ class Appending {
   /** Entries of each session a round. */
   readonly #entries: number;
   readonly #bodies: Uint8Array[];
-  #rounds = 0;
+  #runs = 0;
+  /** The `i` of every entry that each session has appended so far. */
+  readonly #appended: number[] = [];
   /** Acknowledgement groups of each thread so far, and the size of the groups of the last round. */
   readonly #groups = new Map<number, number>();
   #groupSize = 1;
@@ -167,9 +172,9 @@ class Appending {
     const acks = rounds.flatMap(({ ours }) => ours.ackMs);
     const p50 = quantile(acks, 0.5);
     const p99 = quantile(acks, 0.99);
+    this.#checkSynced(p50, Math.min(...rounds.flatMap(({ theirs }) => theirs.syncs)));
     if (sessions === 1) {
       this.#recordOne(rounds.map(({ ours, theirs }) => ({ value: median(ours.ackMs), baseline: theirs.commitMs })));
-      this.#checkSynced(p50, Math.min(...rounds.flatMap(({ theirs }) => theirs.syncs)));
     } else {
       const what = `append to durable, ${sessions.toLocaleString('en-US')} sessions`;
       await b.measure({ metric: `${what}, p50`, unit: 'ms', rounds: 1 }, () => p50);
@@ -204,18 +209,36 @@ class Appending {
     this.#b.check(durableMs >= SYNC_SHARE * sync, `${times}: nothing was synced`);
   }
 
+  get #leadMs(): number {
+    return LEAD_MS + LEAD_MS_PER_SESSION * this.#ids.length;
+  }
+
+  /**
+   * Every session appends so many entries, beginning together.
+   * @param database in which they are looked for
+   */
+  async #send(entries: number, startAt: number, database?: string): Promise<Appended[]> {
+    const input: AppendInput = { entries, bytes: ENTRY_BYTES, startAt, ...(database && { database }) };
+    const runs = await Promise.all(this.#ids.map((id) => this.#host.send(id, input).result));
+    this.#runs++;
+    for (let i = 0; i < entries; i++) this.#appended.push(i);
+    return runs.map((run) => {
+      this.#b.check(run.state === 'completed', `a run ended ${run.state}: ${run.error}`);
+      const appended = run.output as Appended;
+      const known = appended.ackMs.length;
+      this.#b.check(known === entries, `${known} of ${entries} entries of a run were acknowledged`);
+      return appended;
+    });
+  }
+
   /** Every session appends its share, all at once. */
   async #round(): Promise<Round> {
-    const startAt = epochNow() + LEAD_MS + LEAD_MS_PER_SESSION * this.#ids.length;
-    const input: AppendInput = { entries: this.#entries, bytes: ENTRY_BYTES, startAt };
-    const runs = await Promise.all(this.#ids.map((id) => this.#host.send(id, input).result));
-    this.#rounds++;
+    const startAt = epochNow() + this.#leadMs;
+    const runs = await this.#send(this.#entries, startAt);
     let endAt = 0;
     const ackMs: number[] = [];
     const groups = new Map<number, number>();
-    for (const run of runs) {
-      this.#b.check(run.state === 'completed', `a run ended ${run.state}: ${run.error}`);
-      const appended = run.output as Appended;
+    for (const appended of runs) {
       endAt = Math.max(endAt, appended.endAt);
       for (const ms of appended.ackMs) ackMs.push(ms);
       groups.set(appended.thread, Math.max(groups.get(appended.thread) ?? 0, appended.groups));
@@ -231,40 +254,21 @@ class Appending {
     return (1000 * this.#bodies.length) / times.reduce((sum, ms) => sum + ms, 0);
   }
 
-  /** Every entry that was acknowledged is on disk, whole and in order, without a gap. */
+  /** A round that is not timed, in which each entry is looked for on disk as soon as it is acknowledged. */
+  async checkWritten(): Promise<void> {
+    const path = join(this.#dataDir, 'cabana.db');
+    const written = await this.#send(Math.min(LOOKED_FOR, this.#entries), epochNow() + this.#leadMs, path);
+    const early = written.reduce((sum, { unwritten }) => sum + unwritten, 0);
+    this.#b.check(early === 0, `${early} entries were acknowledged before they were committed`);
+  }
+
   async checkDatabase(): Promise<void> {
-    const b: BenchRun = this.#b;
     await this.#host.close();
-    const db = new Sqlite(join(this.#dataDir, 'cabana.db'), { readonly: true });
-    try {
-      interface Row {
-        n: number;
-        first: number;
-        last: number;
-        entries: number;
-      }
-      const rows = db
-        .prepare<[number], Row>(
-          `SELECT count(*) AS n, min(seq) AS first, max(seq) AS last, sum(kind = ?) AS entries
-            FROM journal GROUP BY session`,
-        )
-        .all(ENTRY_KIND.agent);
-      b.check(rows.length === this.#ids.length, `${rows.length} of ${this.#ids.length} sessions have a history`);
-      const expected = this.#rounds * this.#entries;
-      for (const { n, first, last, entries } of rows) {
-        b.check(entries === expected, `${entries} of ${expected} entries are on disk`);
-        b.check(first === 1 && last === n && n === expected + 2 * this.#rounds, 'the seqs are contiguous');
-      }
-      const bodies = db
-        .prepare<[number], { body: Uint8Array }>('SELECT body FROM journal WHERE session = 1 AND kind = ? ORDER BY seq')
-        .all(ENTRY_KIND.agent);
-      for (const [k, { body }] of bodies.entries()) {
-        const entry = decodeEntry(body);
-        const whole = (entry['content'] as string).length === ENTRY_BYTES && entry['i'] === k % this.#entries;
-        b.check(whole, `entry ${k} of the first session is as it was appended`);
-      }
-    } finally {
-      db.close();
-    }
+    checkAppended(this.#b, join(this.#dataDir, 'cabana.db'), {
+      sessions: this.#ids.length,
+      runs: this.#runs,
+      entries: this.#appended,
+      bytes: ENTRY_BYTES,
+    });
   }
 }
