@@ -8,6 +8,8 @@ const STEPS_PER_ROUND = 500;
 export interface WorkInput {
   /** Rounds of hashing: CPU work whose result can be checked. */
   hash?: number;
+  /** What the hash begins with: another digest for each. */
+  seed?: number;
   /** Events to emit, as fast as can be. */
   events?: number;
   /** Entries to append, of so many bytes each, made durable before the run ends. */
@@ -26,8 +28,8 @@ const hash = new Int32Array(2);
  * CPU work with a result that shows that it was done. It allocates nothing: what is compared is who gives it a core, and
  * when, not the garbage collectors of differently sized heaps.
  */
-export function hashRounds(rounds: number): string {
-  hash[0] = 0x9e3779b9;
+export function hashRounds(rounds: number, seed = 0): string {
+  hash[0] = 0x9e3779b9 ^ seed;
   hash[1] = 0x85ebca6b;
   for (let round = 0; round < rounds; round++) hashRound(round);
   return [...hash].map((half) => (half >>> 0).toString(16)).join('-');
@@ -49,11 +51,14 @@ function hashRound(round: number): void {
 }
 
 export interface WorkState {
+  /** How many runs there were. */
+  runs?: number;
   filler?: Uint8Array;
 }
 
 export async function work(ctx: AgentContext<WorkState>, input: WorkInput): Promise<unknown> {
   if (input.stateBytes !== undefined) ctx.state = { filler: Buffer.alloc(input.stateBytes, 7) };
+  ctx.state.runs = (ctx.state.runs ?? 0) + 1;
   for (let i = 0; i < (input.events ?? 0); i++) ctx.emit(i);
   if (input.append !== undefined) {
     const text = 'x'.repeat(input.bytes ?? 1024);
@@ -68,7 +73,7 @@ export async function work(ctx: AgentContext<WorkState>, input: WorkInput): Prom
       if (input.spin === 'checkpoint') ctx.checkpoint();
     }
   }
-  return input.hash === undefined ? { ok: true } : { digest: hashRounds(input.hash) };
+  return input.hash === undefined ? { ok: true } : { digest: hashRounds(input.hash, input.seed) };
 }
 
 export default defineAgent<WorkState, WorkInput>({

@@ -1,7 +1,7 @@
 // The same CPU work as the benchmarks' agent, in a process of its own: what one child per agent costs.
 
-import hash from './hash-worker.js';
+import hash, { type HashTask } from './hash-worker.js';
 
-process.on('message', (rounds: number) => process.send!(hash(rounds)));
+process.on('message', (task: HashTask) => process.send!(hash(task)));
 process.on('disconnect', () => process.exit(0));
 process.send!('ready');

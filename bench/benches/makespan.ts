@@ -4,13 +4,17 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import Sqlite from 'better-sqlite3';
 import { Piscina } from 'piscina';
-import type { Host } from '../../src/main/index.js';
-import { hashRounds } from '../agents/worker.js';
-import type { Hashed } from '../baselines/hash-worker.js';
+import type { Host, RunInfo } from '../../src/main/index.js';
+import { decodeState } from '../../src/protocol/codec.js';
+import type { WorkState } from '../agents/worker.js';
+import type { HashTask, Hashed } from '../baselines/hash-worker.js';
 import { timed, type Bench, type BenchRun, type Result } from '../harness.js';
-import { benchAgent, each, startHost } from '../support.js';
+import { benchAgent, each, startHost, tempDir } from '../support.js';
+import { LEAST_SHARE, Workload, hashed } from './makespan-work.js';
 
 const THREADS = availableParallelism();
 /** The same for all sides. 0: at 19 whatever else the machine does decides the figures. */
@@ -29,22 +33,16 @@ const LENGTHS = [
 const CPU_HEAVY_MS = 25;
 const RUNS_EACH = 2;
 
-/** CPU work, and what it must come to. */
-interface Work {
-  rounds: number;
-  digest: string;
-}
-
 export const makespan: Bench = {
   name: 'makespan',
   question: 'How much longer than its work does a heap of CPU-bound runs take?',
   async run(b) {
-    const host = await startHost(b, { agents: [benchAgent('worker')], threads: THREADS, niceIncrement: NICE });
+    const sender = await Sender.of(b);
     const pool = piscina(b, THREADS);
-    const skewedWork = await calibrated(pool, b.size(25, 2));
+    const skewedWork = await Workload.ofMs(b, pool, b.size(25, 2));
     const lengths: { x: number; ours: number; theirs: number }[] = [];
     for (const { ms, runs } of b.smoke ? [{ ms: 2, runs: 4 }] : LENGTHS) {
-      const { value, baseline } = await equal(b, host, pool, ms, runs);
+      const { value, baseline } = await equal(b, sender, pool, ms, runs);
       lengths.push({ x: ms, ours: (value * THREADS) / runs, theirs: (baseline! * THREADS) / runs });
     }
     b.curve({
@@ -56,104 +54,72 @@ export const makespan: Bench = {
         { name: 'piscina.run, nothing kept', points: lengths.map(({ x, theirs }) => ({ x, y: theirs })) },
       ],
     });
-    await children(b, host, skewedWork);
-    await skewed(b, host, skewedWork);
+    await children(b, sender, skewedWork);
+    await skewed(b, sender, skewedWork.another());
   },
 };
 
-/** Work of about so many milliseconds, where it is done: the quickest of some tries, whatever else runs. */
-async function calibrated(pool: Piscina, ms: number): Promise<Work> {
-  const probe = 4_000;
-  let least = Infinity;
-  for (let i = 0; i < 20; i++) least = Math.min(least, (await hashed(pool, probe)).ms);
-  const rounds = Math.round((probe * ms) / least);
-  return { rounds, digest: hashRounds(rounds) };
-}
-
 /** Runs of the same length, twice as many as sessions, against the same function without a host. */
-async function equal(b: BenchRun, host: Host, pool: Piscina, ms: number, runs: number): Promise<Result> {
-  const work = await calibrated(pool, ms);
-  const sending = await EqualRuns.of(b, host, `equal-${ms}`, runs / 2, work);
-  return b.compare(
+async function equal(b: BenchRun, sender: Sender, pool: Piscina, ms: number, runs: number): Promise<Result> {
+  const work = await Workload.ofMs(b, pool, ms);
+  const ids = await sender.create(namesOf(`equal-${ms}`, runs / RUNS_EACH));
+  const rounds = { ours: 0, theirs: 0 };
+  const result = await b.compare(
     {
-      metric: `${runs} runs of ${ms} ms of ${runs / 2} sessions, ${THREADS} threads`,
+      metric: `${runs} runs of ${ms} ms of ${runs / RUNS_EACH} sessions, ${THREADS} threads`,
       unit: 'ms',
       baseline: 'piscina.run, nothing kept',
       // A run that is not CPU-heavy is for the curve.
       ...(ms >= CPU_HEAVY_MS || b.smoke ? { target: { of: 'ratio', is: 'at most', limit: 1.03 } as const } : {}),
     },
-    () => sending.round(),
-    () =>
-      timed(() => Promise.all(sending.order.map(async () => checkDigest(b, await hashed(pool, work.rounds), work)))),
+    () => sender.send(work, rounds.ours++, timesEach(ids)),
+    () => answered(work, rounds.theirs++, runs, (task) => hashed(pool, task)),
   );
+  work.checkMakespan(result, runs, THREADS);
+  return result;
 }
 
-async function children(b: BenchRun, host: Host, work: Work): Promise<void> {
-  const sending = await EqualRuns.of(b, host, 'children', b.size(40, 2), work);
-  const processes = await Promise.all(sending.ids.map(() => startChild(b)));
-  await b.compare(
+async function children(b: BenchRun, sender: Sender, work: Workload): Promise<void> {
+  const ids = await sender.create(namesOf('children', b.size(40, 2)));
+  const processes = await Promise.all(ids.map(() => startChild(b)));
+  const rounds = { ours: 0, theirs: 0 };
+  const order = timesEach(ids);
+  const result = await b.compare(
     {
-      metric: `${sending.order.length} runs of ${sending.ids.length} sessions, ${THREADS} threads`,
+      metric: `${order.length} runs of ${ids.length} sessions, ${THREADS} threads`,
       unit: 'ms',
       baseline: 'one child process per agent',
     },
-    () => sending.round(),
-    () =>
-      timed(() =>
-        Promise.all(
-          processes.map(async (child) => {
-            for (let i = 0; i < RUNS_EACH; i++) checkDigest(b, await ask(child, work.rounds), work);
-          }),
-        ),
-      ),
+    () => sender.send(work, rounds.ours++, order),
+    () => {
+      const last = new Map<ChildProcess, Promise<unknown>>();
+      // One after the other of the same child, as of a session.
+      return answered(work, rounds.theirs++, order.length, (task, k) => {
+        const child = processes[k % processes.length]!;
+        const answer = (last.get(child) ?? Promise.resolve()).then(() => ask(child, task));
+        last.set(child, answer);
+        return answer;
+      });
+    },
   );
+  work.checkMakespan(result, order.length, THREADS);
 }
 
-/** Some sessions, each of which sends the same number of runs. */
-class EqualRuns {
-  readonly order: readonly string[];
-  #sent = 0;
-
-  private constructor(
-    readonly b: BenchRun,
-    readonly host: Host,
-    readonly ids: readonly string[],
-    readonly work: Work,
-  ) {
-    this.order = Array.from({ length: RUNS_EACH }, () => ids).flat();
-  }
-
-  static async of(b: BenchRun, host: Host, name: string, sessions: number, work: Work): Promise<EqualRuns> {
-    const ids = Array.from({ length: sessions }, (_, k) => `${name}-${k}`);
-    return new EqualRuns(b, host, await created(host, ids), work);
-  }
-
-  /** Milliseconds until all have run. */
-  async round(): Promise<number> {
-    const ms = await timed(() => sendAll(this.b, this.host, this.order, this.work));
-    this.#sent += RUNS_EACH;
-    for (const id of this.ids) await checkHistory(this.b, this.host, id, this.#sent);
-    return ms;
-  }
-}
-
-async function skewed(b: BenchRun, host: Host, work: Work): Promise<void> {
+async function skewed(b: BenchRun, sender: Sender, work: Workload): Promise<void> {
   const counts = zipf(b.size(40, 4), b.size(200, 10), THREADS);
   const runs = counts.reduce((sum, count) => sum + count, 0);
   const pinned = Array.from({ length: THREADS }, () => piscina(b, 1));
   const metric = `${runs} runs of ${counts.length} sessions, Zipf-skewed (the busiest sends ${counts[0]}), ${THREADS} threads`;
-  let generation = 0;
-
   // New ids every round: where a hash puts the busy sessions is luck, and one draw of it would prove nothing.
+  const orderOf = (round: number): string[] =>
+    shuffled(namesOf(`zipf-${round}`, counts.length).flatMap((id, k) => Array.from({ length: counts[k]! }, () => id)));
+  const rounds = { ours: 0, ideal: 0, sticky: 0 };
   const ours = async (): Promise<number> => {
-    const names = namesOf(counts, generation++);
-    await created(host, names);
-    const order = shuffled(names.flatMap((id, k) => Array.from({ length: counts[k]! }, () => id)));
-    const ms = await timed(() => sendAll(b, host, order, work));
-    for (const [k, id] of names.entries()) await checkHistory(b, host, id, counts[k]!);
-    return ms;
+    const round = rounds.ours++;
+    await sender.create(namesOf(`zipf-${round}`, counts.length));
+    return sender.send(work, round, orderOf(round));
   };
-  await b.compare(
+  const ideal = await b.compare(
     {
       metric,
       unit: 'ms',
@@ -163,21 +129,27 @@ async function skewed(b: BenchRun, host: Host, work: Work): Promise<void> {
       target: { of: 'ratio', is: 'at most', limit: 1.1 },
     },
     ours,
-    async () => ((await busyRunMs(b, pinned, work)) * runs) / THREADS,
+    async () => ((await busyRunMs(b, pinned, work, rounds.ideal++)) * runs) / THREADS,
   );
-
-  let stickyGeneration = 0;
-  await b.compare({ metric, unit: 'ms', baseline: 'each session pinned to thread hash(id) mod threads' }, ours, () => {
-    const names = namesOf(counts, stickyGeneration++);
-    const order = shuffled(names.flatMap((id, k) => Array.from({ length: counts[k]! }, () => id)));
-    return timed(() =>
-      Promise.all(order.map(async (id) => checkDigest(b, await hashed(pinned[threadOf(id)]!, work.rounds), work))),
-    );
-  });
+  const sticky = await b.compare(
+    { metric, unit: 'ms', baseline: 'each session pinned to thread hash(id) mod threads' },
+    ours,
+    () => {
+      const round = rounds.sticky++;
+      const order = orderOf(round);
+      return answered(work, round, runs, (task, k) => hashed(pinned[threadOf(order[k]!)]!, task));
+    },
+  );
+  b.check(b.smoke || ideal.ratio! >= LEAST_SHARE, 'no makespan is shorter than its work divided by the threads');
+  for (const result of [ideal, sticky]) work.checkMakespan(result, runs, THREADS);
 }
 
-function namesOf(counts: readonly number[], generation: number): string[] {
-  return counts.map((_, k) => `zipf-${generation}-${k}`);
+function namesOf(name: string, count: number): string[] {
+  return Array.from({ length: count }, (_, k) => `${name}-${k}`);
+}
+
+function timesEach(ids: readonly string[]): string[] {
+  return Array.from({ length: RUNS_EACH }, () => ids).flat();
 }
 
 function threadOf(id: string): number {
@@ -204,47 +176,100 @@ function shuffled<T>(items: readonly T[]): T[] {
 }
 
 /** Milliseconds of one run while every thread runs one: what "the work" is, on cores that share caches and clocks. */
-async function busyRunMs(b: BenchRun, pools: readonly Piscina[], work: Work): Promise<number> {
-  const each = b.size(16, 2);
-  const results = await Promise.all(
-    pools.flatMap((pool) => Array.from({ length: each }, () => hashed(pool, work.rounds))),
-  );
+async function busyRunMs(b: BenchRun, pools: readonly Piscina[], work: Workload, round: number): Promise<number> {
+  const tasks = work.tasks(round, pools.length * b.size(16, 2));
+  const results = await Promise.all(tasks.map((task, k) => hashed(pools[k % pools.length]!, task)));
+  work.check(tasks, results);
   return results.reduce((sum, { ms }) => sum + ms, 0) / results.length;
 }
 
-async function created(host: Host, ids: string[]): Promise<string[]> {
-  await each(ids, 64, (sessionId) => host.create({ sessionId, agentProfile: 'worker' }));
-  return ids;
+/** Milliseconds until all of a round's tasks are answered. */
+async function answered(
+  work: Workload,
+  round: number,
+  count: number,
+  answer: (task: HashTask, k: number) => Promise<Hashed>,
+): Promise<number> {
+  const tasks = work.tasks(round, count);
+  let answers: Hashed[] = [];
+  const ms = await timed(async () => {
+    answers = await Promise.all(tasks.map(answer));
+  });
+  work.check(tasks, answers);
+  return ms;
 }
 
-/** One run for each id in this order, all sent at once. */
-async function sendAll(b: BenchRun, host: Host, order: readonly string[], work: Work): Promise<void> {
-  const runs = order.map((id) => host.send(id, { hash: work.rounds }).result);
-  for (const run of await Promise.all(runs)) {
-    b.check(run.state === 'completed', `a run ended ${run.state}: ${run.error}`);
-    checkDigest(b, run.output as Hashed, work);
+/** Sends runs to sessions of one host, and knows what each of them must have on disk. */
+class Sender {
+  readonly #b: BenchRun;
+  readonly #host: Host;
+  readonly #database: string;
+  readonly #sent = new Map<string, number>();
+
+  private constructor(b: BenchRun, host: Host, database: string) {
+    this.#b = b;
+    this.#host = host;
+    this.#database = database;
   }
-}
 
-/** Every run has left its input and its outcome on disk. */
-async function checkHistory(b: BenchRun, host: Host, id: string, runs: number): Promise<void> {
-  const page = await host.messages(id, { limit: 1 });
-  const last = page?.messages[0]?.['seq'];
-  b.check(last === 2 * runs, `the history of ${id} ends at ${String(last)} after ${runs} runs`);
-}
+  static async of(b: BenchRun): Promise<Sender> {
+    const dataDir = tempDir(b);
+    const agents = [benchAgent('worker')];
+    const host = await startHost(b, { agents, threads: THREADS, niceIncrement: NICE, dataDir });
+    return new Sender(b, host, join(dataDir, 'cabana.db'));
+  }
 
-function checkDigest(b: BenchRun, result: { digest: string }, work: Work): void {
-  b.check(result.digest === work.digest, 'the hash is right');
+  async create(ids: string[]): Promise<string[]> {
+    await each(ids, 64, (sessionId) => this.#host.create({ sessionId, agentProfile: 'worker' }));
+    return ids;
+  }
+
+  /** One run for each id in this order, all sent at once. @returns milliseconds until all have ended */
+  async send(work: Workload, round: number, order: readonly string[]): Promise<number> {
+    const tasks = work.tasks(round, order.length);
+    let runs: RunInfo[] = [];
+    const ms = await timed(async () => {
+      runs = await Promise.all(
+        tasks.map(({ rounds, seed }, k) => this.#host.send(order[k]!, { hash: rounds, seed }).result),
+      );
+    });
+    for (const { state, error } of runs) this.#b.check(state === 'completed', `a run ended ${state}: ${error}`);
+    work.check(
+      tasks,
+      runs.map(({ output }) => output as Hashed),
+    );
+    for (const id of order) this.#sent.set(id, (this.#sent.get(id) ?? 0) + 1);
+    await this.#checkSaved(new Set(order));
+    return ms;
+  }
+
+  /** Every run has left its input and its outcome on disk, and the state that came after it. */
+  async #checkSaved(ids: ReadonlySet<string>): Promise<void> {
+    const b: BenchRun = this.#b;
+    const db = new Sqlite(this.#database, { readonly: true });
+    try {
+      const state = db.prepare<[string], { body: Uint8Array }>(
+        'SELECT body FROM snapshots JOIN sessions ON key = session WHERE id = ?',
+      );
+      for (const id of ids) {
+        const runs = this.#sent.get(id);
+        const page = await this.#host.messages(id, { limit: 1 });
+        const last = page?.messages[0]?.['seq'];
+        b.check(last === 2 * runs!, `the history of ${id} ends at ${String(last)} after ${runs} runs`);
+        const row = state.get(id);
+        const saved = row ? (decodeState(row.body) as WorkState).runs : 0;
+        b.check(saved === runs, `the saved state of ${id} knows of ${saved} runs of ${runs}`);
+      }
+    } finally {
+      db.close();
+    }
+  }
 }
 
 function piscina(b: BenchRun, threads: number): Piscina {
   const pool = new Piscina({ filename: WORKER, minThreads: threads, maxThreads: threads, niceIncrement: NICE });
   b.after(() => pool.destroy());
   return pool;
-}
-
-function hashed(pool: Piscina, rounds: number): Promise<Hashed> {
-  return pool.run(rounds) as Promise<Hashed>;
 }
 
 async function startChild(b: BenchRun): Promise<ChildProcess> {
@@ -254,9 +279,9 @@ async function startChild(b: BenchRun): Promise<ChildProcess> {
   return child;
 }
 
-function ask(child: ChildProcess, rounds: number): Promise<Hashed> {
+function ask(child: ChildProcess, task: HashTask): Promise<Hashed> {
   return new Promise((resolve) => {
     child.once('message', (answer) => resolve(answer as Hashed));
-    child.send(rounds);
+    child.send(task);
   });
 }
