@@ -1,17 +1,14 @@
 // status: counts and rows of 100,000 live sessions, read from the status table; side by side with asking a worker, through
-// Comlink, for the same figures in a Map. The sums of what was read are compared with what was written.
+// Comlink, for the same figures in a Map. The sums of what was read are compared with what was written; so is, before or
+// after, every figure of every row. Statuses and figures change between the rounds.
 
 import { wrap, type Remote } from 'comlink';
 import { MessageChannel, Worker } from 'node:worker_threads';
-import { Directory } from '../../src/main/registry/directory.js';
-import type { ActivationPlace } from '../../src/main/registry/session.js';
-import { SessionRegistry, type RegistryParts } from '../../src/main/registry/session-registry.js';
-import { Slots } from '../../src/main/registry/slots.js';
-import { systemClock } from '../../src/main/clock.js';
-import { StatusTable } from '../../src/protocol/status-table.js';
+import type { RowStats } from '../../src/protocol/status-table.js';
 import { plainEndpoint } from '../baselines/comlink-endpoint.js';
-import { figuresOf, statusAt, type StatusCalls, type StatusTask } from '../baselines/comlink-status.js';
+import { figuresOf, type StatusCalls, type StatusTask } from '../baselines/comlink-status.js';
 import { timed, type Bench, type BenchRun } from '../harness.js';
+import { LiveSessions, sameFigures } from './status-sessions.js';
 
 const TARGET = { of: 'ratio', is: 'at least', limit: 300 } as const;
 
@@ -20,7 +17,7 @@ export const status: Bench = {
   question: 'What does it cost to read the status of 100,000 live sessions?',
   async run(b) {
     const sessions = b.size(100_000, 2_000);
-    const live = liveSessions(sessions);
+    const live = new LiveSessions(sessions);
     const remote = comlinkStatus(b, sessions);
     await counts(b, live, remote);
     await oneRow(b, live, remote);
@@ -28,30 +25,6 @@ export const status: Bench = {
     await curve(b);
   },
 };
-
-interface Live {
-  table: StatusTable;
-  registry: SessionRegistry;
-  sessions: number;
-}
-
-/** A registry and a table as a host has them, with sessions that live in threads which are not there. */
-function liveSessions(sessions: number): Live {
-  const table = new StatusTable();
-  const directory = new Directory(table, systemClock);
-  const slots = new Slots(table);
-  const thread = { alive: true, no: 0 } as ActivationPlace['thread'];
-  for (let i = 0; i < sessions; i++) {
-    const session = directory.obtain(`s${i}`);
-    session.place = { ...slots.take(), thread, epoch: 1 };
-    session.moveTo('restoring');
-    session.moveTo('idle');
-    if (statusAt(i) === 'running') session.moveTo('running');
-    session.lastRunFailed = statusAt(i) === 'error';
-    table.writeStats(session.place.slot, figuresOf(i));
-  }
-  return { table, registry: new SessionRegistry({ table, directory } as RegistryParts), sessions };
-}
 
 function comlinkStatus(b: BenchRun, sessions: number): Remote<StatusCalls> {
   const { port1, port2 } = new MessageChannel();
@@ -64,11 +37,14 @@ function comlinkStatus(b: BenchRun, sessions: number): Remote<StatusCalls> {
   return wrap<StatusCalls>(plainEndpoint(port1));
 }
 
-async function counts(b: BenchRun, { registry, sessions }: Live, remote: Remote<StatusCalls>): Promise<void> {
+async function counts(b: BenchRun, live: LiveSessions, remote: Remote<StatusCalls>): Promise<void> {
   const reads = b.size(1_000_000, 50_000);
   const calls = b.size(1_000, 50);
-  const running = Math.ceil(sessions / 10);
+  const { registry } = live;
+  const atFirst = live.counts.running;
   const ours = async (): Promise<number> => {
+    live.changeStatuses(b);
+    const { running } = live.counts;
     let sum = 0;
     const ms = await timed(() => {
       for (let i = 0; i < reads; i++) sum += registry.countByStatus('running');
@@ -82,7 +58,7 @@ async function counts(b: BenchRun, { registry, sessions }: Live, remote: Remote<
     const ms = await timed(async () => {
       for (let i = 0; i < calls; i++) sum += await countByStatus('running');
     });
-    b.check(sum === running * calls, 'the count is right, every time');
+    b.check(sum === atFirst * calls, 'the count is right, every time');
     return (ms * 1e6) / calls;
   };
   await b.compare(
@@ -93,8 +69,9 @@ async function counts(b: BenchRun, { registry, sessions }: Live, remote: Remote<
   await b.measure({ metric: 'countByStatus', unit: 'ns', target: { of: 'value', is: 'at most', limit: 200 } }, ours);
 }
 
-async function oneRow(b: BenchRun, live: Live, remote: Remote<StatusCalls>): Promise<void> {
+async function oneRow(b: BenchRun, live: LiveSessions, remote: Remote<StatusCalls>): Promise<void> {
   const { registry, sessions } = live;
+  live.changeFigures();
   const reads = b.size(200_000, 5_000);
   const calls = b.size(1_000, 50);
   const { row } = remote;
@@ -103,7 +80,7 @@ async function oneRow(b: BenchRun, live: Live, remote: Remote<StatusCalls>): Pro
     const ms = await timed(async () => {
       for (let i = 0; i < calls; i++) sum += (await row((i * 7919) % sessions))!.totalTasks;
     });
-    b.check(sum === tasksOf(calls, sessions), 'every row was read');
+    b.check(sum === tasksOf(calls, { sessions, shift: 0 }), 'every row was read');
     return (ms * 1e6) / calls;
   };
   const table = (): Promise<number> => rowNs(b, live, reads);
@@ -113,7 +90,7 @@ async function oneRow(b: BenchRun, live: Live, remote: Remote<StatusCalls>): Pro
     const ms = await timed(() => {
       for (let i = 0; i < reads; i++) sum += registry.sessionSummary(summaries[(i * 7919) % sessions]!)!.totalTasks;
     });
-    b.check(sum === tasksOf(reads, sessions), 'every summary was read');
+    b.check(sum === tasksOf(reads, live), 'every summary was read');
     return (ms * 1e6) / reads;
   };
   const limit = { of: 'value', is: 'at most', limit: 500 } as const;
@@ -124,33 +101,39 @@ async function oneRow(b: BenchRun, live: Live, remote: Remote<StatusCalls>): Pro
   );
   await b.measure({ metric: 'one row of the table', unit: 'ns', target: limit }, table);
   await b.measure({ metric: 'sessionSummary', unit: 'ns' }, summary);
+  live.checkFigures(b);
 }
 
-async function allRows(b: BenchRun, { table, sessions }: Live, remote: Remote<StatusCalls>): Promise<void> {
-  const expected = tasksOf(sessions, sessions);
+async function allRows(b: BenchRun, live: LiveSessions, remote: Remote<StatusCalls>): Promise<void> {
+  const { table, sessions } = live;
+  const expected = { ours: tasksOf(sessions, live), theirs: tasksOf(sessions, { sessions, shift: 0 }) };
+  let rows: RowStats[] = [];
   await b.compare(
     { metric: 'the rows of all sessions', unit: 'ms', baseline: 'through Comlink' },
     () =>
       timed(() => {
         let sum = 0;
         for (let slot = 0; slot < sessions; slot++) sum += table.readStats(slot).totalTasks;
-        b.check(sum === expected, 'all rows were read');
+        b.check(sum === expected.ours, 'all rows were read');
       }),
     () =>
       timed(async () => {
-        const rows = await remote.rows();
+        rows = await remote.rows();
         const sum = rows.reduce((total, row) => total + row.totalTasks, 0);
-        b.check(rows.length === sessions && sum === expected, 'all rows were read');
+        b.check(rows.length === sessions && sum === expected.theirs, 'all rows were read');
       }),
   );
+  const wrong = rows.findIndex((row, i) => !sameFigures(row, figuresOf(i)));
+  b.check(wrong === -1, `row ${wrong}, through Comlink, is another`);
 }
 
-async function rowNs(b: BenchRun, { table, sessions }: Live, reads: number): Promise<number> {
+async function rowNs(b: BenchRun, live: LiveSessions, reads: number): Promise<number> {
+  const { table, sessions } = live;
   let sum = 0;
   const ms = await timed(() => {
     for (let i = 0; i < reads; i++) sum += table.readStats((i * 7919) % sessions).totalTasks;
   });
-  b.check(sum === tasksOf(reads, sessions), 'every row was read');
+  b.check(sum === tasksOf(reads, live), 'every row was read');
   return (ms * 1e6) / reads;
 }
 
@@ -159,9 +142,9 @@ function perSecond(ns: number): number {
 }
 
 /** What the reads must add up to. */
-function tasksOf(reads: number, sessions: number): number {
+function tasksOf(reads: number, { sessions, shift }: { sessions: number; shift: number }): number {
   let sum = 0;
-  for (let i = 0; i < reads; i++) sum += ((i * 7919) % sessions) % 1000;
+  for (let i = 0; i < reads; i++) sum += (((i * 7919) % sessions) + shift) % 1000;
   return sum;
 }
 
@@ -169,13 +152,17 @@ async function curve(b: BenchRun): Promise<void> {
   const count: { x: number; y: number }[] = [];
   const row: { x: number; y: number }[] = [];
   for (const x of b.smoke ? [100, 1_000] : [1_000, 10_000, 100_000]) {
-    const live = liveSessions(x);
+    const live = new LiveSessions(x);
+    live.changeStatuses(b);
     const reads = b.size(500_000, 10_000);
+    let sum = 0;
     const ms = await timed(() => {
-      for (let i = 0; i < reads; i++) live.registry.countByStatus('idle');
+      for (let i = 0; i < reads; i++) sum += live.registry.countByStatus('idle');
     });
+    b.check(sum === live.counts.idle * reads, 'the count is right, every time');
     count.push({ x, y: (ms * 1e6) / reads });
     row.push({ x, y: await rowNs(b, live, b.size(200_000, 5_000)) });
+    live.checkFigures(b);
   }
   const series = [
     { name: 'countByStatus', points: count },
