@@ -63,8 +63,8 @@ export function recordOf(i: number): SessionRecord {
   };
 }
 
-/** The ids of a page of the list of so many sessions, by what the list is defined to be; it looks at all of them if need be. */
-export function pageOf(sessions: number, query: ListQuery): string[] {
+/** A page of the list of so many sessions, by what the list is defined to be; it looks at all of them if need be. */
+export function pageOf(sessions: number, query: ListQuery): { indexes: number[]; hasMore: boolean } {
   const { limit = 50, before, date, type, q, includePinned = true } = query;
   const matches = (i: number): boolean => {
     const name = nameOf(i);
@@ -73,13 +73,14 @@ export function pageOf(sessions: number, query: ListQuery): string[] {
     const at = createdAt(i);
     return (date === undefined || at.startsWith(date)) && (before === undefined || at < before);
   };
-  const newestOf = (from: number, downTo: number, most: number): string[] => {
-    const ids: string[] = [];
-    for (let i = from; i >= downTo && ids.length < most; i--) if (matches(i)) ids.push(idOf(i));
-    return ids;
+  const newestOf = (from: number, downTo: number, most: number): number[] => {
+    const indexes: number[] = [];
+    for (let i = from; i >= downTo && indexes.length < most; i--) if (matches(i)) indexes.push(i);
+    return indexes;
   };
   const pinned = includePinned && before === undefined ? newestOf(PINNED - 1, 0, PINNED) : [];
-  return [...pinned, ...newestOf(sessions - 1, PINNED, limit)];
+  const others = newestOf(sessions - 1, PINNED, limit + 1);
+  return { indexes: [...pinned, ...others.slice(0, limit)], hasMore: others.length > limit };
 }
 
 /** The data folder with so many sessions. */

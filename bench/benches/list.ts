@@ -4,11 +4,12 @@
 // The host keeps pages while nothing of the list changes. Unless a figure says "unchanged", a session is changed before
 // every page, outside the time that is measured: such a page comes from the disk.
 
-import type { Host, ListQuery } from '../../src/main/index.js';
+import type { ListQuery } from '../../src/main/index.js';
 import { SessionFiles } from '../baselines/session-files.js';
-import { COMMON, PINNED, RARE, createdAt, databaseOf, idOf, pageOf, rareCount, recordOf } from '../databases.js';
+import { COMMON, PINNED, RARE, createdAt, databaseOf, idOf, rareCount, recordOf } from '../databases.js';
 import { quantile, type Bench, type BenchRun } from '../harness.js';
 import { benchAgent, startHost, tempDir } from '../support.js';
+import { KnownSessions } from './list-pages.js';
 
 const LIMIT = 50;
 const FILES = 5_000;
@@ -54,7 +55,7 @@ export const list: Bench = {
   question: 'What does a page of the session list cost, however many sessions there are?',
   async run(b) {
     const sizes = b.smoke ? [1_000, 2_000] : [1_000, 10_000, 100_000, 1_000_000];
-    const hosts = new Map<number, Host>();
+    const hosts = new Map<number, KnownSessions>();
     for (const size of sizes) {
       b.progress(`building ${size} sessions`);
       hosts.set(size, await hostOf(b, size));
@@ -65,16 +66,17 @@ export const list: Bench = {
   },
 };
 
-async function hostOf(b: BenchRun, sessions: number): Promise<Host> {
+async function hostOf(b: BenchRun, sessions: number): Promise<KnownSessions> {
   const dataDir = await databaseOf(sessions);
-  return startHost(b, { agents: [benchAgent('light')], threads: 1, dataDir });
+  const host = await startHost(b, { agents: [benchAgent('light')], threads: 1, dataDir });
+  return new KnownSessions(b, host, sessions);
 }
 
-async function largest(b: BenchRun, hosts: ReadonlyMap<number, Host>): Promise<void> {
+async function largest(b: BenchRun, hosts: ReadonlyMap<number, KnownSessions>): Promise<void> {
   const [smallest] = hosts.keys();
   const most = [...hosts.keys()].at(-1)!;
   const calls = b.size(40, 3);
-  const p50 = (sessions: number, kind: Kind) => () => listP50Ms(b, hosts.get(sessions)!, sessions, kind, calls);
+  const p50 = (sessions: number, kind: Kind) => () => listP50Ms(b, hosts.get(sessions)!, kind, calls);
   for (const kind of KINDS.slice(0, 2)) {
     await b.compare(
       {
@@ -93,21 +95,21 @@ async function largest(b: BenchRun, hosts: ReadonlyMap<number, Host>): Promise<v
   }
   const target = { of: 'value', is: 'at most', limit: 1 } as const;
   await b.measure({ metric: `list of ${most}, newest, unchanged, p50`, unit: 'ms', target, rounds: 3 }, () =>
-    listP50Ms(b, hosts.get(most)!, most, KINDS[0]!, calls, () => undefined),
+    listP50Ms(b, hosts.get(most)!, KINDS[0]!, calls, true),
   );
   await b.measure({ metric: `snapshot of one of ${most}, p50`, unit: 'ms', target, rounds: 3 }, () =>
-    snapshotP50Ms(b, hosts.get(most)!, most, calls),
+    snapshotP50Ms(hosts.get(most)!, calls),
   );
 }
 
 async function besideFiles(b: BenchRun): Promise<void> {
   const sessions = b.size(FILES, 500);
-  const host = await hostOf(b, sessions);
+  const known = await hostOf(b, sessions);
   const files = new SessionFiles(tempDir(b));
   for (let i = 0; i < sessions; i++) files.write(recordOf(i));
   for (const kind of [KINDS[0]!, KINDS.find(({ name }) => name === 'q, common')!]) {
     const query: ListQuery = { ...kind.query(sessions), limit: LIMIT };
-    const expected = (await host.registry.list(query)).rows.map((row) => row.id).join();
+    const expected = known.ids(query).join();
     const readAll = (): number => {
       const lists = b.size(3, 1);
       let ids = '';
@@ -117,8 +119,8 @@ async function besideFiles(b: BenchRun): Promise<void> {
       b.check(ids === expected, 'both give the same ids in the same order');
       return (1000 * lists) / ms;
     };
-    const listed = (calls: number, before?: () => unknown) => async () => {
-      const times = await listTimesMs(b, host, sessions, kind, calls, before);
+    const listed = (calls: number, unchanged?: boolean) => async () => {
+      const times = await listTimesMs(b, known, kind, calls, unchanged);
       return 1000 / (times.reduce((sum, ms) => sum + ms, 0) / calls);
     };
     const what = { unit: 'lists/s', baseline: 'reading every file', rounds: 3 };
@@ -128,23 +130,23 @@ async function besideFiles(b: BenchRun): Promise<void> {
         metric: `list of ${sessions}, ${kind.name}, unchanged`,
         target: { of: 'ratio', is: 'at least', limit: 500 },
       },
-      listed(b.size(1_000, 5), () => undefined),
+      listed(b.size(1_000, 5), true),
       readAll,
     );
     await b.compare({ ...what, metric: `list of ${sessions}, ${kind.name}` }, listed(b.size(200, 5)), readAll);
   }
 }
 
-async function curves(b: BenchRun, hosts: ReadonlyMap<number, Host>): Promise<void> {
+async function curves(b: BenchRun, hosts: ReadonlyMap<number, KnownSessions>): Promise<void> {
   const series = [];
   const calls = b.size(15, 1);
   for (const kind of KINDS) {
     const points = [];
-    for (const [x, host] of hosts) points.push({ x, y: await listP50Ms(b, host, x, kind, calls) });
+    for (const [x, known] of hosts) points.push({ x, y: await listP50Ms(b, known, kind, calls) });
     series.push({ name: kind.name, points });
   }
   const snapshots = [];
-  for (const [x, host] of hosts) snapshots.push({ x, y: await snapshotP50Ms(b, host, x, calls) });
+  for (const [x, known] of hosts) snapshots.push({ x, y: await snapshotP50Ms(known, calls) });
   series.push({ name: 'snapshot of one', points: snapshots });
   b.curve({ metric: `a page of ${LIMIT}, p50`, xUnit: 'sessions on disk', unit: 'ms', series });
 }
@@ -153,53 +155,39 @@ async function listP50Ms(...args: Parameters<typeof listTimesMs>): Promise<numbe
   return quantile(await listTimesMs(...args), 0.5);
 }
 
-/** @param before what happens before each call, outside its time: by default, a session is changed */
+/** @param unchanged nothing is changed before the calls */
 async function listTimesMs(
   b: BenchRun,
-  host: Host,
-  sessions: number,
+  known: KnownSessions,
   kind: Kind,
   calls: number,
-  before: (i: number) => unknown = (i) => touch(b, host, i),
+  unchanged = false,
 ): Promise<number[]> {
+  const { host, sessions } = known;
   const query: ListQuery = { ...kind.query(sessions), limit: LIMIT };
+  const what = `${kind.name} of ${sessions}`;
   const times: number[] = [];
   for (let i = 0; i < calls; i++) {
-    await before(i);
+    if (!unchanged) await known.rename(query);
     const start = performance.now();
-    const { rows } = await host.registry.list(query);
+    const page = await host.registry.list(query);
     times.push(performance.now() - start);
     const expected = kind.rows(sessions);
-    b.check(rows.length === expected, `${kind.name} of ${sessions}: ${rows.length} rows instead of ${expected}`);
-    const ids = rows.map((row) => row.id).join();
-    b.check(ids === expectedIds(sessions, kind.name, query), `${kind.name} of ${sessions}: these are other rows`);
+    b.check(page.rows.length === expected, `${what}: ${page.rows.length} rows instead of ${expected}`);
+    known.checkNames(query, page, what);
+    if (i === calls - 1) known.checkPage(query, page, what);
   }
   return times;
 }
 
-/** Changes a session, so that no page that was kept holds any more: it is pinned and stays so. */
-async function touch(b: BenchRun, host: Host, i: number): Promise<void> {
-  const row = await host.registry.edit(idOf(i % PINNED), { pinned: true });
-  b.check(row?.pinned === true, 'it stays pinned');
-}
-
-const expected = new Map<string, string>();
-
-function expectedIds(sessions: number, kind: string, query: ListQuery): string {
-  const key = `${kind} of ${sessions}`;
-  const known = expected.get(key) ?? pageOf(sessions, query).join();
-  expected.set(key, known);
-  return known;
-}
-
-async function snapshotP50Ms(b: BenchRun, host: Host, sessions: number, calls: number): Promise<number> {
+async function snapshotP50Ms(known: KnownSessions, calls: number): Promise<number> {
   const times: number[] = [];
-  for (let i = 0; i < calls; i++) {
-    const id = idOf((i * 7919) % sessions);
+  for (let k = 0; k < calls; k++) {
+    const i = (k * 7919) % known.sessions;
     const start = performance.now();
-    const row = await host.registry.snapshot(id);
+    const row = await known.host.registry.snapshot(idOf(i));
     times.push(performance.now() - start);
-    b.check(row?.id === id, 'the row is that of the session');
+    known.checkSnapshot(i, row);
   }
   return quantile(times, 0.5);
 }
