@@ -19,6 +19,9 @@ interface Asked {
   report: string | undefined;
 }
 
+/** A benchmark that hangs is a failure like any other. */
+const LIMIT_S = { full: 300, smoke: 60, cleanUp: 40 };
+
 const USAGE = 'npm run bench -- [NAME...] [--json FILE] [--report FILE] [--smoke]';
 
 function asked(args: string[]): Asked {
@@ -65,10 +68,26 @@ function stackOf(error: unknown): string {
 const started = performance.now();
 const tty = process.stderr.isTTY;
 
+/** What a benchmark that does not end was doing. */
+let doing = '';
+
 function say(text: string): void {
+  doing = text;
   if (!tty) return;
   const at = `[${((performance.now() - started) / 1000).toFixed(0).padStart(4)} s] ${text}`;
   process.stderr.write(`\r\u001b[2K${at.slice(0, process.stderr.columns - 1)}`);
+}
+
+async function within(seconds: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new CheckFailed(`${doing}: not over after ${seconds} s`)), 1000 * seconds);
+  });
+  try {
+    await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 const results: Result[] = [];
@@ -77,16 +96,17 @@ const failures: string[] = [];
 
 for (const bench of benches) {
   const run = new BenchRun(bench, smoke, say);
+  say(bench.name);
   try {
-    await bench.run(run);
+    await within(smoke ? LIMIT_S.smoke : LIMIT_S.full, bench.run(run));
   } catch (error) {
     // A check says what is wrong; of anything else it matters where it came from.
     failures.push(error instanceof CheckFailed ? error.message : `${bench.name}: ${stackOf(error)}`);
   }
   try {
-    await run.cleanUp();
+    await within(LIMIT_S.cleanUp, run.cleanUp());
   } catch (error) {
-    failures.push(`${bench.name}, when it was over: ${stackOf(error)}`);
+    failures.push(`${bench.name}, when it was over: ${error instanceof CheckFailed ? error.message : stackOf(error)}`);
   }
   results.push(...run.results);
   curves.push(...run.curves);

@@ -4,6 +4,7 @@
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { Host, RunHandle } from '../../src/main/index.js';
+import { HOW_MANY } from '../agents/light.js';
 import type { AskPlainAgent } from '../baselines/plain-agents.js';
 import { quantile, type Bench, type BenchRun } from '../harness.js';
 import { benchAgent, each, startHost } from '../support.js';
@@ -55,9 +56,13 @@ async function interrupted(b: BenchRun, host: Host, ids: readonly string[]): Pro
   b.check(host.interrupt(ids[0]!) !== null, 'there was a run to interrupt');
   const first = await runs[0]!.result;
   const ms = performance.now() - start;
-  b.check(first.state === 'interrupted', `the run ended ${first.state}`);
-  host.interrupt(ids[1]!);
-  await runs[1]!.result;
+  b.check(host.interrupt(ids[1]!) !== null, 'the other run was still there');
+  for (const { state, code } of [first, await runs[1]!.result]) {
+    b.check(
+      state === 'interrupted' && code === 'RUN_INTERRUPTED',
+      `a run that was interrupted ended ${state}, ${code}`,
+    );
+  }
   return ms;
 }
 
@@ -122,13 +127,19 @@ async function answersWithin(b: BenchRun, count: number): Promise<number> {
   const thread = host.registry.get(bad)?.thread;
   const neighbours = others.filter((id) => host.registry.get(id)?.thread === thread).slice(0, count);
   b.check(neighbours.length === count, `${neighbours.length} of ${count} neighbours live on the same thread`);
+  await each(neighbours, 64, (id) => host.send(id, 'hello').result);
   const run = host.send(bad, { spin: 'never' });
   await spinning(run);
   const start = performance.now();
   host.interrupt(bad);
-  const answers = await Promise.all(neighbours.map((id) => host.send(id, 'hello').result));
+  const answers = await Promise.all(neighbours.map((id) => host.send(id, HOW_MANY).result));
   const ms = performance.now() - start;
-  for (const { state, output } of answers) b.check(state === 'completed' && output === 'hello', 'a neighbour answered');
+  for (const { state, output } of answers) {
+    b.check(
+      state === 'completed' && output === 2,
+      `a neighbour's second run ended ${state}, as number ${String(output)}`,
+    );
+  }
   const ended = await run.result;
   b.check(ended.code === 'AGENT_UNRESPONSIVE', `the stuck run ended with ${ended.code}`);
   await host.close();
