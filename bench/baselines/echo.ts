@@ -15,8 +15,11 @@ export interface EchoCalls {
   echo(call: Call): Call;
 }
 
+export type EchoSide = 'ours' | 'raw' | 'comlink';
 /** A port for each way of calling. */
-export type EchoPorts = Record<'ours' | 'raw' | 'comlink', MessagePort>;
+export type EchoPorts = Record<EchoSide, MessagePort>;
+/** How many calls came each way: told when the thread is asked, by any message. */
+export type EchoServed = Record<EchoSide, number>;
 
 /** Not the identity: an answer shows that the work was done. */
 export function echo(call: Call): Call {
@@ -25,7 +28,15 @@ export function echo(call: Call): Call {
 
 const ports = workerData as EchoPorts | null;
 if (parentPort && ports?.raw) {
-  serve<EchoCalls>({ echo }, ['echo'], new BatchEndpoint(ports.ours));
-  ports.raw.on('message', (call: Call) => ports.raw.postMessage(echo(call)));
-  expose({ echo }, plainEndpoint(ports.comlink));
+  const served: EchoServed = { ours: 0, raw: 0, comlink: 0 };
+  const counted = (side: EchoSide) => (call: Call) => {
+    served[side]++;
+    return echo(call);
+  };
+  const raw = counted('raw');
+  serve<EchoCalls>({ echo: counted('ours') }, ['echo'], new BatchEndpoint(ports.ours));
+  ports.raw.on('message', (call: Call) => ports.raw.postMessage(raw(call)));
+  expose({ echo: counted('comlink') }, plainEndpoint(ports.comlink));
+  const main = parentPort;
+  main.on('message', () => main.postMessage(served));
 }

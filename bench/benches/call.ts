@@ -1,9 +1,11 @@
 // call: a small call into a thread and its answer, one after the other and with many in flight; our endpoint side by
 // side with a bare MessagePort, plain Comlink, the worker pools and a child process. All of them run the same driver and
-// hand the caller a promise of the answer; the sum of the answers shows that every call was made.
+// hand the caller a promise of the answer. No two calls are the same and each must get its own answer; the thread that
+// answers is asked at the end how many there were.
 
 import { wrap } from 'comlink';
 import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { MessageChannel, Worker, type MessagePort } from 'node:worker_threads';
 import { FixedThreadPool } from 'poolifier';
 import { Piscina } from 'piscina';
@@ -12,7 +14,7 @@ import workerpool from 'workerpool';
 import { remote } from '../../src/protocol/calls.js';
 import { BatchEndpoint } from '../../src/protocol/endpoint.js';
 import { plainEndpoint } from '../baselines/comlink-endpoint.js';
-import type { Call, EchoCalls, EchoPorts } from '../baselines/echo.js';
+import type { Call, EchoCalls, EchoPorts, EchoServed, EchoSide } from '../baselines/echo.js';
 import { timed, type Bench, type BenchRun } from '../harness.js';
 import { benchAgent, startHost } from '../support.js';
 
@@ -25,17 +27,28 @@ const TRIP_ROUNDS = 41;
 export const call: Bench = {
   name: 'call',
   question: 'What does a small call into a live thread cost, alone and with many in flight?',
-  async run(b) {
-    const ports = echoThread(b);
+  async run(b: BenchRun) {
+    const { ports, served } = echoThread(b);
     const ours = await oursCaller(ports.ours);
     const raw = await rawCaller(ports.raw);
     const comlink = await comlinkCaller(ports.comlink);
     await roundTrips(b, ours, raw, comlink);
     await pipelines(b, ours, raw, comlink);
     await others(b, ours);
+    const answered = await served();
+    for (const [name, caller] of Object.entries({ ours, raw, comlink })) {
+      // One more, before anything was timed.
+      const sent = made.get(caller)! + 1;
+      const count = answered[name as EchoSide];
+      b.check(count === sent, `the thread has answered ${count} calls of ${sent} (${name})`);
+    }
     await wholeRun(b);
   },
 };
+
+/** Calls that each has made. */
+const made = new Map<Caller, number>();
+let madeByAll = 0;
 
 async function roundTrips(b: BenchRun, ours: Caller, raw: Caller, comlink: Caller): Promise<void> {
   const metric = 'round trip';
@@ -121,37 +134,61 @@ async function wholeRun(b: BenchRun): Promise<void> {
 
 // --- the driver
 
-function callOf(n: number): Call {
-  return { n, text: 'how are you?' };
+function callOf(n: number, text = 'how are you?'): Call {
+  return { n, text };
+}
+
+/** Calls that nobody has made before. */
+class FreshCalls {
+  readonly #first = madeByAll;
+  readonly #text = `how are you, ${this.#first}?`;
+  #wrong = 0;
+
+  constructor(caller: Caller, count: number) {
+    made.set(caller, (made.get(caller) ?? 0) + count);
+    madeByAll += count;
+  }
+
+  call(i: number): Call {
+    return callOf(this.#first + i, this.#text);
+  }
+
+  answered(i: number, { n, text }: Call): void {
+    if (n !== this.#first + i + 1 || text !== this.#text) this.#wrong++;
+  }
+
+  check(b: BenchRun): void {
+    b.check(this.#wrong === 0, `${this.#wrong} calls got another answer than their own`);
+  }
 }
 
 async function roundTripUs(b: BenchRun, caller: Caller, calls: number): Promise<number> {
-  let sum = 0;
+  const fresh = new FreshCalls(caller, calls);
+  let answers = 0;
   const ms = await timed(async () => {
-    for (let i = 0; i < calls; i++) sum += (await caller(callOf(i))).n;
+    for (; answers < calls; answers++) fresh.answered(answers, await caller(fresh.call(answers)));
   });
-  checkSum(b, sum, calls);
+  b.check(answers === calls, `${answers} of ${calls} calls were answered`);
+  fresh.check(b);
   return (ms * 1000) / calls;
 }
 
 /** @returns calls per second */
 async function pipelined(b: BenchRun, caller: Caller, calls: number, inFlight: number): Promise<number> {
-  let sum = 0;
+  const fresh = new FreshCalls(caller, calls);
+  let answers = 0;
   let next = 0;
   const lane = async (): Promise<void> => {
     while (next < calls) {
-      const answer = await caller(callOf(next++));
-      sum += answer.n;
+      const i = next++;
+      fresh.answered(i, await caller(fresh.call(i)));
+      answers++;
     }
   };
   const ms = await timed(() => Promise.all(Array.from({ length: inFlight }, lane)));
-  checkSum(b, sum, calls);
+  b.check(answers === calls, `${answers} of ${calls} calls were answered`);
+  fresh.check(b);
   return calls / (ms / 1000);
-}
-
-/** Every call from 0 to calls - 1 was answered with its n + 1. */
-function checkSum(b: BenchRun, sum: number, calls: number): void {
-  b.check(sum === (calls * (calls + 1)) / 2, 'every call was answered, each with its own answer');
 }
 
 // --- the callers
@@ -160,7 +197,7 @@ function checkSum(b: BenchRun, sum: number, calls: number): void {
  * One thread for all three: where the system puts a thread decides how quickly it wakes, by far more than what is sent.
  * Those that are not called cost nothing.
  */
-function echoThread(b: BenchRun): EchoPorts {
+function echoThread(b: BenchRun): { ports: EchoPorts; served: () => Promise<EchoServed> } {
   const channels = { ours: new MessageChannel(), raw: new MessageChannel(), comlink: new MessageChannel() };
   const theirs: EchoPorts = { ours: channels.ours.port2, raw: channels.raw.port2, comlink: channels.comlink.port2 };
   const worker = new Worker(new URL('../baselines/echo.js', import.meta.url), {
@@ -168,7 +205,13 @@ function echoThread(b: BenchRun): EchoPorts {
     transferList: Object.values(theirs),
   });
   b.after(() => worker.terminate());
-  return { ours: channels.ours.port1, raw: channels.raw.port1, comlink: channels.comlink.port1 };
+  const served = async (): Promise<EchoServed> => {
+    worker.postMessage('served');
+    const [answer] = (await once(worker, 'message')) as [EchoServed];
+    return answer;
+  };
+  const ports = { ours: channels.ours.port1, raw: channels.raw.port1, comlink: channels.comlink.port1 };
+  return { ports, served };
 }
 
 async function oursCaller(port: MessagePort): Promise<Caller> {
