@@ -86,6 +86,8 @@ async function endHost(b: BenchRun, options: FlushOptions): Promise<number> {
   const exit = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
   const ready = new Promise<boolean>((resolve) => child.once('message', () => resolve(true)));
   b.check(await Promise.race([ready, exit.then(() => false)]), 'the host came up');
+  const early = savedStates(options.dataDir).filter(({ state }) => state.bytes.length > 0);
+  b.check(early.length === 0, `${early.length} of ${options.agents} states were on disk before the signal`);
   let code: number | null = null;
   const ms = await timed(async () => {
     child.kill('SIGTERM');
@@ -119,18 +121,25 @@ function checkSaved(b: BenchRun, dataDir: string, ids: readonly string[], chunks
       return [id, chunks[Math.floor(k / STATES_A_CHUNK)]!.subarray(at, at + STATE_BYTES)];
     }),
   );
-  const db = new Sqlite(join(dataDir, 'cabana.db'), { readonly: true });
   const saved = new Set<string>();
-  const rows = db
-    .prepare<[], { id: string; body: Uint8Array }>('SELECT id, body FROM snapshots JOIN sessions ON key = session')
-    .iterate();
-  for (const { id, body } of rows) {
-    const { bytes } = decodeState(body) as KeptState;
-    b.check(expected.get(id)?.equals(bytes) === true, `the state of ${id} is as it was`);
+  for (const { id, state } of savedStates(dataDir)) {
+    b.check(expected.get(id)?.equals(state.bytes) === true, `the state of ${id} is as it was`);
     saved.add(id);
   }
-  db.close();
   b.check(saved.size === ids.length, `${saved.size} of ${ids.length} states are on disk`);
+}
+
+/** What is on disk, in the log or out of it. */
+function savedStates(dataDir: string): { id: string; state: KeptState }[] {
+  const db = new Sqlite(join(dataDir, 'cabana.db'), { readonly: true });
+  try {
+    return db
+      .prepare<[], { id: string; body: Uint8Array }>('SELECT id, body FROM snapshots JOIN sessions ON key = session')
+      .all()
+      .map(({ id, body }) => ({ id, state: decodeState(body) as KeptState }));
+  } finally {
+    db.close();
+  }
 }
 
 /** Some of them come up again, and say so themselves. */
