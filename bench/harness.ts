@@ -3,7 +3,7 @@
 
 import { performance } from 'node:perf_hooks';
 
-/** One figure. `ratio` is value / baseline of the medians, and every round is kept so that it can be recomputed. */
+/** One figure. `ratio` is the median of the rounds' ratios; every round is kept, so that it can be recomputed. */
 export interface Result {
   bench: string;
   metric: string;
@@ -177,6 +177,10 @@ export class BenchRun {
     figures: Pick<Result, 'value' | 'baselineName' | 'baseline' | 'ratio' | 'spread'>,
   ): Result {
     const { metric, unit, target } = what;
+    for (const { value, baseline } of rounds) {
+      const finite = Number.isFinite(value) && Number.isFinite(baseline ?? 0) && baseline !== 0;
+      this.check(finite, `${metric}: ${value}${baseline === null ? '' : ` against ${baseline}`} is no measurement`);
+    }
     const aimed = target ? `${target.of === 'ratio' ? 'ratio ' : ''}${target.is} ${target.limit}` : null;
     const result: Result = {
       bench: this.#bench.name,

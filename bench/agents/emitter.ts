@@ -2,6 +2,9 @@
 
 import { defineAgent } from '../../src/worker/agent.js';
 
+/** What each is beside its number. */
+export const EVENT = { type: 'delta', text: 'and so on' } as const;
+
 export interface EmitInput {
   events: number;
   /** Events between two turns of the event loop. */
@@ -16,7 +19,7 @@ export default defineAgent<object, EmitInput>({
   async run(ctx, { events, portion, pauseMs }) {
     for (let i = 0; i < events; i++) {
       if (i > 0 && i % portion === 0) await turn(pauseMs);
-      ctx.emit({ i, type: 'delta', text: 'and so on' });
+      ctx.emit({ i, type: EVENT.type, text: EVENT.text });
     }
     return { events };
   },
