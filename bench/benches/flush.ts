@@ -83,6 +83,8 @@ async function atSize(b: BenchRun, agents: number, aimed: boolean) {
 /** @returns milliseconds from the signal to the exit */
 async function endHost(b: BenchRun, options: FlushOptions): Promise<number> {
   const child = fork(HOST, [JSON.stringify(options)], { execArgv: [] });
+  // It is over by then, unless a check failed.
+  b.after(() => child.kill('SIGKILL'));
   const exit = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
   const ready = new Promise<boolean>((resolve) => child.once('message', () => resolve(true)));
   b.check(await Promise.race([ready, exit.then(() => false)]), 'the host came up');
