@@ -57,9 +57,9 @@ export function ratioChart(results: readonly Result[]): string {
         silent: true,
         markLine: AT_ONE,
       },
-      dots('target met', MET, results, (r) => r.met === true),
-      dots('target missed', MISSED, results, (r) => r.met === false),
-      dots('no target', UNAIMED, results, (r) => r.met === null),
+      dots('target met', MET, results, (r) => limitOf(r) !== null && r.met === true),
+      dots('target missed', MISSED, results, (r) => limitOf(r) !== null && r.met === false),
+      dots('no target', UNAIMED, results, (r) => limitOf(r) === null),
       targets('target, at least', 'path://M0,0 L0,10 L9,5 Z', results, 'at least'),
       targets('target, at most', 'path://M9,0 L9,10 L0,5 Z', results, 'at most'),
     ],
@@ -100,7 +100,8 @@ function rowName({ metric, unit, baselineName }: Result): string {
 }
 
 function limitOf({ target }: Result): number | null {
-  return target === null ? null : Number(/[\d.]+/.exec(target)![0]);
+  // An absolute limit has no place on the axis of ratios.
+  return target?.startsWith('ratio ') ? Number(/[\d.]+/.exec(target)![0]) : null;
 }
 
 function dots(name: string, color: string, results: readonly Result[], which: (r: Result) => boolean): object {
@@ -109,7 +110,7 @@ function dots(name: string, color: string, results: readonly Result[], which: (r
 }
 
 function targets(name: string, symbol: string, results: readonly Result[], is: string): object {
-  const data = results.flatMap((r, i) => (r.target?.includes(is) ? [[limitOf(r), i]] : []));
+  const data = results.flatMap((r, i) => (limitOf(r) !== null && r.target!.includes(is) ? [[limitOf(r), i]] : []));
   // Below the dots: one that meets its target exactly would be hidden.
   return { type: 'scatter', name, color: '#222', symbol, symbolSize: 10, symbolOffset: [0, 14], data };
 }
