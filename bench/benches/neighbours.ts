@@ -119,7 +119,8 @@ class Scene {
     const latencies: number[] = [];
     const good = [...this.#counts.keys()].map((id, k) => this.#work(id, k, endsAt, latencies));
     const villainy = mischief && this.#misbehave(endsAt, mischief);
-    await Promise.all([...good, villainy]);
+    // All of it ends before the host is closed, whatever fails.
+    for (const end of await Promise.allSettled([...good, villainy])) if (end.status === 'rejected') throw end.reason;
     return latencies;
   }
 
@@ -149,10 +150,17 @@ class Scene {
   async #misbehave(endsAt: number, { atOnce, everyMs }: Mischief): Promise<void> {
     const ends: Promise<void>[] = [];
     while (performance.now() < endsAt) {
-      for (let i = 0; i < atOnce; i++) ends.push(this.#misdeed());
+      for (let i = 0; i < atOnce; i++) ends.push(this.#begin());
       await pause(everyMs);
     }
-    await Promise.all(ends);
+    for (const end of await Promise.allSettled(ends)) if (end.status === 'rejected') throw end.reason;
+  }
+
+  /** A misdeed that is waited for later: until then it may fail. */
+  #begin(): Promise<void> {
+    const end = this.#misdeed();
+    end.catch(() => undefined);
+    return end;
   }
 
   async #misdeed(): Promise<void> {
