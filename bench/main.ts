@@ -47,8 +47,9 @@ function parsed(args: string[]): Asked {
   const { smoke, json } = values;
   const report = values.report ?? (smoke ? undefined : 'bench/report.html');
   // Now, and not when the figures of half an hour are to be written.
+  const benches = named(positionals);
   for (const file of [json, report]) if (file !== undefined) closeSync(openSync(file, 'a'));
-  return { benches: named(positionals), smoke, json, report };
+  return { benches, smoke, json, report };
 }
 
 /** In the order of a full run, each once; all when none is named. */
@@ -94,6 +95,11 @@ const results: Result[] = [];
 const curves: Curve[] = [];
 const failures: string[] = [];
 
+process.on('unhandledRejection', (error) => failures.push(`${doing}: ${stackOf(error)}`));
+// Folders are removed at the exit, however it comes.
+process.on('SIGINT', () => process.exit(130));
+process.on('SIGTERM', () => process.exit(143));
+
 for (const bench of benches) {
   const run = new BenchRun(bench, smoke, say);
   say(bench.name);
@@ -125,10 +131,10 @@ const date = new Date().toISOString();
 process.stdout.write(`${markdownTable(results)}\n`);
 if (json !== undefined) {
   const rows = results.map(({ baselineName, ...result }) => ({ ...result, baseline_name: baselineName }));
-  writeFileSync(json, `${JSON.stringify({ machine, date, results: rows, curves }, null, 2)}\n`);
+  writeFileSync(json, `${JSON.stringify({ machine, date, failures, results: rows, curves }, null, 2)}\n`);
 }
 if (report !== undefined) {
-  writeFileSync(report, reportHtml({ machine, date, results, curves, benches }));
+  writeFileSync(report, reportHtml({ machine, date, failures, results, curves, benches }));
   if (tty) process.stderr.write(`the report is ${report}\n`);
 }
 for (const failure of failures) process.stderr.write(`FAILED ${failure}\n`);

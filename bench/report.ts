@@ -6,6 +6,8 @@ import { number, type Bench, type Curve, type Result } from './harness.js';
 export interface Report {
   machine: { cpu: string; cores: number; memoryBytes: number; node: string; platform: string };
   date: string;
+  /** What the benchmarks' own checks found wrong: such a benchmark's figures prove nothing. */
+  failures: readonly string[];
   results: readonly Result[];
   curves: readonly Curve[];
   benches: readonly Bench[];
@@ -36,6 +38,7 @@ export function reportHtml(report: Report): string {
   body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
   table { border-collapse: collapse; font-size: 13px; } td, th { border: 1px solid #ccc; padding: 0.2rem 0.5rem; }
   td.no { background: #fbe3e0; } td.yes { background: #e3f3e3; } td.n { text-align: right; white-space: nowrap; }
+  p.failed { background: #fbe3e0; padding: 0.5rem; white-space: pre-wrap; }
   svg { max-width: 100%; height: auto; }
 </style>
 <h1>Cabana benchmarks</h1>
@@ -43,6 +46,7 @@ export function reportHtml(report: Report): string {
 <p>Each figure is the median of its rounds, its spread the least and the greatest of them. A ratio is ours divided by the
 baseline's: both were measured in the same run, in alternating rounds. Of rates (per second) more is better, of everything
 else less. A benchmark checks its own work: a wrong answer fails it, however fast.</p>
+${report.failures.map((failure) => `<p class="failed">FAILED ${escape(failure)}</p>`).join('\n')}
 ${overview(report)}
 ${sections}
 </html>

@@ -8,10 +8,20 @@ import { createHost, type Host, type HostOptions } from '../src/main/index.js';
 import { unsynced } from './durability.js';
 import type { BenchRun } from './harness.js';
 
+const dirs = new Set<string>();
+// A run that is cut short leaves nothing behind.
+process.once('exit', () => dirs.forEach(remove));
+
+function remove(dir: string): void {
+  rmSync(dir, { recursive: true, force: true, maxRetries: 3 });
+  dirs.delete(dir);
+}
+
 /** A folder that is gone after the benchmark. */
 export function tempDir(b: BenchRun): string {
   const dir = mkdtempSync(join(tmpdir(), 'cabana-bench-'));
-  b.after(() => rmSync(dir, { recursive: true, force: true, maxRetries: 3 }));
+  dirs.add(dir);
+  b.after(() => remove(dir));
   return dir;
 }
 
