@@ -96,6 +96,16 @@ export async function databaseOf(sessions: number): Promise<string> {
   return dir;
 }
 
+/** How many sessions are on disk there. */
+export function sessionsIn(dataDir: string): number {
+  const db = new Sqlite(join(dataDir, 'cabana.db'), { readonly: true });
+  try {
+    return db.prepare<[], { n: number }>('SELECT count(*) AS n FROM sessions').get()!.n;
+  } finally {
+    db.close();
+  }
+}
+
 function folder(): string {
   if (root === undefined) {
     const made = mkdtempSync(join(tmpdir(), 'cabana-bench-sessions-'));

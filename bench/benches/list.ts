@@ -6,7 +6,7 @@
 
 import type { ListQuery } from '../../src/main/index.js';
 import { SessionFiles } from '../baselines/session-files.js';
-import { COMMON, PINNED, RARE, createdAt, databaseOf, idOf, rareCount, recordOf } from '../databases.js';
+import { COMMON, PINNED, RARE, createdAt, databaseOf, idOf, rareCount, recordOf, sessionsIn } from '../databases.js';
 import { quantile, type Bench, type BenchRun } from '../harness.js';
 import { benchAgent, startHost, tempDir } from '../support.js';
 import { KnownSessions } from './list-pages.js';
@@ -68,6 +68,8 @@ export const list: Bench = {
 
 async function hostOf(b: BenchRun, sessions: number): Promise<KnownSessions> {
   const dataDir = await databaseOf(sessions);
+  const found = sessionsIn(dataDir);
+  b.check(found === sessions, `${found} of ${sessions} sessions are on disk`);
   const host = await startHost(b, { agents: [benchAgent('light')], threads: 1, dataDir });
   return new KnownSessions(b, host, sessions);
 }
