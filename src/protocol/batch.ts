@@ -41,6 +41,7 @@ export function readBatch(message: unknown[] | Uint8Array): unknown[] {
 function exactCopy(pooled: Uint8Array): Uint8Array<ArrayBuffer> {
   return new Uint8Array(pooled);
 }
+
 /**
  * Whether cloning this value costs like `bytes` or more. Byte arrays count nothing: cloning them is one copy, whatever
  * their size. Stops as soon as the answer is known.

@@ -258,8 +258,8 @@ export class Activation {
     const { restore } = this.#definition;
     try {
       const state = decodeState(before);
-      const restored = restore ? Promise.resolve(restore(this.#ctx, state, [])) : Promise.resolve(state);
-      this.#ctx.state = await inTime(restored, HOOK_MAX_MS, 'RESTORE_FAILED', 'restore');
+      const restored = restore ? restore(this.#ctx, state, []) : state;
+      this.#ctx.state = await inTime(Promise.resolve(restored), HOOK_MAX_MS, 'RESTORE_FAILED', 'restore');
     } catch (error) {
       const what = `a compaction of session ${this.sessionId} could not be undone: ${messageOf(error)}`;
       this.#spoilt = new CabanaError('RESTORE_FAILED', what, { cause: error });

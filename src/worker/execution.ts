@@ -1,7 +1,7 @@
 // One run from its first instruction to its outcome: plain functions, async functions and generators alike.
 
 import { decodeEntry, encodeValue } from '../protocol/codec.js';
-import { CabanaError, isA, isErrorCode, toWire } from '../protocol/errors.js';
+import { CabanaError, isA, toWire } from '../protocol/errors.js';
 import { INTERRUPT_REASONS } from '../protocol/interrupt.js';
 import type { RunEnd } from '../protocol/journal.js';
 import { AgentInterrupted, type AgentDefinition } from './agent.js';
@@ -61,8 +61,7 @@ export function failed(error: unknown, interrupt: RunInterrupt): Outcome {
     const reason = INTERRUPT_REASONS[interrupt.reason];
     return { state: 'interrupted', output: null, error: reason.message, code: reason.code };
   }
-  const own = isA(error, CabanaError) && isErrorCode(code);
-  return { state: 'failed', output: null, error: message, code: own ? code : 'AGENT_ERROR' };
+  return { state: 'failed', output: null, error: message, code: (isA(error, CabanaError) && code) || 'AGENT_ERROR' };
 }
 
 function isGenerator(value: unknown): value is AnyGenerator {

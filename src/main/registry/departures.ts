@@ -3,6 +3,7 @@
 
 import type { Remote } from '../../protocol/calls.js';
 import type { StoreCalls } from '../../protocol/control.js';
+import type { CabanaError } from '../../protocol/errors.js';
 import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { AgentThread } from '../pool/agent-thread.js';
@@ -91,6 +92,7 @@ export class Departures {
     session.moveTo('cold');
     session.record = null;
     await store.release(session.id, place.epoch);
+    session.clean = true;
     places.retire(session.id, place);
   }
 
@@ -125,6 +127,15 @@ export class Departures {
     session.record = null;
   }
 
+  /** The same; on a full disk it is buried when it is used. */
+  async #buryIfRoom(session: Session): Promise<void> {
+    try {
+      await this.bury(session);
+    } catch (error) {
+      if ((error as CabanaError).code !== 'STORE_FULL') throw error;
+    }
+  }
+
   /**
    * Under the lock: takes a session from a living thread whose run of it does not end. What that run still writes meets
    * the epoch with which its end was stored; its row is free when it ends after all.
@@ -145,7 +156,7 @@ export class Departures {
     await Promise.all(
       orphans.map(async (session) => {
         await session.lock(async () => {
-          if (session.state === 'idle' && session.place?.thread === thread) await this.bury(session);
+          if (session.state === 'idle' && session.place?.thread === thread) await this.#buryIfRoom(session);
         });
         this.#parts.directory.dropIfUnused(session);
       }),

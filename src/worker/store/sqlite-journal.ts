@@ -62,13 +62,14 @@ export class SqliteJournal {
     // An input that was journaled before the snapshot, for a run that started after it, is news to the saved state.
     const waited = snapshot?.waiting ? (JSON.parse(snapshot.waiting) as number[]) : [];
     const from = (snapshot?.seq ?? 0) + 1;
-    const unstarted = [...this.runs.queuedInputs(key), ...this.runs.neverStartedInputs(key, Math.min(from, ...waited))];
-    const tail = waited.filter((s) => !unstarted.includes(s)).flatMap((s) => this.entries(key, s, 1));
+    const neverStarted = this.runs.neverStartedInputs(key, Math.min(from, ...waited));
+    const unstarted = new Set([...this.runs.queuedInputs(key), ...neverStarted]);
+    const tail = waited.filter((s) => !unstarted.has(s)).flatMap((s) => this.entries(key, s, 1));
     // A long tail is read bit by bit, so that it does not hold up everybody's commits.
     const page = seq < from ? [] : this.entries(key, from, TAIL_PAGE_ROWS);
-    for (const entry of page) if (!unstarted.includes(entry.seq)) tail.push(entry);
+    for (const entry of page) if (!unstarted.has(entry.seq)) tail.push(entry);
     const last = page.at(-1)?.seq ?? seq;
-    const rest = last < seq ? { from: last + 1, without: unstarted } : null;
+    const rest = last < seq ? { from: last + 1, without: [...unstarted] } : null;
     return { key, epoch, record: toRecord(row), snapshot: snapshot?.body ?? null, tail, rest, seq };
   }
 
