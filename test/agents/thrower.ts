@@ -81,8 +81,10 @@ function* generator(name: Thrown): Generator<unknown, never, void> {
 }
 
 async function whenStopped(ctx: Ctx, name: Thrown): Promise<never> {
+  // Before it says so: whoever reads that may interrupt it at once, and an aborted signal tells nobody any more.
+  const stopped = new Promise((resolve) => ctx.signal.addEventListener('abort', resolve));
   ctx.progress(1, 'waiting');
-  await new Promise((resolve) => ctx.signal.addEventListener('abort', resolve));
+  await stopped;
   raise(name);
 }
 
