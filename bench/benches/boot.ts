@@ -13,8 +13,6 @@ const CLI = fileURLToPath(new URL('../../src/main/cli.js', import.meta.url));
 const FASTIFY = fileURLToPath(new URL('../baselines/plain-fastify.js', import.meta.url));
 const OVER_FASTIFY_MS = 250;
 const CURVE_ROUNDS = 5;
-/** A server that says that it is ready answers within this, even on a busy machine. */
-const READY_ANSWERS_MS = 1_000;
 
 export const boot: Bench = {
   name: 'boot',
@@ -29,7 +27,12 @@ export const boot: Bench = {
       b.check(found === size, `${found} of ${size} sessions are on disk`);
       dirs.set(size, dir);
     }
-    const cabana = (size: number) => () => cabanaMs(b, dirs.get(size)!, size);
+    const boots: Boot[] = [];
+    const cabana = (size: number) => async () => {
+      const boot = await bootCabana(b, dirs.get(size)!, size);
+      if (size === most) boots.push(boot);
+      return boot.readyMs;
+    };
     const unit = 'ms';
     if (!b.smoke) {
       const metric = `start to ready, ${most} sessions`;
@@ -41,7 +44,7 @@ export const boot: Bench = {
       () => fastifyMs(b),
     );
     const differences = besideFastify.rounds.map((round) => round.value - round.baseline!);
-    b.check(
+    b.checkTime(
       median(differences) > 0,
       'the server, which starts fastify as well, is not there sooner than fastify alone',
     );
@@ -64,12 +67,16 @@ export const boot: Bench = {
       cabana(most),
       cabana(0),
     );
+    const [readyMs, answerMs] = [median(boots.map((boot) => boot.readyMs)), median(boots.map((boot) => boot.answerMs))];
+    await b.measure({ metric: `ready to the first page, ${most} sessions`, unit, rounds: 1 }, () => answerMs);
+    // What was put off until after the line would be found here.
+    b.checkTime(answerMs < readyMs, `ready after ${readyMs} ms, and the first page ${answerMs} ms later`);
     if (b.smoke) return;
     const points = [];
     for (const x of sizes) {
       b.progress(`the curve, ${x} sessions`);
       const times = [];
-      for (let i = 0; i < CURVE_ROUNDS; i++) times.push(await cabanaMs(b, dirs.get(x)!, x));
+      for (let i = 0; i < CURVE_ROUNDS; i++) times.push(await cabana(x)());
       // A log axis has no place for an empty folder.
       points.push({ x: Math.max(x, 1), y: median(times) });
     }
@@ -82,18 +89,25 @@ export const boot: Bench = {
   },
 };
 
-async function cabanaMs(b: BenchRun, dataDir: string, sessions: number): Promise<number> {
+interface Boot {
+  /** From the start to the ready line, and from there to the first page of the list. */
+  readyMs: number;
+  answerMs: number;
+}
+
+async function bootCabana(b: BenchRun, dataDir: string, sessions: number): Promise<Boot> {
   const args = ['serve', '--agents', benchAgent('light'), '--data', dataDir, '--port', '0', '--threads', '2'];
-  return untilReady([CLI, ...args, '--log-level', 'error'], async (line) => {
+  let answerMs = Infinity;
+  const readyMs = await untilReady([CLI, ...args, '--log-level', 'error'], async (line) => {
     const url = /^cabana ready on (\S+)$/.exec(line)?.[1];
     b.check(url !== undefined, `the server said: ${line}`);
     const readyAt = performance.now();
     const response = await fetch(`${url}/api/sessions?limit=1&include_pinned=false`);
-    const answeredMs = performance.now() - readyAt;
-    b.check(answeredMs <= READY_ANSWERS_MS, `a server that was ready answered after ${answeredMs.toFixed(0)} ms`);
+    answerMs = performance.now() - readyAt;
     const { sessions: rows } = (await response.json()) as { sessions: { id: string }[] };
     b.check(response.ok && rows[0]?.id === (sessions === 0 ? undefined : idOf(sessions - 1)), 'the list is there');
   });
+  return { readyMs, answerMs };
 }
 
 function fastifyMs(b: BenchRun): Promise<number> {

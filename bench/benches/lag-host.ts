@@ -1,5 +1,6 @@
 // The process that lag measures: a host with its HTTP server, and threads that spin when told to.
 
+import { cpus } from 'node:os';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { createHost } from '../../src/main/index.js';
 import { createServer } from '../../src/main/server/http.js';
@@ -13,15 +14,22 @@ export interface LagOptions {
   sessions: number;
 }
 
-export type LagCommand = 'spin' | 'rest' | 'begin' | 'end';
-
 export interface LagFigures {
   /** 99th percentile of how much later than due the main thread came to a timer. */
   delayP99Ms: number;
-  /** Of the whole process. */
-  cpuMs: number;
   running: number;
 }
+
+/** What the machine gave to those that spun, from 'spin' to 'rest'. */
+export interface SpinFigures {
+  /** CPU milliseconds of each run that spun. */
+  cpuMs: number[];
+  /** CPU milliseconds that nobody wanted. */
+  idleMs: number;
+}
+
+export type LagAnswers = { spin: null; rest: SpinFigures; begin: null; end: LagFigures };
+export type LagCommand = keyof LagAnswers;
 
 const RESOLUTION_MS = 1;
 
@@ -41,34 +49,40 @@ for (let i = threads; i < sessions; i++) await host.create({ agentProfile: 'ligh
 const server = createServer(host);
 const url = await server.listen({ host: '127.0.0.1', port: 0 });
 const histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
-let cpuBefore = process.cpuUsage();
+let before: SpinFigures = { cpuMs: [], idleMs: 0 };
 
-async function obey(command: LagCommand): Promise<LagFigures | null> {
+async function obey(command: LagCommand): Promise<LagAnswers[LagCommand]> {
   switch (command) {
     case 'spin':
+      before = soFar();
       await Promise.all(spinners.map(spin));
       return null;
-    case 'rest':
+    case 'rest': {
       for (const id of spinners) host.interrupt(id);
       while (host.registry.countByStatus('running') > 0) await new Promise((resolve) => setTimeout(resolve, 5));
-      return null;
+      const after = soFar();
+      return { cpuMs: after.cpuMs.map((ms, i) => ms - before.cpuMs[i]!), idleMs: after.idleMs - before.idleMs };
+    }
     case 'begin':
       histogram.reset();
       histogram.enable();
-      cpuBefore = process.cpuUsage();
       return null;
-    case 'end': {
+    case 'end':
       histogram.disable();
-      const cpu = process.cpuUsage(cpuBefore);
       return {
         delayP99Ms: Math.max(0, histogram.percentile(99) / 1e6 - RESOLUTION_MS),
-        cpuMs: (cpu.user + cpu.system) / 1e3,
         running: host.registry.countByStatus('running'),
       };
-    }
     default:
       return command satisfies never;
   }
+}
+
+function soFar(): SpinFigures {
+  return {
+    cpuMs: spinners.map((id) => host.registry.sessionSummary(id)!.cpuMs),
+    idleMs: cpus().reduce((sum, { times }) => sum + times.idle, 0),
+  };
 }
 
 async function spin(id: string): Promise<void> {

@@ -26,7 +26,7 @@ export const memory: Bench = {
   name: 'memory',
   question: 'How many bytes does a live idle agent take, and are they given back?',
   async run(b) {
-    const sizes = b.smoke ? [500] : [1_000, 10_000, 50_000];
+    const sizes = b.smoke ? [500] : [1_000, 10_000, 100_000];
     const figures = new Map<number, PerAgent>();
     for (const agents of sizes) {
       b.progress(`${agents} agents`);
