@@ -1,7 +1,7 @@
 // The command line of the benchmarks: `npm run bench -- [NAME...] [--json FILE] [--smoke] [--report FILE]`.
 //
-// The table goes to stdout. How far it is is shown on a terminal alone. Exit codes: 0, 1 (a benchmark failed: what it timed
-// did not do its work), 2 (it was asked for what there is not).
+// The table goes to stdout, how far it is to stderr: each round on a terminal, elsewhere what is over. Exit codes: 0, 1 (a
+// benchmark failed: what it timed did not do its work), 2 (it was asked for what there is not).
 
 import { openSync, closeSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
@@ -61,11 +61,11 @@ function named(names: readonly string[]): readonly Bench[] {
   return names.length === 0 ? BENCHES : BENCHES.filter((bench) => names.includes(bench.name));
 }
 
-const { benches, smoke, json, report } = asked(process.argv.slice(2));
 function stackOf(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
+const { benches, smoke, json, report } = asked(process.argv.slice(2));
 const started = performance.now();
 const tty = process.stderr.isTTY;
 
@@ -74,9 +74,11 @@ let doing = '';
 
 function say(text: string): void {
   doing = text;
-  if (!tty) return;
-  const at = `[${((performance.now() - started) / 1000).toFixed(0).padStart(4)} s] ${text}`;
-  process.stderr.write(`\r\u001b[2K${at.slice(0, process.stderr.columns - 1)}`);
+  if (tty) process.stderr.write(`\r\u001b[2K${stamped(text).slice(0, process.stderr.columns - 1)}`);
+}
+
+function stamped(text: string): string {
+  return `[${((performance.now() - started) / 1000).toFixed(0).padStart(4)} s] ${text}`;
 }
 
 async function within(seconds: number, work: Promise<void>): Promise<void> {
@@ -116,6 +118,7 @@ for (const bench of benches) {
   }
   results.push(...run.results);
   curves.push(...run.curves);
+  if (!tty && !smoke) process.stderr.write(`${stamped(`${bench.name} is over`)}\n`);
 }
 if (tty) process.stderr.write('\r\u001b[2K');
 
