@@ -5,6 +5,7 @@ import type { MessagePort } from 'node:worker_threads';
 import type { WireError } from './errors.js';
 import type { InterruptReason } from './interrupt.js';
 import type { EntryRow } from './journal.js';
+import type { ListedPage } from './record-page.js';
 import type { AgentProfile, ListQuery, RunState, SessionRecord, SessionStats } from './session.js';
 
 // --- main -> agent thread
@@ -126,8 +127,7 @@ export interface StoreCalls {
   /** @returns the new record; null: there is no such session */
   update(sessionId: string, fields: SessionUpdate, at: number): Promise<SessionRecord | null>;
   record(sessionId: string): Promise<SessionRecord | null>;
-  /** A RecordPage, by encodePage(). */
-  page(query: ListQuery): Promise<Uint8Array>;
+  page(query: ListQuery): Promise<ListedPage>;
   /** The ids of the newest n sessions of each source. */
   newest(n: number): Promise<string[]>;
   cronCount(): Promise<number>;

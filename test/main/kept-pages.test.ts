@@ -5,10 +5,11 @@ import { test } from 'node:test';
 import type { Remote } from '../../src/protocol/calls.js';
 import type { StoreCalls } from '../../src/protocol/control.js';
 import { LIST_KEPT_MAX_ROWS } from '../../src/protocol/limits.js';
-import { encodePage } from '../../src/protocol/record-page.js';
+import type { ListedPage } from '../../src/protocol/record-page.js';
 import { emptyStats, type ListQuery, type SessionRecord } from '../../src/protocol/session.js';
 import { StatusTable } from '../../src/protocol/status-table.js';
 import { KeptPages } from '../../src/main/registry/kept-pages.js';
+import { listedPage } from '../support/listed-page.js';
 import { launch } from './launch.js';
 
 function recordOf(sessionId: string): SessionRecord {
@@ -21,12 +22,12 @@ function recordOf(sessionId: string): SessionRecord {
 function fakeStore(rows = 1) {
   const asked: ListQuery[] = [];
   let failing = false;
-  const page = async (query: ListQuery): Promise<Uint8Array> => {
+  const page = async (query: ListQuery): Promise<ListedPage> => {
     asked.push(query);
     const records = Array.from({ length: rows }, () => recordOf(`call-${asked.length}`));
     await new Promise((resolve) => setImmediate(resolve));
     if (failing) throw new Error('the store failed');
-    return encodePage({ records, hasMore: false, nextBefore: null });
+    return listedPage(records);
   };
   const table = new StatusTable();
   const pages = new KeptPages({ page } as Partial<Remote<StoreCalls>> as Remote<StoreCalls>, table);

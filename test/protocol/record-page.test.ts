@@ -2,8 +2,9 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { decodePage, encodePage } from '../../src/protocol/record-page.js';
+import { recordPage } from '../../src/protocol/record-page.js';
 import { emptyStats, type SessionRecord } from '../../src/protocol/session.js';
+import { listedPage } from '../support/listed-page.js';
 
 const plain: SessionRecord = {
   sessionId: 'a',
@@ -44,17 +45,27 @@ const full: SessionRecord = {
   },
 };
 
-test('a page arrives as it was, and shares no bytes with the next one', () => {
-  const page = { records: [plain, full, plain], hasMore: true, nextBefore: `${plain.createdAt},a` };
-  const bytes = encodePage(page);
-  const empty = encodePage({ records: [], hasMore: false, nextBefore: null });
-  assert.equal(bytes.buffer.byteLength, bytes.byteLength);
-  assert.deepEqual(decodePage(bytes), page);
-  assert.deepEqual(decodePage(empty), { records: [], hasMore: false, nextBefore: null });
+test('a page is as its rows say', () => {
+  const rows = listedPage([plain, full, plain]);
+  const { pinned, others } = listedPage([full]);
+  assert.deepEqual(recordPage({ ...rows, limit: 3 }), {
+    records: [plain, full, plain],
+    hasMore: false,
+    nextBefore: null,
+  });
+  assert.deepEqual(recordPage({ ...rows, pinned: others, limit: 2 }), {
+    records: [full, plain, full],
+    hasMore: true,
+    nextBefore: `${full.createdAt},b`,
+  });
+  assert.deepEqual(recordPage({ pinned, others: '[]', limit: 1 }), { records: [], hasMore: false, nextBefore: null });
 });
 
-test('what a session has no figures of is not sent', () => {
-  const size = (...records: SessionRecord[]): number =>
-    encodePage({ records, hasMore: false, nextBefore: null }).byteLength;
-  assert.ok(size(plain, plain) - size(plain) < 90);
+test('figures that are none cost those of their session alone', () => {
+  const rows = JSON.parse(listedPage([full, full]).others) as string[][];
+  rows[0]![9] = '{"totalTasks":';
+  const [damaged, whole] = recordPage({ pinned: '[]', others: JSON.stringify(rows), limit: 2 }).records;
+  assert.equal(damaged?.stats.errorCode, 'STORE_CORRUPT');
+  assert.deepEqual({ ...damaged, stats: full.stats }, full);
+  assert.deepEqual(whole, full);
 });

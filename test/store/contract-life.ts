@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { decodeEntry } from '../../src/protocol/codec.js';
+import { recordPage } from '../../src/protocol/record-page.js';
 import { emptyStats } from '../../src/protocol/session.js';
 import type { Store } from '../../src/worker/store/store.js';
 import type { StoreFactory } from './contract.js';
@@ -12,7 +13,7 @@ const LATER = { t: 'update', at: AT + 5000 } as const;
 const RESTART = { resumeProfiles: [] as string[], maxResumes: 3, at: AT + 9000 };
 
 const idsFor = async (store: Store, q?: string): Promise<string[]> =>
-  (await store.page(q === undefined ? {} : { q })).records.map((r) => r.sessionId);
+  recordPage(await store.page(q === undefined ? {} : { q })).records.map((r) => r.sessionId);
 
 export function lifeContract(open: StoreFactory): void {
   test('a session is kept as it was given, and its id is given once', async (t) => {
@@ -34,7 +35,7 @@ export function lifeContract(open: StoreFactory): void {
     assert.equal(await store.record('b'), null);
     assert.equal(await store.keyOf('b'), null);
     // Lists leave params out: they may be large.
-    assert.deepEqual((await store.page({})).records, [{ ...given, source: 'setup', params: {} }]);
+    assert.deepEqual(recordPage(await store.page({})).records, [{ ...given, source: 'setup', params: {} }]);
   });
 
   test('an update changes only what it names, and a search follows the name', async (t) => {

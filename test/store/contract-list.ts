@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { recordPage } from '../../src/protocol/record-page.js';
 import { emptyStats, type ListQuery, type SessionRecord } from '../../src/protocol/session.js';
 import type { Store } from '../../src/worker/store/store.js';
 import type { StoreFactory } from './contract.js';
@@ -45,7 +46,7 @@ const fixtureRecords = fixture.sessions.map((s) =>
 );
 
 async function idsFor(store: Store, query: ListQuery): Promise<string[]> {
-  return (await store.page(query)).records.map((found) => found.sessionId);
+  return recordPage(await store.page(query)).records.map((found) => found.sessionId);
 }
 
 const at = (ms: number): string => new Date(Date.parse('2026-03-01T00:00:00Z') + ms).toISOString();
@@ -73,7 +74,7 @@ export function listContract(open: StoreFactory): void {
     const seen: string[] = [];
     let before: string | undefined;
     for (let pages = 0; pages < 20; pages++) {
-      const page = await store.page({ limit: 5, ...(before === undefined ? {} : { before }) });
+      const page = recordPage(await store.page({ limit: 5, ...(before === undefined ? {} : { before }) }));
       seen.push(...page.records.map((found) => found.sessionId));
       assert.equal(page.nextBefore !== null, page.hasMore);
       if (page.nextBefore === null) break;
@@ -86,9 +87,9 @@ export function listContract(open: StoreFactory): void {
   test('a full last page says that there is no more', async (t) => {
     const store = await open(t);
     await create(store, ...Array.from({ length: 4 }, (_, i) => record(`s${i}`, { createdAt: at(i) })));
-    const { records, hasMore, nextBefore } = await store.page({ limit: 4 });
+    const { records, hasMore, nextBefore } = recordPage(await store.page({ limit: 4 }));
     assert.deepEqual([records.length, hasMore, nextBefore], [4, false, null]);
-    assert.equal((await store.page({ limit: 3 })).hasMore, true);
+    assert.equal(recordPage(await store.page({ limit: 3 })).hasMore, true);
   });
 
   test('q is plain text: no character of it has a meaning of its own', async (t) => {
@@ -224,7 +225,7 @@ export function listContract(open: StoreFactory): void {
         const all: SessionRecord[] = sessions.map(({ suffix, ...rest }, i) => record(`s${i}${suffix}`, rest));
         await create(store, ...all);
         for (const asked of [{}, ...queries]) {
-          const { records, hasMore, nextBefore } = await store.page(asked);
+          const { records, hasMore, nextBefore } = recordPage(await store.page(asked));
           const ids = records.map((found) => found.sessionId);
           assert.deepEqual({ ids, hasMore, nextBefore }, modelPage(all, asked), JSON.stringify(asked));
         }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import Sqlite from 'better-sqlite3';
 import fc from 'fast-check';
+import { recordPage } from '../../src/protocol/record-page.js';
 import { emptyStats, type SessionRecord } from '../../src/protocol/session.js';
 import { SqliteStore } from '../../src/worker/store/sqlite-store.js';
 import type { WriteOp } from '../../src/worker/store/store.js';
@@ -22,7 +23,7 @@ function openIndexed(t: TestContext, path = newPath(t), onListChange?: () => voi
 }
 
 const ids = async (store: SqliteStore, q: string): Promise<string[]> =>
-  (await store.page({ q })).records.map((found) => found.sessionId);
+  recordPage(await store.page({ q })).records.map((found) => found.sessionId);
 
 describe('SqliteStore, searching by its index: lists and search', () => listContract(async (t) => openIndexed(t)));
 
@@ -112,13 +113,14 @@ test('after any creations, renames, pins and deletions a search finds what a nai
         return { t: 'update', sessionId, fields, at: AT };
       });
       for (const op of ops) {
-        const before = { page: await store.page({}), told };
+        const before = { page: recordPage(await store.page({})), told };
         await write(store, op);
         model.apply(op);
-        if (told === before.told) assert.deepEqual(await store.page({}), before.page, `${op.t} was not told of`);
+        if (told === before.told)
+          assert.deepEqual(recordPage(await store.page({})), before.page, `${op.t} was not told of`);
       }
       for (const asked of queries) {
-        const { records, hasMore, nextBefore } = await store.page(asked);
+        const { records, hasMore, nextBefore } = recordPage(await store.page(asked));
         const found = { ids: records.map((r) => r.sessionId), hasMore, nextBefore };
         assert.deepEqual(found, modelPage([...model.sessions.values()], asked), JSON.stringify(asked));
       }
@@ -151,12 +153,12 @@ test('whatever changes a row of the list is told before the commit is over', asy
     [() => ({ t: 'remove', at: AT, sessionId: 'erased', erase: true }), true],
   ];
   for (const [step, changes] of steps) {
-    const before = { page: await store.page({}), told };
+    const before = { page: recordPage(await store.page({})), told };
     const op = step();
     const [result] = await store.commit([op]);
     assert.ok('ok' in result!, `${op.t} is taken`);
     assert.equal(
-      JSON.stringify(await store.page({})) !== JSON.stringify(before.page),
+      JSON.stringify(recordPage(await store.page({}))) !== JSON.stringify(before.page),
       changes,
       `${op.t} changes a row`,
     );
@@ -178,7 +180,7 @@ test('a search stops when its page is full, however many older sessions hold the
   ];
   assert.ok(few < many / 4, `${few} ms for 1, ${many} ms for 500`);
   assert.deepEqual(
-    (await store.page({ q: 'odd', limit: 2 })).records.map((found) => found.sessionId),
+    recordPage(await store.page({ q: 'odd', limit: 2 })).records.map((found) => found.sessionId),
     ['s2999', 's2997'],
   );
 });
@@ -190,9 +192,9 @@ test('sessions of one minute are found in the order of their creation, however t
     store,
     ...seconds.map((s) => record(`s${s}`, { name: 'pearl', createdAt: new Date(AT + s * 1000).toISOString() })),
   );
-  const { records, nextBefore } = await store.page({ q: 'pearl', limit: 1 });
+  const { records, nextBefore } = recordPage(await store.page({ q: 'pearl', limit: 1 }));
   assert.equal(records[0]!.sessionId, 's50');
-  const next = await store.page({ q: 'pearl', limit: 2, before: nextBefore! });
+  const next = recordPage(await store.page({ q: 'pearl', limit: 2, before: nextBefore! }));
   assert.deepEqual(
     next.records.map((found) => found.sessionId),
     ['s40', 's30'],

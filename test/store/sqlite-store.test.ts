@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import Sqlite from 'better-sqlite3';
 import { decodeEntry } from '../../src/protocol/codec.js';
+import { recordPage } from '../../src/protocol/record-page.js';
 import { CHECKPOINT_FROM_BYTES } from '../../src/protocol/limits.js';
 import { SqliteStore } from '../../src/worker/store/sqlite-store.js';
 import type { WriteOp } from '../../src/worker/store/store.js';
@@ -116,12 +117,12 @@ describe('SqliteStore: search', () => {
     await create(store, record('old', { name: 'rare pearl' }), ...filler);
     for (const q of ['pearl', 'rl', 'old', 'E P']) {
       assert.deepEqual(
-        (await store.page({ q, limit: 5 })).records.map((r) => r.sessionId),
+        recordPage(await store.page({ q, limit: 5 })).records.map((r) => r.sessionId),
         ['old'],
         q,
       );
     }
-    const common = await store.page({ q: 'newer', limit: 3 });
+    const common = recordPage(await store.page({ q: 'newer', limit: 3 }));
     assert.deepEqual(
       common.records.map((r) => r.sessionId),
       ['n2199', 'n2198', 'n2197'],
@@ -133,14 +134,14 @@ describe('SqliteStore: search', () => {
     const store = openAt(t, newPath(t));
     await create(store, record('a', { name: 'abcdef' }));
     for (const q of ['\0', 'abc\0', '\0abc', 'ab\0cd'])
-      assert.deepEqual((await store.page({ q })).records, [], JSON.stringify(q));
+      assert.deepEqual(recordPage(await store.page({ q })).records, [], JSON.stringify(q));
   });
 
   test('what separates name from id in the index is not found by anybody', async (t) => {
     const store = openAt(t, newPath(t));
     await create(store, record('a', { name: 'abcdef' }));
     for (const q of ['\u0001', 'f\u0001', 'ef\u0001a'])
-      assert.deepEqual((await store.page({ q })).records, [], JSON.stringify(q));
+      assert.deepEqual(recordPage(await store.page({ q })).records, [], JSON.stringify(q));
   });
 });
 
@@ -175,7 +176,7 @@ describe('SqliteStore: damage', () => {
       (await store.entries(fine, 1, 10)).map((row) => decodeEntry(row.body).content),
       [1, 2],
     );
-    assert.equal((await store.page({})).records.length, 2);
+    assert.equal(recordPage(await store.page({})).records.length, 2);
   });
 
   test('a damaged snapshot is named with its session when that is loaded, and costs it alone', async (t) => {
@@ -221,7 +222,7 @@ describe('SqliteStore: a full disk', () => {
     assert.deepEqual(seqs(await store.entries(a.loaded.key, 1, 10)), [1]);
     assert.equal(await store.run('b', 'r1'), null);
     assert.equal((await store.record('b'))!.name, null);
-    assert.equal((await store.page({})).records.length, 3);
+    assert.equal(recordPage(await store.page({})).records.length, 3);
   });
 
   test('what was refused for want of room is taken, number for number, when there is room', async (t) => {

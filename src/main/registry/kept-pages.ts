@@ -9,7 +9,7 @@
 import type { Remote } from '../../protocol/calls.js';
 import type { StoreCalls } from '../../protocol/control.js';
 import { LIST_KEPT_MAX_ROWS } from '../../protocol/limits.js';
-import { decodePage } from '../../protocol/record-page.js';
+import { recordPage } from '../../protocol/record-page.js';
 import type { ListQuery, RecordPage } from '../../protocol/session.js';
 import type { StatusTable } from '../../protocol/status-table.js';
 
@@ -39,7 +39,7 @@ export class KeptPages {
     const key = JSON.stringify([limit, before, q, date, type, includePinned]);
     const known = this.#pages.get(key);
     if (known) return known.page;
-    const kept: Kept = { page: this.#store.page(query).then(decodePage), rows: 0 };
+    const kept: Kept = { page: this.#store.page(query).then(recordPage), rows: 0 };
     this.#pages.set(key, kept);
     kept.page.then(
       ({ records }) => this.#weigh(key, kept, records.length),

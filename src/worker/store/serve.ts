@@ -9,7 +9,6 @@ import { BatchEndpoint } from '../../protocol/endpoint.js';
 import { toWire, type CabanaError } from '../../protocol/errors.js';
 import { jsonSafe } from '../../protocol/json.js';
 import type { EntryRow } from '../../protocol/journal.js';
-import { encodePage } from '../../protocol/record-page.js';
 import { SYNC_WITHIN_MS } from '../../protocol/limits.js';
 import { StatusTable } from '../../protocol/status-table.js';
 import { GroupCommitter } from './committer.js';
@@ -124,7 +123,7 @@ class StoreServer {
       return record ?? null;
     },
     record: (sessionId) => this.#store.record(sessionId),
-    page: async (query) => encodePage(await this.#store.page(query)),
+    page: (query) => this.#store.page(query),
     newest: (n) => this.#store.newest(n),
     cronCount: () => this.#store.cronCount(),
     messagesJson: (sessionId, options) => this.#messagesJson(sessionId, options),

@@ -5,10 +5,10 @@ import type { Database, Statement } from 'better-sqlite3';
 import { CabanaError } from '../../protocol/errors.js';
 import { ENTRY_KIND, type EntryRow, type Loaded } from '../../protocol/journal.js';
 import { ENTRIES_PAGE_MAX_BYTES, TAIL_PAGE_ROWS } from '../../protocol/limits.js';
-import { isTerminal, profileOf } from '../../protocol/session.js';
+import { isTerminal, profileOf, statsOf } from '../../protocol/session.js';
 import { Heads } from './heads.js';
 import { SqliteRuns } from './sqlite-runs.js';
-import { toRecord, toStats, type SessionRowSql, type SqliteSessions } from './sqlite-sessions.js';
+import { toRecord, type SessionRowSql, type SqliteSessions } from './sqlite-sessions.js';
 import type { Head, WriteOp, Written } from './store.js';
 
 interface EntrySql {
@@ -142,7 +142,7 @@ export class SqliteJournal {
     const written = this.#addFor(row, ENTRY_KIND.outcome, op.at, op.entry);
     const ended = this.runs.end(row.key, run, { ...op, output: null });
     if (op.state === 'failed') {
-      this.#sessions.setStats(row.key, { ...toStats(row.stats), error: op.error, errorCode: op.code }, op.at);
+      this.#sessions.setStats(row.key, { ...statsOf(row.stats), error: op.error, errorCode: op.code }, op.at);
     }
     return { ...written, ended };
   }

@@ -1,23 +1,22 @@
 // The session list: pages of records by filters and text. Every filter is served by an index, and a text either by the
-// newest rows or by the index of sqlite-search.ts, so that no page reads the whole table.
+// newest rows or by the index of sqlite-search.ts, so that no page reads the whole table. SQLite writes the rows out as JSON
+// itself: most of the time of a page would go to its columns' way into JavaScript, one by one.
 
 import { fold } from '../../protocol/fold.js';
 import { LIST_LIMIT_DEFAULT_ROWS } from '../../protocol/limits.js';
-import { listedRecord, type ListedColumns } from '../../protocol/record-page.js';
-import type { ListQuery, RecordPage } from '../../protocol/session.js';
+import type { ListedPage, ListedRow } from '../../protocol/record-page.js';
+import type { ListQuery } from '../../protocol/session.js';
 import { DOCID_BETWEEN, KEY_OF_DOCID, MINUTE_OF_DOCID, UNSEARCHABLE, matchExpression } from './sqlite-search.js';
-import { toStats } from './sqlite-sessions.js';
 import type { Statements } from './statements.js';
 
-/** In the order of ListedColumns, and then the figures. */
+/** In the order of ListedRow. */
 const LISTED = 'id, name, source, agent_profile, working_dir, pinned, created_at, updated_at, quarantine, stats';
-type Listed = [
-  ...ListedColumns,
-  stats: string,
-  /** Of its creation, when the search index led to it. */
-  minute?: number,
-];
+/** In the order of the rows that it is made of: a subquery with a LIMIT keeps its ORDER BY. */
+const AS_JSON = `json_group_array(json_array(${LISTED}))`;
+/** Of the search index, with the minute of its creation. */
+type Match = readonly [...ListedRow, minute: number];
 
+const NONE = '[]';
 const NEWEST_FIRST = 'ORDER BY created_at DESC, id DESC';
 /** A search looks this many of the newest rows over before it asks the index. */
 const SCAN_DEFAULT_ROWS = 2000;
@@ -31,34 +30,33 @@ export class SqliteList {
     this.#scanRows = scanRows;
   }
 
-  page(query: ListQuery): RecordPage {
+  page(query: ListQuery): ListedPage {
     const limit = query.limit ?? LIST_LIMIT_DEFAULT_ROWS;
     const withPinned = query.before === undefined && (query.includePinned ?? true);
-    const pinned = withPinned ? this.#select(new Filter(query, true), Infinity) : [];
-    const others = this.#select(new Filter(query, false), limit + 1);
-    const hasMore = others.length > limit;
-    if (hasMore) others.pop();
-    const last = others.at(-1);
     return {
-      records: [...pinned, ...others].map((row) => listedRecord(row, toStats(row[9]))),
-      hasMore,
-      nextBefore: hasMore && last ? `${last[6]},${last[0]}` : null,
+      pinned: withPinned ? this.#select(new Filter(query, true), Infinity) : NONE,
+      others: this.#select(new Filter(query, false), limit + 1),
+      limit,
     };
   }
 
-  #select(filter: Filter, limit: number): Listed[] {
+  /** @returns JSON of ListedRow[] */
+  #select(filter: Filter, limit: number): string {
     const needle = filter.needle;
     const bound = limit === Infinity ? -1 : limit;
     if (needle === '') {
-      const sql = `SELECT ${LISTED} FROM sessions WHERE ${filter.sql} ${NEWEST_FIRST} LIMIT ?`;
-      return this.#statements.raw<Listed>(sql).all(...filter.values, bound);
+      const rows = `SELECT ${LISTED} FROM sessions WHERE ${filter.sql} ${NEWEST_FIRST} LIMIT ?`;
+      const sql = `SELECT ${AS_JSON} FROM (${rows})`;
+      return this.#statements.raw<[string]>(sql).get(...filter.values, bound)![0];
     }
-    if (UNSEARCHABLE.test(needle)) return [];
+    if (UNSEARCHABLE.test(needle)) return NONE;
     // A common text fills the page from the newest rows, in their order; one that is in few of them has its index.
-    const sql = `SELECT ${LISTED} FROM (SELECT ${LISTED}, folded FROM sessions WHERE ${filter.sql} ${NEWEST_FIRST} LIMIT ?)
-      WHERE instr(folded, ?) > 0 LIMIT ?`;
-    const rows = this.#statements.raw<Listed>(sql).all(...filter.values, this.#scanRows, needle, bound);
-    return rows.length === limit || !this.#exceedsScan(filter) ? rows : this.#search(filter, limit);
+    const scanned = `SELECT ${LISTED}, folded FROM sessions WHERE ${filter.sql} ${NEWEST_FIRST} LIMIT ?`;
+    const rows = `SELECT ${LISTED} FROM (${scanned}) WHERE instr(folded, ?) > 0 LIMIT ?`;
+    const [json, count] = this.#statements
+      .raw<[string, number]>(`SELECT ${AS_JSON}, count(*) FROM (${rows})`)
+      .get(...filter.values, this.#scanRows, needle, bound)!;
+    return count === limit || !this.#exceedsScan(filter) ? json : JSON.stringify(this.#search(filter, limit));
   }
 
   /** Whether there is more than a scan looks over. */
@@ -67,19 +65,17 @@ export class SqliteList {
     return this.#statements.get(sql).get(...filter.values) !== undefined;
   }
 
-  #search(filter: Filter, limit: number): Listed[] {
+  #search(filter: Filter, limit: number): Match[] {
     // CROSS JOIN and the plus signs: the index of texts leads, whatever others there are.
     const sql = `SELECT ${LISTED}, ${MINUTE_OF_DOCID} FROM sessions_search CROSS JOIN sessions ON key = ${KEY_OF_DOCID}
       WHERE sessions_search MATCH ? AND ${DOCID_BETWEEN} AND ${filter.sqlUnindexed} AND instr(folded, ?) > 0
       ORDER BY sessions_search.rowid DESC`;
     const { needle, kind, span, values } = filter;
-    const matches = this.#statements
-      .raw<Listed>(sql)
-      .iterate(matchExpression(needle, kind), ...span, ...values, needle);
-    const found: Listed[] = [];
+    const matches = this.#statements.raw<Match>(sql).iterate(matchExpression(needle, kind), ...span, ...values, needle);
+    const found: Match[] = [];
     for (const match of matches) {
       // Within one minute they come in no order: it is read to its end.
-      if (found.length >= limit && match[10]! < found[limit - 1]![10]!) break;
+      if (found.length >= limit && match[10] < found[limit - 1]![10]) break;
       found.push(match);
     }
     found.sort((a, b) => (a[6] === b[6] ? (a[0] < b[0] ? 1 : -1) : a[6] < b[6] ? 1 : -1));

@@ -5,8 +5,8 @@ import { CabanaError } from '../../protocol/errors.js';
 import { fold } from '../../protocol/fold.js';
 import type { SessionUpdate } from '../../protocol/control.js';
 import {
-  emptyStats,
   figuresOf,
+  statsOf,
   profileOf,
   sourceOf,
   type SessionRecord,
@@ -202,16 +202,6 @@ export function toRecord(row: SessionRowSql): SessionRecord {
     createdAt: row.created_at,
     updatedAt: row.updated_at,
     quarantine: row.quarantine,
-    stats: toStats(row.stats),
+    stats: statsOf(row.stats),
   };
-}
-
-/** A damaged cell costs the figures of its session alone. */
-export function toStats(json: string): SessionStats {
-  if (json === '{}') return emptyStats();
-  try {
-    return { ...emptyStats(), ...(JSON.parse(json) as Partial<SessionStats>) };
-  } catch {
-    return { ...emptyStats(), error: 'the stored figures of this session are damaged', errorCode: 'STORE_CORRUPT' };
-  }
 }

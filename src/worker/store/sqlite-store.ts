@@ -5,7 +5,8 @@ import { encodeEntry } from '../../protocol/codec.js';
 import { CabanaError } from '../../protocol/errors.js';
 import type { EntryRow } from '../../protocol/journal.js';
 import { outcomeEntry } from '../../protocol/outcome.js';
-import type { ListQuery, RecordPage, SessionRecord } from '../../protocol/session.js';
+import type { ListedPage } from '../../protocol/record-page.js';
+import type { ListQuery, SessionRecord } from '../../protocol/session.js';
 import type { StoredRun } from '../../protocol/control.js';
 import { migrate } from './schema.js';
 import { storeError } from './sqlite-errors.js';
@@ -193,7 +194,7 @@ export class SqliteStore implements Store {
     return this.#read(() => this.#sessions.find(sessionId))?.key ?? null;
   }
 
-  async page(query: ListQuery): Promise<RecordPage> {
+  async page(query: ListQuery): Promise<ListedPage> {
     return this.#read(() => this.#list.page(query));
   }
 

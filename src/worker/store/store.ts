@@ -7,7 +7,8 @@
 import type { CabanaError } from '../../protocol/errors.js';
 import type { EntryRow, Fence, Loaded, RunEnd } from '../../protocol/journal.js';
 import type { AcceptRequest, EndRunRequest, SessionUpdate, StoredRun } from '../../protocol/control.js';
-import type { ListQuery, RecordPage, SessionRecord, SessionStats } from '../../protocol/session.js';
+import type { ListedPage } from '../../protocol/record-page.js';
+import type { ListQuery, SessionRecord, SessionStats } from '../../protocol/session.js';
 
 export type WriteOp =
   | { t: 'create'; record: SessionRecord }
@@ -74,7 +75,7 @@ export interface Store {
   /** Ends or requeues the runs that an earlier process left open. */
   recover(options: { resumeProfiles: readonly string[]; maxResumes: number; at: number }): Promise<Recovery>;
   record(sessionId: string): Promise<SessionRecord | null>;
-  page(query: ListQuery): Promise<RecordPage>;
+  page(query: ListQuery): Promise<ListedPage>;
   newest(n: number): Promise<string[]>;
   cronCount(): Promise<number>;
   /**
