@@ -1,7 +1,6 @@
 // The benchmarks' agent that appends entries and waits for the disk after each, as many sessions at a time as there are.
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { threadId } from 'node:worker_threads';
 import Sqlite, { type Statement } from 'better-sqlite3';
 import { defineAgent } from '../../src/worker/agent.js';
 
@@ -19,22 +18,8 @@ export interface Appended {
   endAt: number;
   /** Milliseconds from each append() to its durable(). */
   ackMs: number[];
-  thread: number;
-  /** Acknowledgements that came to this thread together count as one; since the thread's start. */
-  groups: number;
   /** Entries that were acknowledged and not there. */
   unwritten: number;
-}
-
-let groups = 0;
-let inGroup = false;
-
-/** Counts a group of acknowledgements once: all that resolve before the event loop comes to its check phase. */
-function acknowledged(): void {
-  if (inGroup) return;
-  inGroup = true;
-  groups++;
-  setImmediate(() => (inGroup = false));
 }
 
 let look: Statement<[string], { seq: number | null }> | undefined;
@@ -68,9 +53,8 @@ export default defineAgent<object, AppendInput>({
       await ctx.history.append({ role: 'assistant', content, i });
       await ctx.history.durable();
       ackMs.push(performance.now() - start);
-      acknowledged();
       if (input.database !== undefined && lastSeq(ctx.sessionId, input.database) <= before + i) unwritten++;
     }
-    return { endAt: epochNow(), ackMs, thread: threadId, groups, unwritten };
+    return { endAt: epochNow(), ackMs, unwritten };
   },
 });

@@ -5,6 +5,7 @@
 // appended to), and by a look at the database from the agent as soon as it is told.
 
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { encodeEntry } from '../../src/protocol/codec.js';
 import type { Host } from '../../src/main/index.js';
 import { epochNow, type AppendInput, type Appended } from '../agents/appender.js';
@@ -107,8 +108,7 @@ class Appending {
   #runs = 0;
   /** The `i` of every entry that each session has appended so far. */
   readonly #appended: number[] = [];
-  /** Acknowledgement groups of each thread so far, and the size of the groups of the last round. */
-  readonly #groups = new Map<number, number>();
+  /** Of the store's commits in the last round. */
   #groupSize = 1;
 
   private constructor(b: BenchRun, host: Host, dataDir: string, ids: string[], entries: number) {
@@ -234,19 +234,18 @@ class Appending {
   /** Every session appends its share, all at once. */
   async #round(): Promise<Round> {
     const startAt = epochNow() + this.#leadMs;
-    const runs = await this.#send(this.#entries, startAt);
+    // By then all runs have begun: what is committed from here on are entries, and the ends of those that have them all.
+    const begun = sleep(startAt - epochNow()).then(() => this.#host.storage());
+    const [runs, before] = await Promise.all([this.#send(this.#entries, startAt), begun]);
     let endAt = 0;
     const ackMs: number[] = [];
-    const groups = new Map<number, number>();
     for (const appended of runs) {
       endAt = Math.max(endAt, appended.endAt);
       for (const ms of appended.ackMs) ackMs.push(ms);
-      groups.set(appended.thread, Math.max(groups.get(appended.thread) ?? 0, appended.groups));
     }
-    // Each thread hears of a commit once. The one that heard of most saw the fewest go by without it.
-    const commits = Math.max(...[...groups].map(([thread, count]) => count - (this.#groups.get(thread) ?? 0)));
-    for (const [thread, count] of groups) this.#groups.set(thread, count);
-    this.#groupSize = Math.min(this.#ids.length, Math.max(1, Math.round(this.#bodies.length / commits)));
+    const { commits, operations } = this.#host.storage();
+    const group = Math.round((operations - before.operations) / (commits - before.commits));
+    this.#groupSize = Math.min(this.#ids.length, Math.max(1, group));
     return { rate: (1000 * this.#bodies.length) / (endAt - startAt), ackMs, group: this.#groupSize };
   }
 

@@ -39,6 +39,13 @@ export interface MessagePage {
   hasMore: boolean;
 }
 
+export interface StorageInfo {
+  /** Transactions, each made durable as a whole. */
+  commits: number;
+  /** Entries, outcomes, snapshots and other changes that were in them. */
+  operations: number;
+}
+
 /**
  * Starts a host: opens the data folder, starts the threads, settles what an earlier process left behind.
  * @throws CabanaError CONFIG_INVALID, AGENT_MODULE_INVALID, DATA_DIR_IN_USE, DATA_DIR_INVALID, STORE_SCHEMA; nothing is
@@ -212,6 +219,11 @@ export class Host {
   /** What each agent thread is and does, from the status table: no thread is asked. */
   threads(): ThreadInfo[] {
     return this.#threads.all.map((thread) => threadInfo(thread, this.table, this.#directory));
+  }
+
+  /** What the store has committed since the start, from the status table: the store is not asked. */
+  storage(): StorageInfo {
+    return this.table.commits;
   }
 
   /** Creates a session; see SessionRegistry.create. @returns its id */

@@ -1,6 +1,6 @@
 // The package's public face. Nothing inside imports it.
 
-export { createHost, type Host, type MessagePage } from './host.js';
+export { createHost, type Host, type MessagePage, type StorageInfo } from './host.js';
 export type { RunHandle } from './run-handle.js';
 export type { HostOptions } from './config.js';
 export type { ShutdownReport, DrainProgress } from './shutdown.js';

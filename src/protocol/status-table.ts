@@ -20,7 +20,9 @@ import {
   HEADER_BYTES,
   LABEL_MAX_BYTES,
   LABEL_WORD,
+  COMMITS_WORD,
   LIST_VERSION_WORD,
+  OPERATIONS_WORD,
   OFFER_WORD,
   ROWS_AT,
   ROW_BYTES,
@@ -239,6 +241,22 @@ export class StatusTable {
   /** While it is the same, so is what the store would answer. */
   get listVersion(): bigint {
     return Atomics.load(this.#i64, LIST_VERSION_WORD >> 1);
+  }
+
+  // --- the journal: the store writes, everybody reads
+
+  /** So many operations were committed together: before anybody is told. */
+  committed(operations: number): void {
+    Atomics.add(this.#i64, COMMITS_WORD >> 1, 1n);
+    Atomics.add(this.#i64, OPERATIONS_WORD >> 1, BigInt(operations));
+  }
+
+  /** Group commits so far, and the operations that were in them. */
+  get commits(): { commits: number; operations: number } {
+    return {
+      commits: Number(Atomics.load(this.#i64, COMMITS_WORD >> 1)),
+      operations: Number(Atomics.load(this.#i64, OPERATIONS_WORD >> 1)),
+    };
   }
 
   // --- thread blocks

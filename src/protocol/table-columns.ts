@@ -133,5 +133,7 @@ export const ROW_BYTES = 128;
 export const ROWS_AT = HEADER_BYTES + (THREADS_MAX_THREADS + STAND_INS_MAX_THREADS) * THREAD_BYTES;
 export const STATUS_COUNT_WORD = 0;
 export const STATE_COUNT_WORD = 8;
-/** Two words, read and written as one. */
+/** Two words each, read and written as one. */
 export const LIST_VERSION_WORD = 32;
+export const COMMITS_WORD = 34;
+export const OPERATIONS_WORD = 36;

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { Server, type Answer } from '../support/server.js';
 import { tempDir } from '../support/temp.js';
-import { create, flags, history, runOf, sessionOf, spin } from './client.js';
+import { create, flags, history, inParallel, runOf, sessionOf, spin } from './client.js';
 import { assertRefused, list, start } from './requests.js';
 
 describe('the rest', { timeout: 120_000 }, () => {
@@ -29,6 +29,33 @@ describe('the rest', { timeout: 120_000 }, () => {
   it('answers a URL that cannot be decoded with an error of the one shape', async (t) => {
     const server = await start(t);
     assertRefused(await server.request('GET', '/api/sessions/%zz'), 400, 'INVALID_ARGUMENT');
+  });
+
+  it('shows what each thread runs, since when, and what the store has committed', async (t) => {
+    const server = await Server.start(t, flags(tempDir(t), ['counter'], '--threads', '2'));
+    const began = Date.now();
+    const id = await create(server, 'counter');
+    const runId = await spin(server, id, 'check');
+    const look = async () => (await server.request('GET', '/api/threads')).body;
+    const threads = (await look())['threads'] as Record<string, unknown>[];
+    const [busy, idle] = threads.toSorted((a, b) => String(a['state']).localeCompare(String(b['state'])));
+    assert.deepEqual([busy!['state'], busy!['session_id'], busy!['run_id'], busy!['sessions']], ['busy', id, runId, 1]);
+    const since = Date.parse(busy!['since'] as string);
+    assert.ok(since >= began && since <= Date.now(), `since ${String(busy!['since'])}`);
+    assert.deepEqual(
+      [idle!['state'], idle!['session_id'], idle!['run_id'], idle!['since']],
+      ['idle', null, null, null],
+    );
+
+    const before = (await look())['store'] as { commits: number; operations: number };
+    const MADE = 40;
+    await inParallel(20, Array<string>(MADE).fill('counter'), (profile) => create(server, profile));
+    const after = (await look())['store'] as { commits: number; operations: number };
+    const commits = after.commits - before.commits;
+    const operations = after.operations - before.operations;
+    // Each is created and brought up.
+    assert.ok(operations >= 2 * MADE, `${operations} operations`);
+    assert.ok(commits >= 2 && commits < operations, `${commits} commits of ${operations} operations`);
   });
 
   it('stays quick while agents spin on every thread', async (t) => {

@@ -109,7 +109,7 @@ function sessions(server: FastifyInstance, host: Host): void {
     return reply.code(204).send();
   });
 
-  server.get('/api/threads', async () => ({ threads: host.threads().map(threadJson) }));
+  server.get('/api/threads', async () => ({ threads: host.threads().map(threadJson), store: host.storage() }));
 
   server.delete<{ Params: SessionPath }>('/api/sessions/:id', async ({ params: { id } }, reply) => {
     if (!(await registry.delete(id))) throw unknown(id);

@@ -30,6 +30,8 @@ export interface CommitterHooks {
   collect?(): void;
   /** The same when there is nothing to do: from then on submit() is called for whatever arrives. */
   awaitMore?(): void;
+  /** So many operations are durable, as one commit: before their `done` calls. */
+  onCommit?(operations: number): void;
   /** After a batch and its `done` calls. */
   onBatch(): void;
   /** After that: work between two commits. Its final failure (STORE_IO) is the committer's. */
@@ -163,6 +165,7 @@ export class GroupCommitter {
     } catch (error) {
       return error instanceof CabanaError ? error : new CabanaError('INTERNAL', String(error), { cause: error });
     }
+    this.#hooks.onCommit?.(items.length);
     items.forEach((item, i) => item.done(results[i]!));
     return null;
   }

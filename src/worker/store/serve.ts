@@ -68,6 +68,7 @@ class StoreServer {
     this.#committer = new GroupCommitter(store, {
       collect: () => this.#links.collect(),
       awaitMore: () => this.#links.awaitMore(),
+      onCommit: (operations) => table.committed(operations),
       onBatch: () => this.#tell(),
       upkeep: () => this.#upkeep(),
       onFatal: (error) => {
