@@ -143,7 +143,7 @@ class LagHost {
 
   /** What is felt for a while: with every thread spinning, or none. */
   async felt(spinning: boolean): Promise<Felt> {
-    const windowMs = this.#b.size(1_000, 80);
+    const windowMs = this.#b.size(800, 80);
     if (spinning) await this.#tell('spin');
     await sleep(this.#b.size(100, 10));
     await this.#tell('begin');
