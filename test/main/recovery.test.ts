@@ -1,7 +1,14 @@
 // A host that is closed and one that is started on the same folder: nothing of what was told is lost.
 
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { encodeEntry } from '../../src/protocol/codec.js';
+import { MAILBOX_MAX_RUNS } from '../../src/protocol/limits.js';
+import { inputEntry } from '../../src/protocol/outcome.js';
+import { SqliteStore } from '../../src/worker/store/sqlite-store.js';
+import type { WriteOp } from '../../src/worker/store/store.js';
+import { create, record } from '../store/records.js';
 import { testAgent, until } from '../support/host.js';
 import { tempDir } from '../support/temp.js';
 import { launch, outputOf } from './launch.js';
@@ -68,6 +75,26 @@ test('queued runs that never started are run at the next start, in their order',
   // Run once, and no more.
   const page = await second.messages('a');
   assert.equal(page?.messages.filter((entry) => entry['role'] === 'assistant').length, 6);
+});
+
+test('more runs than a mailbox holds, accepted by an earlier process, are all run, and the bound is back after them', async (t) => {
+  const dataDir = tempDir(t);
+  // As after a crash while one run was executed, or about to be, and a full mailbox behind it.
+  const store = new SqliteStore(join(dataDir, 'cabana.db'));
+  await create(store, record('a', { agentProfile: 'counter' }));
+  const input = encodeEntry(inputEntry({ by: 1 }));
+  const runIds = Array.from({ length: MAILBOX_MAX_RUNS + 2 }, (_, k) => `r${k}`);
+  const accepts = runIds.map((runId): WriteOp => ({ t: 'accept', sessionId: 'a', runId, input, at: Date.now() }));
+  for (const result of await store.commit(accepts)) assert.ok('ok' in result);
+  await store.close();
+  const host = await launch(t, { dataDir, agents, threads: 1 });
+  await assert.rejects(host.send('a', {}).accepted, { code: 'MAILBOX_FULL' });
+  const ends = await Promise.all(runIds.map(async (id) => (await host.pending('a', id)) ?? (await host.run('a', id))));
+  assert.deepEqual(
+    ends.map((end) => end?.output),
+    runIds.map((_, k) => ({ n: k + 1 })),
+  );
+  assert.deepEqual(outputOf(await host.send('a', { by: 1 }).result), { n: MAILBOX_MAX_RUNS + 3 });
 });
 
 test('a state that is saved on leaving memory comes back without a tail after an orderly close', async (t) => {

@@ -149,8 +149,7 @@ export class Intake {
       session.profile ??= agentProfile;
       const run = runs.make(stored.sessionId, stored.runId, null, stored.attempts > 0);
       run.accept(stored);
-      // There were never more of them than a mailbox holds.
-      session.mailbox.push(run);
+      session.mailbox.adopt(run);
       runs.add(run);
       sessions.add(session);
     }

@@ -1,4 +1,5 @@
-// A session's runs that wait for their turn: first in, first out, and bounded.
+// A session's runs that wait for their turn: first in, first out. The bound is on what is sent: what has been accepted is
+// never refused, though it is taken back, or adopted from an earlier process, beside a full mailbox.
 
 import { CabanaError } from '../../protocol/errors.js';
 import { MAILBOX_MAX_RUNS } from '../../protocol/limits.js';
@@ -26,6 +27,11 @@ export class Mailbox {
     if (this.#runs.length >= this.#maxRuns) {
       throw new CabanaError('MAILBOX_FULL', `session ${run.sessionId} has ${this.#maxRuns} runs waiting`);
     }
+    this.#runs.push(run);
+  }
+
+  /** Behind the others, whatever the bound: an earlier process has accepted it. */
+  adopt(run: Run): void {
     this.#runs.push(run);
   }
 
