@@ -104,20 +104,37 @@ export class Host {
         track: (task) => this.#background.track(task),
       });
       await this.#startThreads();
+      await this.#recover();
     } catch (error) {
-      await this.#store.close();
+      await this.#stopStarting();
       throw error;
     }
-    const { pending, interrupted } = await this.#store.calls.recover({
-      resumeProfiles: [...this.#profiles.values()].filter((p) => p.onInterrupted === 'resume').map((p) => p.profile),
-      maxResumes: RESUME_MAX_RUNS,
-      at: config.clock.now(),
-    });
-    if (interrupted > 0) config.log.warn({ interrupted }, 'runs were cut off by the end of an earlier process');
-    this.#parts.intake.adopt(pending);
     this.#startTimers();
     if (config.restoreSessions > 0)
       this.#background.track(this.#parts.registry.restoreFromDisk({ n: config.restoreSessions }));
+  }
+
+  /** Nothing is left running. What fails meanwhile is logged: the caller is told why the start failed. */
+  async #stopStarting(): Promise<void> {
+    for (const close of [() => this.#threads?.close(), () => this.#store.close()]) {
+      try {
+        await close();
+      } catch (error) {
+        this.config.log.error({ err: error }, 'a part of a host that could not start did not close');
+      }
+    }
+  }
+
+  /** Settles the runs that an earlier process left open, and takes over those that have yet to start. */
+  async #recover(): Promise<void> {
+    const { clock, log } = this.config;
+    const { pending, interrupted } = await this.#store.calls.recover({
+      resumeProfiles: [...this.#profiles.values()].filter((p) => p.onInterrupted === 'resume').map((p) => p.profile),
+      maxResumes: RESUME_MAX_RUNS,
+      at: clock.now(),
+    });
+    if (interrupted > 0) log.warn({ interrupted }, 'runs were cut off by the end of an earlier process');
+    this.#parts.intake.adopt(pending);
   }
 
   async #startThreads(): Promise<void> {

@@ -5,6 +5,9 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import Sqlite from 'better-sqlite3';
+import { SqliteStore } from '../../src/worker/store/sqlite-store.js';
+import { Activation, accept, create, record } from '../store/records.js';
 import { testAgent, until } from '../support/host.js';
 import { tempDir } from '../support/temp.js';
 import { closeQuickly, launch, launchWithClock } from './launch.js';
@@ -94,3 +97,29 @@ test('a start whose agents cannot be loaded leaves no thread, and lets go of the
   assert.equal(niceValues().length, before);
   assert.equal((await launch(t, { dataDir, agents: [testAgent('counter')], threads: 1 })).ready, true);
 });
+
+test(
+  'a start that cannot settle what an earlier process left leaves no thread, and lets go of the data folder',
+  onLinux,
+  async (t) => {
+    const dataDir = tempDir(t);
+    const database = join(dataDir, 'cabana.db');
+    const agents = [testAgent('counter')];
+    const store = new SqliteStore(database);
+    await create(store, record('a', { agentProfile: 'counter' }));
+    await accept(store, 'a', 'cut-off');
+    const activation = await Activation.of(store, 'a');
+    await activation.commit(activation.start('cut-off'));
+    await store.close();
+    const db = new Sqlite(database);
+    t.after(() => db.close());
+    db.exec(`CREATE TRIGGER refuse BEFORE INSERT ON journal BEGIN SELECT RAISE(ABORT, 'not now'); END`);
+    const before = niceValues().length;
+    await assert.rejects(launch(t, { dataDir, agents, threads: 2 }), { code: 'INTERNAL', message: /not now/ });
+    await until('the threads are gone', () => niceValues().length <= before);
+    db.exec('DROP TRIGGER refuse');
+    const host = await launch(t, { dataDir, agents, threads: 2 });
+    const run = await host.run('a', 'cut-off');
+    assert.deepEqual([run?.state, run?.code], ['interrupted', 'RUN_CUT_OFF']);
+  },
+);
