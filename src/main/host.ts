@@ -74,8 +74,7 @@ export class Host {
   #parts!: Parts;
   #closing: Promise<ShutdownReport> | null = null;
   #fatal: CabanaError | null = null;
-  /** Called when the storage has failed for good: nothing more is acknowledged. */
-  onFatal: (error: CabanaError) => void = () => undefined;
+  #onFatal: (error: CabanaError) => void = () => undefined;
 
   constructor(config: HostConfig) {
     this.config = config;
@@ -209,7 +208,7 @@ export class Host {
   #storeFailed(error: CabanaError): void {
     this.#fatal = error;
     this.config.log.fatal({ err: error }, 'the storage failed; nothing more is acknowledged');
-    this.onFatal(error);
+    this.#onFatal(error);
   }
 
   // --- the library's face
@@ -221,6 +220,15 @@ export class Host {
   /** The agents of this host, by profile. */
   get profiles(): ReadonlyMap<string, AgentProfile> {
     return this.#profiles;
+  }
+
+  /**
+   * Called when the storage has failed for good: nothing more is acknowledged. If it has failed already (runs of an earlier
+   * process are executed from the start on), in the turn of being set.
+   */
+  set onFatal(listener: (error: CabanaError) => void) {
+    this.#onFatal = listener;
+    if (this.#fatal) listener(this.#fatal);
   }
 
   /** Set when the storage has failed for good. */

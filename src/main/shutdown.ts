@@ -135,9 +135,9 @@ async function closeAll(parts: ShutdownParts): Promise<boolean> {
   );
   dispatcher.leaveAll();
   subscriptions.end();
-  if (fatal()) return false;
+  // Also when it has failed: its thread would keep the process alive.
   const closed = store.close().catch((error: unknown) => {
-    config.log.error({ err: error }, 'the store could not be closed');
+    if (!fatal()) config.log.error({ err: error }, 'the store could not be closed');
     return false;
   });
   let complete = false;

@@ -237,6 +237,8 @@ test('sessionSummary shows the live figures of a session in memory, and undefine
   const after = registry.sessionSummary('a')!;
   assert.deepEqual([after.status, after.progress, after.totalTasks, after.runId], ['idle', null, 2, null]);
   assert.deepEqual([after.historySeq, after.durableSeq], [4, 4]);
+  await registry.edit('a', { name: null });
+  assert.equal(registry.sessionSummary('a')?.name, null);
   await cool(host);
   assert.equal(registry.sessionSummary('a'), undefined);
   assert.equal(registry.sessionSummary('nowhere'), undefined);

@@ -321,6 +321,27 @@ test('a queued run is interrupted without running, and leaves the others alone',
   assert.deepEqual(outputOf(await third.result), { n: 1 });
 });
 
+test('a run that is interrupted before its input is on disk is accepted, and never executed', async (t) => {
+  const host = await counterHost(t);
+  await host.create({ sessionId: 'b', agentProfile: 'counter' });
+  const first = host.send('a', { by: 1 });
+  const alone = host.send('b', { by: 1 });
+  const behind = host.send('a', { by: 10 });
+  for (const [id, run] of [
+    ['b', alone],
+    ['a', behind],
+  ] as const)
+    assert.equal(host.interrupt(id, run.runId), run.runId);
+  for (const run of [alone, behind]) {
+    assert.equal((await run.accepted).id, run.runId);
+    const { state, code, startedAt } = await run.result;
+    assert.deepEqual([state, code, startedAt], ['interrupted', 'RUN_INTERRUPTED', null]);
+  }
+  assert.equal((await first.result).state, 'completed');
+  for (const id of ['a', 'b']) assert.equal(host.registry.get(id)?.queued ?? 0, 0);
+  assert.deepEqual(outputOf(await host.send('a', { by: 1 }).result), { n: 2 });
+});
+
 test('an interrupt that comes late never touches the next run', async (t) => {
   const host = await counterHost(t, 2);
   for (let round = 1; round <= 40; round++) {

@@ -1,11 +1,14 @@
 // Runs that a crash of the whole process cut off: told as interrupted, or started again, as their profile says.
 
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { Server } from '../support/server.js';
 import { tempDir } from '../support/temp.js';
 import { accept, create, ended, eventually, flags, history, readRun } from '../process/client.js';
-import { gate } from './house.js';
+import { SqliteStore } from '../../src/worker/store/sqlite-store.js';
+import { Activation, accept as acceptIn, create as createIn, record, write } from '../store/records.js';
+import { complete, gate, house } from './house.js';
 
 const AGENTS = ['supervision-resume', 'supervision-cpu'];
 
@@ -68,3 +71,22 @@ test(
     assert.deepEqual([next.state, (next.output as { n: number }).n], ['completed', 2]);
   },
 );
+
+test('a retry that the end of the process overtook is no resumed run', { timeout: 20_000 }, async (t) => {
+  const dataDir = tempDir(t);
+  const store = new SqliteStore(join(dataDir, 'cabana.db'));
+  const profiles = { retried: 'supervision-retry', resumed: 'supervision-resume' };
+  for (const [sessionId, agentProfile] of Object.entries(profiles)) {
+    await createIn(store, record(sessionId, { agentProfile }));
+    const { runId } = await acceptIn(store, sessionId, 'again');
+    const activation = await Activation.of(store, sessionId);
+    await activation.commit(activation.start(runId));
+    // A neighbour took the thread down.
+    await write(store, { t: 'requeue', sessionId, runId, unstarted: false });
+  }
+  await store.close();
+  const host = await house(t, { dataDir, threads: 1 });
+  const resumed = async (id: string) => ((await host.pending(id, 'again'))?.output as { resumed: boolean }).resumed;
+  assert.deepEqual(await Promise.all([resumed('retried'), resumed('resumed')]), [false, true]);
+  assert.equal((await complete(host, 'resumed', {})).resumed, false);
+});

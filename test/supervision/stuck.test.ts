@@ -50,6 +50,8 @@ describe('a run that ignores its interrupt', { timeout: 28_000 }, () => {
     assert.deepEqual(outcome(value), UNRESPONSIVE);
     assert.match(value.error!, new RegExp(`${GRACE_MS} ms`));
     assert.ok(ms >= GRACE_MS - 30 && ms < ANSWER_MAX_MS, `${ms} ms`);
+    const row = await host.registry.snapshot('cpu');
+    assert.deepEqual([row?.status, row?.error, row?.errorCode], ['error', value.error, 'AGENT_UNRESPONSIVE']);
     assert.deepEqual(await counts(host, 'cpu'), [1, 2, 3]);
     const again = await complete(host, 'cpu', { count: 1 });
     assert.equal(again.n, 4);

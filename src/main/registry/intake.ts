@@ -10,7 +10,7 @@ import { CabanaError } from '../../protocol/errors.js';
 import { assertRunId, assertSessionId, newRunId } from '../../protocol/ids.js';
 import { ACCEPT_MAX_BYTES, PRIORITY_MAX, RUNS_MAX_RUNS, RUN_TIMEOUT_MAX_MS } from '../../protocol/limits.js';
 import { inputEntry } from '../../protocol/outcome.js';
-import { isTerminal } from '../../protocol/session.js';
+import { isTerminal, type AgentProfile } from '../../protocol/session.js';
 import type { Clock } from '../clock.js';
 import type { Directory } from './directory.js';
 import type { Dispatcher } from './dispatcher.js';
@@ -27,6 +27,7 @@ export interface IntakeParts {
   interrupts: Interrupts;
   runs: RunTable;
   store: Remote<StoreCalls>;
+  profiles: ReadonlyMap<string, AgentProfile>;
   clock: Clock;
 }
 
@@ -128,6 +129,7 @@ export class Intake {
       } else {
         run.accept(stored);
         runs.shedInput(run);
+        if (run.interruptReason) this.#parts.interrupts.request(session.id, run.id, run.interruptReason);
         if (interrupts) this.#parts.interrupts.current(session, 'superseded');
       }
     } catch (error) {
@@ -142,12 +144,14 @@ export class Intake {
 
   /** Runs that an earlier process accepted and that have yet to start. */
   adopt(pending: readonly { run: StoredRun; agentProfile: string }[]): void {
-    const { directory, dispatcher, runs } = this.#parts;
+    const { directory, dispatcher, runs, profiles } = this.#parts;
     const sessions = new Set<Session>();
     for (const { run: stored, agentProfile } of pending) {
       const session = directory.obtain(stored.sessionId);
       session.profile ??= agentProfile;
-      const run = runs.make(stored.sessionId, stored.runId, null, stored.attempts > 0);
+      // One that was to be retried has begun as well.
+      const resumed = stored.attempts > 0 && profiles.get(agentProfile)?.onInterrupted === 'resume';
+      const run = runs.make(stored.sessionId, stored.runId, null, resumed);
       run.accept(stored);
       session.mailbox.adopt(run);
       runs.add(run);

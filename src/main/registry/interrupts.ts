@@ -39,7 +39,13 @@ export class Interrupts {
       return this.current(session, reason);
     }
     const waiting = runId === undefined ? undefined : session.mailbox.find(runId);
-    if (!waiting?.isAccepted || !session.mailbox.remove(waiting)) return null;
+    if (!waiting) return null;
+    if (!waiting.isAccepted) {
+      // Its input is on the way to the disk. When it is there, intake asks again.
+      waiting.interruptReason ??= reason;
+      return waiting.id;
+    }
+    session.mailbox.remove(waiting);
     this.#parts.track(this.#parts.endings.endUnstarted(session, waiting, endingOf(reason)));
     return waiting.id;
   }

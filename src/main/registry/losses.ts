@@ -110,8 +110,11 @@ export class Losses {
 
   async #leaveThread(session: Session, thread: AgentThread, loss: Loss): Promise<void> {
     const { departures } = this.#parts;
-    const { message } = loss.error;
+    const { message, code } = loss.error;
     if (loss.isCulprit) session.crashes++;
+    // Unless its run has failed, with a reason of its own.
+    session.live.error ??= message;
+    session.live.errorCode ??= code;
     if (!thread.alive) await departures.failed(session, message);
     // Whatever it was that went wrong: with the run's end the store has fenced this activation off.
     else departures.abandon(session, message);

@@ -85,7 +85,8 @@ export function summaryOf(session: Session, slot: number, table: StatusTable): S
     sessionId: session.id,
     status: session.status,
     state: session.state,
-    name: session.live.name ?? session.record?.name ?? null,
+    // Null: it was taken away. Undefined: it is as the activation found it.
+    name: session.live.name !== undefined ? session.live.name : (session.record?.name ?? null),
     runId: session.runId,
     queued: session.queued,
     totalTasks: stats.totalTasks,
