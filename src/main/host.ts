@@ -282,9 +282,10 @@ export class Host {
     assertSessionId(sessionId);
     assertRunId(runId);
     const active = this.#parts.intake.find(sessionId, runId);
-    if (active) return active.info;
+    if (active?.isAccepted) return active.info;
+    // One that is being accepted may be the repetition of one that is over.
     const stored = await this.#store.calls.run(sessionId, runId);
-    return stored ? toRunInfo(stored) : undefined;
+    return stored ? toRunInfo(stored) : active?.info;
   }
 
   /** The outcome of a run that is not over, when it is; undefined if it is over already, or unknown. */

@@ -95,17 +95,21 @@ async function flushAll(parts: ShutdownParts, progress: DrainProgress): Promise<
   const { registry, directory, store, config, fatal } = parts;
   store.drain();
   // The sessions themselves: one whose thread dies meanwhile leaves the directory.
-  const waiting = new Map<string, Session | undefined>();
+  const waiting = new Map<string, Session>();
   let live = 0;
   let done = 0;
   const all = registry.eachLiveAgent(async (id, agent) => {
+    const session = directory.get(id);
+    if (!session) return;
     live++;
-    waiting.set(id, directory.get(id));
+    waiting.set(id, session);
     if (fatal()) return;
     try {
       await agent.flush();
       waiting.delete(id);
     } catch (error) {
+      // Nothing of a deleted session is kept.
+      if (session.deleted) return;
       // Of a thread that was given up at the deadline the report tells enough.
       if (!(error instanceof CabanaError && error.code === 'THREAD_DIED')) {
         config.log.error({ err: error, sessionId: id }, 'a session could not be flushed');
@@ -117,7 +121,7 @@ async function flushAll(parts: ShutdownParts, progress: DrainProgress): Promise<
   await within(parts, all, config.flushDeadlineMs);
   // A session of which everything is in its last snapshot loses nothing by not answering.
   const unflushed = [...waiting]
-    .filter(([, session]) => fatal() !== null || session?.clean === false)
+    .filter(([, session]) => !session.deleted && (fatal() !== null || !session.clean))
     .map(([id]) => id);
   return { live, unflushed };
 }

@@ -106,9 +106,11 @@ export class History implements AgentHistory, JournalListener {
       throw new CabanaError('INVALID_ARGUMENT', 'limit is a count');
     while (left > 0) {
       const ask = Math.min(left, ENTRIES_PAGE_ROWS);
+      // Before it is asked: entries that are committed after the page was read prove nothing.
+      const { durableSeq } = this;
       const rows = await this.#link.read(this.key, from, ask);
       // The store has them without gaps; a deleted session's are removed bit by bit.
-      if (rows.length > 0 ? rows.at(-1)!.seq !== from + rows.length - 1 : from <= this.durableSeq) {
+      if (rows.length > 0 ? rows.at(-1)!.seq !== from + rows.length - 1 : from <= durableSeq) {
         throw new CabanaError('STALE_EPOCH', 'the session was deleted');
       }
       if (rows.length === 0) return;

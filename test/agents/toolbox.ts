@@ -13,6 +13,7 @@ export type ToolboxInput =
   | { do: 'rename'; name: string }
   | { do: 'append'; count: number }
   | { do: 'read'; from?: number; limit?: number }
+  | { do: 'reread'; ms: number }
   | { do: 'badEntry' }
   | { do: 'sleep' }
   | { do: 'cleanUp' };
@@ -57,6 +58,15 @@ async function read(ctx: Ctx, options: { from?: number; limit?: number }): Promi
   return found;
 }
 
+/** Reads the end of the history again and again. @returns how often */
+async function reread(ctx: Ctx, ms: number): Promise<number> {
+  let rounds = 0;
+  for (const end = Date.now() + ms; Date.now() < end; rounds++) {
+    for await (const entry of ctx.history.entries({ from: ctx.history.durableSeq })) if (entry.seq < 1) break;
+  }
+  return rounds;
+}
+
 export default defineAgent<Record<string, never>, ToolboxInput>({
   profile: 'toolbox',
   load: 'io',
@@ -95,6 +105,8 @@ export default defineAgent<Record<string, never>, ToolboxInput>({
         return append(ctx, input.count);
       case 'read':
         return read(ctx, input);
+      case 'reread':
+        return reread(ctx, input.ms);
       case 'badEntry':
         return ctx.history.append([] as never);
       case 'sleep':

@@ -151,3 +151,17 @@ test('what a deleted session has in its agent thread goes too: its slot and its 
   }
   await until('the thread has let go', () => host.table.getThread(0, 'sessions') === 0);
 });
+
+test('sessions that are deleted while the host flushes are not among those that could not be saved', async (t) => {
+  const host = await launch(t, { agents: [testAgent('ledger')], drainMs: 0 });
+  const ids = Array.from({ length: 120 }, (_, k) => `s${k}`);
+  await Promise.all(ids.map((sessionId) => host.create({ sessionId, agentProfile: 'ledger' })));
+  // With unsaved changes.
+  for (const { result } of ids.map((id) => host.send(id, { add: [1] })))
+    assert.equal((await result).state, 'completed');
+  const deletions = ids.map((id) => host.registry.delete(id));
+  const report = await host.close();
+  const deleted = (await Promise.allSettled(deletions)).filter((end) => end.status === 'fulfilled' && end.value).length;
+  assert.ok(deleted > 0, 'some were deleted');
+  assert.deepEqual([report.unflushed, report.storageFailed], [[], false]);
+});

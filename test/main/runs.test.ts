@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Host, RunInfo, SessionEvent } from '../../src/main/index.js';
 import { MAILBOX_MAX_RUNS } from '../../src/protocol/limits.js';
 import { testAgent, until } from '../support/host.js';
@@ -65,6 +66,43 @@ test('a run id sent again is the same run: in flight, when it is over, and after
   const next = await launch(t, { agents, dataDir, threads: 1 });
   assert.deepEqual(await next.send('a', { by: 1 }, { runId: 'once' }).result, results[0]);
   assert.deepEqual(outputOf(await next.send('a', {}).result), { n: 1 });
+});
+
+test('a run that is over reads as such while its id is sent again', async (t) => {
+  const host = await counterHost(t);
+  const first = await host.send('a', { by: 1 }, { runId: 'r' }).result;
+  const again = host.send('a', { by: 1 }, { runId: 'r' });
+  assert.deepEqual(await host.run('a', 'r'), first);
+  assert.deepEqual(await again.result, first);
+});
+
+test('a run is told to run first, then what it emits, then its end, however short it is', async (t) => {
+  const host = await launch(t, { agents, threads: 1 });
+  const ids = Array.from({ length: 8 }, (_, k) => `short-${k}`);
+  await Promise.all(ids.map((sessionId) => host.create({ sessionId, agentProfile: 'counter' })));
+  const told = new Map<string, number>();
+  await Promise.all(
+    ids.map(async (id) => {
+      for (let i = 0; i < 150; i++) {
+        const states: string[] = [];
+        for await (const event of host.send(id, { by: 1 }).events)
+          if (event.type === 'run') states.push(event.run.state);
+        told.set(states.join(' '), (told.get(states.join(' ')) ?? 0) + 1);
+      }
+    }),
+  );
+  assert.deepEqual([...told], [['running completed', 8 * 150]]);
+});
+
+test('an agent reads the end of its history while inputs are accepted for its session', async (t) => {
+  const host = await launch(t, { agents, threads: 1 });
+  await host.create({ sessionId: 'a', agentProfile: 'toolbox' });
+  const reading = host.send('a', { do: 'reread', ms: 700 });
+  const over = reading.result.then(() => true);
+  for (let sent = 0; sent < 900 && !(await Promise.race([over, pause(1, false)])); sent++) {
+    host.send('a', { do: 'plain' }).accepted.catch(() => undefined);
+  }
+  assert.ok(outputOf<number>(await reading.result) > 1);
 });
 
 test('when_busy reject refuses a busy session, and takes an idle one', async (t) => {

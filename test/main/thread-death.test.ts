@@ -28,6 +28,8 @@ for (const how of ['exit', 'timer', 'rejection'] as const) {
   test(`a run that kills its thread (${how}) ends failed, and every session comes back with its state`, async (t) => {
     const host = await house(t);
     const crashed = await host.send('crasher', { how }).result;
+    // Its place is given up a moment later.
+    assert.deepEqual([host.interrupt('crasher'), host.interrupt('crasher', crashed.id)], [null, null]);
     assert.deepEqual([crashed.state, crashed.code], ['failed', 'AGENT_CRASHED']);
     const row = await host.registry.snapshot('crasher');
     assert.deepEqual([row?.status, host.registry.get('crasher')?.state], ['error', 'failed']);

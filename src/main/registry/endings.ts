@@ -41,7 +41,9 @@ export class Endings {
       this.over(session, run, await this.#endInStore(run, ending));
     } catch (error) {
       // A full disk: the run stays open there and is settled at the next start. Here it is over all the same.
-      this.#parts.log.error({ err: error, sessionId: session.id, runId: run.id }, 'an outcome could not be stored');
+      if (!session.deleted) {
+        this.#parts.log.error({ err: error, sessionId: session.id, runId: run.id }, 'an outcome could not be stored');
+      }
       this.#runs.forget(session, run);
       run.leave(error as Error);
     }

@@ -52,7 +52,8 @@ export class Interrupts {
 
   current(session: Session, reason: InterruptReason): string | null {
     const run = session.current;
-    if (!run) return null;
+    // One that is over keeps its place until it has left its thread.
+    if (!run || run.isOver) return null;
     run.interruptReason ??= reason;
     run.interruptedAt ??= Date.now();
     if (session.isRunning) this.signal(session, run);

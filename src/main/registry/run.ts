@@ -84,7 +84,8 @@ export class Run {
   }
 
   get info(): RunInfo {
-    if (this.#stored) return toRunInfo(this.#stored);
+    // The store may have its outcome before its thread's report is read, and even before main knows that it has begun.
+    if (this.#stored && this.isOver) return toRunInfo(this.#stored);
     const state: RunState = this.#startedAt === null ? 'queued' : 'running';
     return {
       id: this.id,

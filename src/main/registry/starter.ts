@@ -79,6 +79,8 @@ export class Starter {
     }
     // That thread was held up, and another has brought it up.
     if (session.place!.thread !== admitted.thread) admission.moveTo(admitted, session.place!.thread);
+    // A thread that was given up meanwhile may still have brought the session up: nothing begins there.
+    if (!session.isLive) throw new CabanaError('THREAD_DIED', `thread ${admitted.thread.no} was given up`);
     this.begin(session, run);
     return true;
   }

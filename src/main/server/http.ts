@@ -194,11 +194,11 @@ async function runAfter(host: Host, sessionId: string, runId: string, waitMs: nu
   const outcome = run && !isTerminal(run.state) && waitMs > 0 ? host.pending(sessionId, runId) : undefined;
   if (!outcome) return run;
   const patience = delay(host.config.clock, waitMs);
-  // A host that closes lets go of what still waits: the answer is then the run as it is on disk.
-  const ended = outcome.catch(() => undefined);
-  await Promise.race([ended, patience.elapsed]);
+  // A host that closes lets go of what still waits, which stays on disk as it is.
+  const ended = outcome.catch(() => run);
+  const told = await Promise.race([ended, patience.elapsed]);
   patience.stop();
-  return host.run(sessionId, runId);
+  return told ?? host.run(sessionId, runId);
 }
 
 function listQuery(query: Record<string, string | undefined>): ListQuery {

@@ -93,6 +93,7 @@ export class SqliteStore implements Store {
 
   /** Everything or nothing, with the heads in step. */
   #transaction<T>(work: () => T): T {
+    if (!this.#db.open) throw closed();
     try {
       this.#begin.run();
       const result = work();
@@ -236,6 +237,7 @@ export class SqliteStore implements Store {
   }
 
   #read<T>(read: () => T): T {
+    if (!this.#db.open) throw closed();
     try {
       return read();
     } catch (error) {
@@ -255,4 +257,8 @@ function mayBeUndone(op: WriteOp): boolean {
 
 function isEntry(result: OpResult): boolean {
   return 'ok' in result && result.ok.entry !== undefined;
+}
+
+function closed(): CabanaError {
+  return new CabanaError('STORE_UNAVAILABLE', 'the store was closed');
 }
