@@ -1,12 +1,16 @@
 // Time, as main sees it. Injected everywhere, so that in a test a day can pass in a millisecond.
 
+import { WATCHDOG_MAX_GAP_MS } from '../protocol/limits.js';
+
 export interface Timer {
   cancel(): void;
 }
 
 export interface Clock {
-  /** Epoch milliseconds. */
+  /** Epoch milliseconds, for what is written down. The system's clock may be set, forward or back. */
   now(): number;
+  /** Milliseconds that only grow, for durations. Default: now(). */
+  monotonic?(): number;
   /** Calls back once after so many milliseconds. */
   after(ms: number, callback: () => void): Timer;
   /** Calls back again and again. Does not keep the process alive. */
@@ -15,6 +19,7 @@ export interface Clock {
 
 export const systemClock: Clock = {
   now: () => Date.now(),
+  monotonic: () => performance.now(),
   after(ms, callback) {
     const timer = setTimeout(callback, ms);
     return { cancel: () => clearTimeout(timer) };
@@ -24,6 +29,40 @@ export const systemClock: Clock = {
     return { cancel: () => clearInterval(timer) };
   },
 };
+
+/** What durations are measured by. */
+export function monotonic(clock: Clock): number {
+  return clock.monotonic?.() ?? clock.now();
+}
+
+/**
+ * Time in which this process could do something, in milliseconds: a stop of the whole process, or of the machine (a
+ * suspended laptop, a paused container), does not count. Threads that stood still with everything else do not hang.
+ */
+export class LiveTime {
+  readonly #maxGapMs: number;
+  #lostMs = 0;
+  #lookedAt = performance.now();
+
+  /** @param maxGapMs so much between two looks is a busy main thread; what is beyond it is a stop */
+  constructor(maxGapMs: number) {
+    this.#maxGapMs = maxGapMs;
+  }
+
+  now(): number {
+    return performance.now() - this.#lostMs;
+  }
+
+  /** To be called again and again. */
+  look(): void {
+    const now = performance.now();
+    this.#lostMs += Math.max(0, now - this.#lookedAt - this.#maxGapMs);
+    this.#lookedAt = now;
+  }
+}
+
+/** Of this process, whatever clock its hosts were given: threads live in real time. The watchdogs look. */
+export const liveTime = new LiveTime(WATCHDOG_MAX_GAP_MS);
 
 /** Resolves after so many milliseconds of the clock; `stop` ends the wait early. */
 export function delay(clock: Clock, ms: number): { elapsed: Promise<void>; stop: () => void } {

@@ -29,7 +29,7 @@ import { RunTable } from './registry/run-table.js';
 import { SessionRegistry } from './registry/session-registry.js';
 import { Suspicion } from './registry/suspicion.js';
 import type { Subscriptions } from './registry/subscriptions.js';
-import { systemClock } from './clock.js';
+import { liveTime, systemClock } from './clock.js';
 
 export interface Foundations {
   config: HostConfig;
@@ -105,7 +105,7 @@ export function compose(foundations: Foundations): Parts {
   const watchdog = new Watchdog<Execution>({
     threads: () => foundations.threads().all,
     table,
-    clock: systemClock,
+    time: liveTime,
     graceMs,
     inProgress: () => dispatcher.inProgress(),
     onTimeout: ({ session }) => interrupts.current(session, 'timeout'),

@@ -3,7 +3,7 @@
 
 import { CabanaError } from '../protocol/errors.js';
 import { CLOSE_DEADLINE_MS } from '../protocol/limits.js';
-import { delay } from './clock.js';
+import { delay, monotonic } from './clock.js';
 import type { HostConfig } from './config.js';
 import type { StoreThread } from './pool/store-thread.js';
 import type { ThreadGroup } from './pool/thread-group.js';
@@ -53,7 +53,7 @@ export interface ShutdownParts {
 }
 
 export async function shutDown(parts: ShutdownParts, progress: DrainProgress = {}): Promise<ShutdownReport> {
-  const startedAt = parts.config.clock.now();
+  const startedAt = monotonic(parts.config.clock);
   refuseWork(parts);
   const interrupted = await letRunsFinish(parts, progress);
   const { live, unflushed } = await flushAll(parts, progress);
@@ -63,7 +63,7 @@ export async function shutDown(parts: ShutdownParts, progress: DrainProgress = {
     flushed: live - unflushed.length,
     unflushed,
     interrupted,
-    ms: parts.config.clock.now() - startedAt,
+    ms: Math.round(monotonic(parts.config.clock) - startedAt),
     storageFailed: !complete || parts.fatal() !== null,
   };
 }

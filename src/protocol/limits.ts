@@ -177,6 +177,8 @@ export const PROGRESS_INTERVAL_MS = 250;
 export const INTERRUPT_GRACE_DEFAULT_MS = 2_000;
 /** How often the watchdog looks at the status table. */
 export const WATCHDOG_INTERVAL_MS = 25;
+/** What is more than this between two looks of the watchdog does not count: the process, or the machine, stood still. */
+export const WATCHDOG_MAX_GAP_MS = 1_000;
 /** How long a thread's event loop may stand still while no cpu run holds the thread. */
 export const HANG_MAX_MS = 10_000;
 /** How long a condemned thread's neighbours have to be up elsewhere before it is terminated. */

@@ -10,7 +10,7 @@ import {
   SPARE_THREADS_MIN,
   SPARE_WINDOW_MS,
 } from '../../protocol/limits.js';
-import { delay, type Clock, type Timer } from '../clock.js';
+import { delay, monotonic, type Clock, type Timer } from '../clock.js';
 import type { Log } from '../log.js';
 import { Tasks } from '../tasks.js';
 import { bornWith } from './birth-priority.js';
@@ -79,7 +79,7 @@ export class SpareThreads {
   provide(): void {
     if (this.#stopped) return;
     const { clock } = this.#options;
-    const now = clock.now();
+    const now = monotonic(clock);
     this.#needs = [...this.#needs.filter((at) => now - at < SPARE_WINDOW_MS), now];
     this.#timer?.cancel();
     this.#timer = clock.after(SPARE_WINDOW_MS, () => this.#letGo());
@@ -93,7 +93,7 @@ export class SpareThreads {
 
   get #wanted(): number {
     const { clock, count } = this.#options;
-    const from = clock.now() - SPARE_WINDOW_MS;
+    const from = monotonic(clock) - SPARE_WINDOW_MS;
     const recent = this.#needs.filter((at) => at > from).length;
     return this.#stopped ? 0 : Math.min(Math.max(recent, SPARE_THREADS_MIN), count, SPARE_THREADS_MAX);
   }

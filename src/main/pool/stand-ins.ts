@@ -12,7 +12,7 @@ import {
   STAND_IN_RETRY_MS,
   STAND_INS_MAX_THREADS,
 } from '../../protocol/limits.js';
-import { systemClock } from '../clock.js';
+import { liveTime } from '../clock.js';
 import type { Log } from '../log.js';
 import { Tasks } from '../tasks.js';
 import type { AgentThread } from './agent-thread.js';
@@ -75,8 +75,8 @@ export class StandIns {
     const wanted = standInsWanted({ ...now, open: open.length, max: this.#max });
     // One after the other: the first is there sooner than if all of them loaded their agents at the same time.
     if (open.length < wanted && open.every((thread) => thread.state === 'up')) this.#addOne();
-    if (open.length <= wanted) this.#neededAt = systemClock.now();
-    if (systemClock.now() - this.#neededAt >= STAND_IN_KEEP_MS) {
+    if (open.length <= wanted) this.#neededAt = liveTime.now();
+    if (liveTime.now() - this.#neededAt >= STAND_IN_KEEP_MS) {
       const up = open.filter(({ state }) => state === 'up').sort((a, b) => a.sessions - b.sessions);
       for (const thread of up.slice(0, open.length - wanted)) thread.retire();
       this.#parts.onChange();
@@ -93,7 +93,7 @@ export class StandIns {
       return;
     }
     const no = this.#freeNumber();
-    if (no === null || systemClock.now() < this.#notBefore) return;
+    if (no === null || liveTime.now() < this.#notBefore) return;
     // Those that it would step back behind are the ones it stands in for.
     const thread = this.#parts.incarnations.make(no, this.#parts.spares.take(true));
     this.#all.add(thread);
@@ -129,7 +129,7 @@ export class StandIns {
     try {
       await incarnations.greet(thread);
     } catch (error) {
-      this.#notBefore = systemClock.now() + STAND_IN_RETRY_MS;
+      this.#notBefore = liveTime.now() + STAND_IN_RETRY_MS;
       log.warn({ err: error, thread: thread.no }, 'a stand-in thread could not be started');
       await thread.terminate();
     }
@@ -138,7 +138,7 @@ export class StandIns {
   #takeLeave(thread: AgentThread): void {
     // Whoever puts something into a thread counts it in the same turn; into a retiring one nobody does.
     if (thread.sessions === 0 && !thread.cpuBusy) return this.#end(thread);
-    const now = systemClock.now();
+    const now = liveTime.now();
     if (this.#emptying.has(thread) || now - (this.#emptiedAt.get(thread) ?? 0) < STAND_IN_EMPTY_INTERVAL_MS) return;
     this.#emptying.add(thread);
     this.#tasks.track(this.#empty(thread));
@@ -152,7 +152,7 @@ export class StandIns {
       if (nobody && thread.retiring && !thread.cpuBusy) this.#end(thread);
     } finally {
       this.#emptying.delete(thread);
-      this.#emptiedAt.set(thread, systemClock.now());
+      this.#emptiedAt.set(thread, liveTime.now());
     }
   }
 

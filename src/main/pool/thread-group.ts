@@ -4,7 +4,7 @@
 import { CabanaError } from '../../protocol/errors.js';
 import { REPLACE_AFTER_CULPRIT, REPLACE_AFTER_OWN_DEATH, type Backoff } from '../../protocol/limits.js';
 import type { AgentProfile } from '../../protocol/session.js';
-import { delay } from '../clock.js';
+import { delay, monotonic } from '../clock.js';
 import { Tasks } from '../tasks.js';
 import type { AgentThread } from './agent-thread.js';
 import { Incarnations, type IncarnationsOptions } from './incarnations.js';
@@ -130,7 +130,7 @@ export class ThreadGroup {
     // Counted apart: what sessions do to a thread tells nothing of how well it starts.
     const shortLives = new Map<Backoff, number>();
     while (thread) {
-      const bornAt = clock.now();
+      const bornAt = monotonic(clock);
       const reason = await thread.death;
       if (this.#closing) return;
       await this.#incarnations.detach(thread.no);
@@ -138,7 +138,7 @@ export class ThreadGroup {
       // and what a death means for them waits for those locks.
       const mourned = this.#mourn(thread, reason);
       const backoff = thread.culpritSlot === null ? REPLACE_AFTER_OWN_DEATH : REPLACE_AFTER_CULPRIT;
-      shortLives.set(backoff, shortLivesAfter(shortLives.get(backoff) ?? 0, clock.now() - bornAt, backoff));
+      shortLives.set(backoff, shortLivesAfter(shortLives.get(backoff) ?? 0, monotonic(clock) - bornAt, backoff));
       await this.#wait(replaceDelayMs(shortLives.get(backoff)!, backoff));
       thread = await this.#replace(first.no);
       if (thread) {

@@ -4,7 +4,7 @@ import type { ErrorCode } from '../../protocol/errors.js';
 import { DEAF_AFTER_MS, type Backoff } from '../../protocol/limits.js';
 import type { RunState } from '../../protocol/session.js';
 
-/** A run in progress (or a compaction), as the watchdog sees it. Instants in epoch milliseconds. */
+/** A run in progress (or a compaction), as the watchdog sees it. Instants in milliseconds of LiveTime (clock.ts). */
 export interface WatchedRun {
   startedAt: number;
   /** It is to be over by then; null: no limit. */

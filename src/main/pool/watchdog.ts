@@ -6,7 +6,7 @@
 
 import { HANG_MAX_MS } from '../../protocol/limits.js';
 import type { StatusTable } from '../../protocol/status-table.js';
-import type { Clock } from '../clock.js';
+import type { LiveTime } from '../clock.js';
 import type { AgentThread } from './agent-thread.js';
 import { hangs, judgeRun, type WatchedRun } from './verdict.js';
 
@@ -19,7 +19,7 @@ export interface WatchdogParts<R extends InProgress> {
   /** All of them. */
   threads: () => readonly AgentThread[];
   table: StatusTable;
-  clock: Clock;
+  time: LiveTime;
   graceMs: number;
   /** Everything that is being executed. */
   inProgress: () => Iterable<R>;
@@ -42,8 +42,9 @@ export class Watchdog<R extends InProgress> {
 
   /** One look. */
   look(): void {
-    const { clock, graceMs, onTimeout, onAbandon, onGiveUp, onLooked, threads, inProgress } = this.#parts;
-    const now = clock.now();
+    const { time, graceMs, onTimeout, onAbandon, onGiveUp, onLooked, threads, inProgress } = this.#parts;
+    time.look();
+    const now = time.now();
     const ages = this.#ages(now);
     const givenUp = new Set<AgentThread>();
     const deaf: R[] = [];

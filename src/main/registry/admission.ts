@@ -7,7 +7,7 @@
 // Suspects (suspicion.ts) are admitted to half of the threads only. Nobody waits for ever: when one is not admitted, those
 // threads are busy, or dead for a moment, and the end of each run and each new thread looks at the line again.
 
-import type { Clock } from '../clock.js';
+import { monotonic, type Clock } from '../clock.js';
 import type { AgentThread } from '../pool/agent-thread.js';
 import { LINE_WINDOW, isCritical, isFree, pickDue, successorOn } from '../pool/placement.js';
 import { Line, Place } from './line.js';
@@ -134,7 +134,7 @@ export class Admission {
    */
   tied(max: number, except: ReadonlySet<Session>): Session[] {
     if (!this.#threads().some(isFree)) return [];
-    const now = this.#clock.now();
+    const now = monotonic(this.#clock);
     const tied: Session[] = [];
     let seen = 0;
     for (const place of this.#lines.cpu) {

@@ -5,7 +5,7 @@ import type { CabanaError } from '../../protocol/errors.js';
 import { INTERRUPT_REASONS } from '../../protocol/interrupt.js';
 import type { AgentProfile } from '../../protocol/session.js';
 import type { StatusTable } from '../../protocol/status-table.js';
-import type { Clock } from '../clock.js';
+import { liveTime, monotonic, type Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import { isFree } from '../pool/placement.js';
 import type { Departures } from './departures.js';
@@ -39,11 +39,11 @@ export class Compactor {
   async sweep(): Promise<void> {
     const { directory, clock, compactAfterMs, dispatcher } = this.#parts;
     if (dispatcher.draining) return;
-    const before = clock.now() - compactAfterMs;
+    const before = monotonic(clock) - compactAfterMs;
     const compactions: Promise<void>[] = [];
     for (const session of directory.idle()) {
       // Least recently used first: the rest is younger.
-      if (session.usedAt > before) break;
+      if (session.lastUsed > before) break;
       if (this.#isDue(session)) compactions.push(this.#compact(session, session.place!));
     }
     await Promise.all(compactions);
@@ -95,7 +95,7 @@ export class Compactor {
   #interrupt(session: Session, place: ActivationPlace, run: Run): void {
     if (run.interruptReason) return;
     run.interruptReason = 'superseded';
-    run.interruptedAt = Date.now();
+    run.interruptedAt = liveTime.now();
     const { table, dispatcher } = this.#parts;
     table.set('main', place.slot, 'interruptReason', INTERRUPT_REASONS.superseded.number);
     table.set('main', place.slot, 'interruptRunNo', run.no);

@@ -4,7 +4,7 @@
 import type { Remote } from '../../protocol/calls.js';
 import type { StoreCalls } from '../../protocol/control.js';
 import type { CabanaError } from '../../protocol/errors.js';
-import type { Clock } from '../clock.js';
+import { monotonic, type Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { AgentThread } from '../pool/agent-thread.js';
 import type { Directory } from './directory.js';
@@ -103,7 +103,7 @@ export class Departures {
     }
     const wait = Math.min(SAVE_RETRY_FIRST_MS * 2 ** session.saveFailures, SAVE_RETRY_MAX_MS);
     session.saveFailures++;
-    session.saveRetryAt = this.#parts.clock.now() + wait;
+    session.saveRetryAt = monotonic(this.#parts.clock) + wait;
     session.moveTo('idle');
     this.#parts.directory.touch(session);
     this.#parts.log.error({ err: error, sessionId: session.id, retryInMs: wait }, 'a session could not be saved');

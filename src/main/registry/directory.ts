@@ -1,7 +1,7 @@
 // The sessions in memory, by id, and in the order in which they became idle.
 
 import type { StatusTable } from '../../protocol/status-table.js';
-import type { Clock } from '../clock.js';
+import { monotonic, type Clock } from '../clock.js';
 import { Session } from './session.js';
 
 export class Directory {
@@ -32,7 +32,7 @@ export class Directory {
   obtain(id: string): Session {
     let session = this.#sessions.get(id);
     if (!session) {
-      session = new Session(id, this.#table, this.#clock.now());
+      session = new Session(id, this.#table, this.#clock);
       this.#sessions.set(id, session);
     }
     return session;
@@ -50,6 +50,7 @@ export class Directory {
   /** Something was asked of the session: it goes to the young end of the idle order, if it is idle. */
   touch(session: Session): void {
     session.usedAt = this.#clock.now();
+    session.lastUsed = monotonic(this.#clock);
     this.#idle.delete(session);
     if (session.state === 'idle') this.#idle.add(session);
   }

@@ -1,6 +1,7 @@
 // A run (or a compaction) in the hands of a thread, from its session being brought up there to its end: what the watchdog
 // looks at.
 
+import { liveTime } from '../clock.js';
 import type { AgentThread } from '../pool/agent-thread.js';
 import type { InProgress } from '../pool/watchdog.js';
 import type { Run } from './run.js';
@@ -15,8 +16,7 @@ interface At {
 type HasBegun = (session: Session, thread: AgentThread) => boolean;
 
 export class Execution implements InProgress {
-  /** Epoch milliseconds of the system's clock: threads live in real time, whatever clock the host was given. */
-  readonly startedAt = Date.now();
+  readonly startedAt = liveTime.now();
   readonly deadlineAt: number | null;
   readonly session: Session;
   readonly run: Run;

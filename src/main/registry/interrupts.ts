@@ -4,6 +4,7 @@ import { CabanaError } from '../../protocol/errors.js';
 import type { InterruptReason } from '../../protocol/interrupt.js';
 import { INTERRUPT_REASONS } from '../../protocol/interrupt.js';
 import type { StatusTable } from '../../protocol/status-table.js';
+import { liveTime } from '../clock.js';
 import type { Activations } from './activations.js';
 import type { Directory } from './directory.js';
 import { codeOf, endingOf, type Endings } from './endings.js';
@@ -55,7 +56,7 @@ export class Interrupts {
     // One that is over keeps its place until it has left its thread.
     if (!run || run.isOver) return null;
     run.interruptReason ??= reason;
-    run.interruptedAt ??= Date.now();
+    run.interruptedAt ??= liveTime.now();
     if (session.isRunning) this.signal(session, run);
     // It has not begun: that it waits for a busy thread to bring its session up has no purpose any more.
     else this.#parts.activations.refuse(session, 'run', refusalOf(run.interruptReason));
@@ -70,7 +71,7 @@ export class Interrupts {
     // The reason first: whoever sees the number must find its reason.
     table.set('main', place.slot, 'interruptReason', INTERRUPT_REASONS[run.interruptReason].number);
     table.set('main', place.slot, 'interruptRunNo', run.no);
-    run.interruptedAt ??= Date.now();
+    run.interruptedAt ??= liveTime.now();
     if (session.state === 'running') {
       session.interrupts++;
       session.publishCounters();

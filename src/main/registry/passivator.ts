@@ -9,7 +9,7 @@ import {
   STALE_AFTER_MS,
 } from '../../protocol/limits.js';
 import type { StatusTable } from '../../protocol/status-table.js';
-import type { Clock } from '../clock.js';
+import { monotonic, type Clock } from '../clock.js';
 import type { AgentThread } from '../pool/agent-thread.js';
 import { inFlight } from '../tasks.js';
 import type { Departures } from './departures.js';
@@ -54,16 +54,16 @@ export class Passivator {
   /** See SessionRegistry.cleanupStale. */
   async cleanupStale(): Promise<string[]> {
     const { directory, clock } = this.#parts;
-    const before = clock.now() - STALE_AFTER_MS;
+    const before = monotonic(clock) - STALE_AFTER_MS;
     const victims: Session[] = [];
     for (const session of directory.idle()) {
       // Least recently used first: the rest is younger.
-      if (session.usedAt > before) break;
+      if (session.lastUsed > before) break;
       if (this.#mayLeave(session)) victims.push(session);
     }
     for (const session of directory.all()) {
       // Failed ones have no agent; what is kept of them is the reason.
-      if (session.state === 'failed' && session.usedAt <= before) await this.#parts.departures.forgetFailed(session);
+      if (session.state === 'failed' && session.lastUsed <= before) await this.#parts.departures.forgetFailed(session);
     }
     return this.#passivateAll(victims);
   }
@@ -107,7 +107,7 @@ export class Passivator {
     if (this.#leaving.has(session) || !session.isUnused) return false;
     // Its thread could not save it now, and would keep it locked until it can.
     if (session.place?.thread.cpuBusy && !session.clean) return false;
-    return session.saveRetryAt <= this.#parts.clock.now();
+    return session.saveRetryAt <= monotonic(this.#parts.clock);
   }
 
   /** Every victim is made durable before it is released; the ids of those that left. One that fails stays, and is marked. */

@@ -4,7 +4,7 @@
 import type { Remote } from '../../protocol/calls.js';
 import type { StoreCalls } from '../../protocol/control.js';
 import { QUARANTINE_MAX_SESSIONS, QUARANTINE_STRIKES_COUNT, QUARANTINE_WINDOW_MS } from '../../protocol/limits.js';
-import type { Clock } from '../clock.js';
+import { monotonic, type Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import { strike } from '../pool/verdict.js';
 import type { Directory } from './directory.js';
@@ -32,7 +32,7 @@ export class Quarantine {
   async strike(session: Session, reason: string): Promise<void> {
     const { clock, store, suspicion, log } = this.#parts;
     const limits = { count: QUARANTINE_STRIKES_COUNT, windowMs: QUARANTINE_WINDOW_MS };
-    const verdict = strike(this.#strikes.get(session.id) ?? [], clock.now(), limits);
+    const verdict = strike(this.#strikes.get(session.id) ?? [], monotonic(clock), limits);
     this.#strikes.delete(session.id);
     this.#strikes.set(session.id, verdict.strikes);
     if (this.#strikes.size > QUARANTINE_MAX_SESSIONS) this.#strikes.delete(this.#strikes.keys().next().value!);

@@ -3,7 +3,7 @@
 
 import { CabanaError } from '../../protocol/errors.js';
 import { EVACUATE_IN_FLIGHT_AGENTS, RESCUE_FIRST_MS, RESCUE_IN_FLIGHT_AGENTS } from '../../protocol/limits.js';
-import { delay, systemClock, type Clock } from '../clock.js';
+import { delay, monotonic, systemClock, type Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { AgentThread } from '../pool/agent-thread.js';
 import { inFlight } from '../tasks.js';
@@ -76,7 +76,7 @@ export class Rescue {
     const { directory, dispatcher, clock } = this.#parts;
     const there = [...directory.all()].filter(({ place }) => place?.thread === thread);
     if (there.length === 0) return ![...dispatcher.inProgress()].some((execution) => execution.thread === thread);
-    const now = clock.now();
+    const now = monotonic(clock);
     const idle = there.filter(({ state, saveRetryAt }) => state === 'idle' && saveRetryAt <= now);
     await inFlight(idle, EVACUATE_IN_FLIGHT_AGENTS, (session) => this.#move(session, thread));
     return false;

@@ -46,7 +46,7 @@ export class Run {
   interruptReason: InterruptReason | null = null;
   /** On disk; it may start. */
   isAccepted = false;
-  /** When it was told to stop, in epoch milliseconds of the system's clock: the watchdog measures from there. */
+  /** When it was told to stop, in milliseconds of LiveTime: the watchdog measures from there. */
   interruptedAt: number | null = null;
   /** How often it was handed to a thread that died before it began. */
   startFailures = 0;

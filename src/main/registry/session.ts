@@ -6,6 +6,7 @@ import { stateNumber } from '../../protocol/session-state.js';
 import { statusOf, type SessionRecord, type SessionStats, type SessionStatus } from '../../protocol/session.js';
 import type { StatusTable } from '../../protocol/status-table.js';
 import type { AgentThread, Revocable } from '../pool/agent-thread.js';
+import { monotonic, type Clock } from '../clock.js';
 import { Mailbox } from './mailbox.js';
 import type { Run } from './run.js';
 import type { Slot } from './slots.js';
@@ -64,17 +65,18 @@ export class Session {
   deleted = false;
   live: LiveFields = {};
   updatedAt: number;
-  /** Epoch milliseconds of the last thing that was asked of it. */
+  /** When the last thing was asked of it: in epoch milliseconds, as it is shown; and by the clock of durations. */
   usedAt: number;
-  /** The next attempt to save it is not before this instant; a save has failed. */
+  lastUsed: number;
+  /** The next attempt to save it is not before this instant of the clock of durations; a save has failed. */
   saveRetryAt = 0;
   saveFailures = 0;
 
-  constructor(id: string, table: StatusTable, now: number) {
+  constructor(id: string, table: StatusTable, clock: Clock) {
     this.id = id;
     this.#table = table;
-    this.updatedAt = now;
-    this.usedAt = now;
+    this.updatedAt = this.usedAt = clock.now();
+    this.lastUsed = monotonic(clock);
   }
 
   get state(): SessionState {

@@ -12,7 +12,7 @@ import {
   SUSPECTS_MAX_SESSIONS,
   WARY_MS,
 } from '../../protocol/limits.js';
-import type { Clock } from '../clock.js';
+import { monotonic, type Clock } from '../clock.js';
 
 export class Suspicion {
   readonly #clock: Clock;
@@ -33,7 +33,7 @@ export class Suspicion {
   /** A run of this session took its thread down. */
   struck(id: string): void {
     this.#suspects.delete(id);
-    this.#suspects.set(id, this.#clock.now());
+    this.#suspects.set(id, monotonic(this.#clock));
     forgetOldest(this.#suspects, SUSPECTS_MAX_SESSIONS);
     this.#proven.delete(id);
     this.trouble(id);
@@ -41,7 +41,7 @@ export class Suspicion {
 
   /** A run of this session took its thread down, or holds it up. */
   trouble(id: string): void {
-    const now = this.#clock.now();
+    const now = monotonic(this.#clock);
     this.#waryUntil = now + WARY_MS;
     this.#troubles.delete(id);
     this.#troubles.set(id, now);
@@ -77,17 +77,17 @@ export class Suspicion {
 
   suspects(id: string): boolean {
     const since = this.#suspects.get(id);
-    if (since !== undefined && this.#clock.now() - since < QUARANTINE_WINDOW_MS) return true;
+    if (since !== undefined && monotonic(this.#clock) - since < QUARANTINE_WINDOW_MS) return true;
     return this.#alarmed && !this.#proven.has(id);
   }
 
   /** Whether the thread is for sessions of its kind, while there was trouble lately; others make do with it. */
   suits(id: string, { forSuspects }: { forSuspects: boolean }): boolean {
-    return this.#clock.now() >= this.#waryUntil || forSuspects === this.suspects(id);
+    return monotonic(this.#clock) >= this.#waryUntil || forSuspects === this.suspects(id);
   }
 
   get #alarmed(): boolean {
-    return this.#clock.now() < this.#alarmedUntil;
+    return monotonic(this.#clock) < this.#alarmedUntil;
   }
 }
 
