@@ -13,6 +13,8 @@ import { LOG_LEVELS, type LogLevel } from './log.js';
 /** Exit codes; a second signal ends with 128 + its number. */
 const EXIT = { flushed: 0, crash: 1, usage: 2, deadline: 3, storage: 74 } as const;
 const SIGNALS = { SIGINT: 2, SIGTERM: 15 } as const;
+/** How long a start may still take after a signal. */
+const START_AFTER_SIGNAL_MS = 5_000;
 
 interface ServeFlags {
   agents: string[];
@@ -48,11 +50,9 @@ async function serve(flags: ServeFlags): Promise<void> {
     }),
   };
   // The server is loaded while the threads start: neither needs the other.
-  const [host, { createServer }, { flushBar }] = await Promise.all([
-    createHost(options),
-    import('./server/http.js'),
-    import('./server/progress-bar.js'),
-  ]);
+  const [host, { createServer }, { flushBar }] = await signals.whileStarting(
+    Promise.all([createHost(options), import('./server/http.js'), import('./server/progress-bar.js')]),
+  );
   const server = createServer(host);
   host.onFatal = (error) => {
     process.stderr.write(`cabana: ${error.message}\n`);
@@ -79,9 +79,13 @@ async function shutDown(signal: string, host: Host, server: FastifyInstance, bar
   return unflushed.length > 0 ? EXIT.deadline : EXIT.flushed;
 }
 
-/** The first signal shuts down, also when it comes before everything has started; the second ends the process at once. */
+/**
+ * The first signal shuts down, also when it comes before everything has started; the second ends the process at once. So
+ * does the first when the start does not come to its end.
+ */
 class Signals {
   readonly first: Promise<string>;
+  #number = 0;
 
   constructor() {
     let told = false;
@@ -90,10 +94,31 @@ class Signals {
         process.on(name, () => {
           if (told) process.exit(128 + number);
           told = true;
+          this.#number = number;
           resolve(name);
         });
       }
     });
+  }
+
+  /** Nobody was told of anything by then: there is nothing to lose but the start itself. */
+  async whileStarting<T>(starting: Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    let over = false;
+    const told = this.first.then((name) => {
+      if (over) return;
+      timer = setTimeout(() => {
+        process.stderr.write(`cabana: ${name} before it had started\n`);
+        process.exit(128 + this.#number);
+      }, START_AFTER_SIGNAL_MS);
+    });
+    try {
+      await Promise.race([starting, told]);
+      return await starting;
+    } finally {
+      over = true;
+      clearTimeout(timer);
+    }
   }
 }
 

@@ -104,6 +104,7 @@ export class Host {
       });
       await this.#startThreads();
       await this.#recover();
+      if (this.#fatal) throw this.#fatal;
     } catch (error) {
       await this.#stopStarting();
       throw error;

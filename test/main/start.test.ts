@@ -2,7 +2,7 @@
 // nothing behind.
 
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import Sqlite from 'better-sqlite3';
@@ -123,3 +123,19 @@ test(
     assert.deepEqual([run?.state, run?.code], ['interrupted', 'RUN_CUT_OFF']);
   },
 );
+
+test("a database that is none, or is not Cabana's, is named when the start is refused", async (t) => {
+  const dataDir = tempDir(t);
+  const database = join(dataDir, 'cabana.db');
+  writeFileSync(database, 'this is text\n'.repeat(1_000));
+  const agents = [testAgent('counter')];
+  const refused = (code: string) => ({ code, message: new RegExp(`the database ${database} cannot be opened: `) });
+  await assert.rejects(launch(t, { dataDir, agents, threads: 1 }), refused('STORE_IO'));
+  rmSync(database);
+  for (const version of [-1, 1_000]) {
+    const db = new Sqlite(database);
+    db.pragma(`user_version = ${version}`);
+    db.close();
+    await assert.rejects(launch(t, { dataDir, agents, threads: 1 }), refused('STORE_SCHEMA'));
+  }
+});

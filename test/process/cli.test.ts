@@ -8,7 +8,7 @@ import { describe, it, type TestContext } from 'node:test';
 import { testAgent } from '../support/host.js';
 import { Server } from '../support/server.js';
 import { tempDir } from '../support/temp.js';
-import { create, flags, history, run } from './client.js';
+import { create, eventually, flags, history, run } from './client.js';
 
 const AGENTS = testAgent('general');
 
@@ -159,6 +159,26 @@ describe('a bad start is one clear line on stderr and exit code 2', { timeout: 1
     const path = file(dir, 'throws-null.mjs', 'throw null;');
     const line = await refusal(t, ['--agents', path, '--data', join(dir, 'data'), '--port', '0']);
     assert.ok(line.includes(path), line);
+  });
+
+  it('ends soon after a signal although the start hangs, and says so', { timeout: 30_000 }, async (t) => {
+    const dir = tempDir(t);
+    const begun = join(dir, 'begun');
+    const hanging = file(
+      dir,
+      'hanging.mjs',
+      `import { writeFileSync } from 'node:fs';
+       writeFileSync(${JSON.stringify(begun)}, '');
+       setInterval(() => undefined, 1_000);
+       await new Promise(() => undefined);
+       ${plainAgent('hanging')}`,
+    );
+    const server = new Server(['serve', '--agents', hanging, '--data', join(dir, 'data'), '--port', '0']);
+    t.after(() => server.kill());
+    await eventually('it loads the agent', async () => existsSync(begun));
+    server.child.kill('SIGTERM');
+    assert.equal((await server.exited).code, 143);
+    assert.match(server.stderr, /^cabana: SIGTERM before it had started\n$/);
   });
 
   it('names both modules that have the same profile', async (t) => {

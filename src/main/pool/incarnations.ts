@@ -55,7 +55,11 @@ export class Incarnations {
   async greet(thread: AgentThread): Promise<AgentProfile[]> {
     await this.#options.attach(thread);
     const deadline = delay(this.#options.clock, BOOT_DEADLINE_MS);
-    const late = deadline.elapsed.then(() => Promise.reject(new CabanaError('THREAD_DIED', 'a thread did not start')));
+    const late = deadline.elapsed.then(() =>
+      Promise.reject(
+        new CabanaError('THREAD_DIED', `thread ${thread.no} did not load its agents within ${BOOT_DEADLINE_MS} ms`),
+      ),
+    );
     try {
       const { profiles } = await Promise.race([thread.calls.hello(), late]);
       thread.isUp();

@@ -126,7 +126,7 @@ export class GroupCommitter {
       await this.#hooks.upkeep?.();
     } catch (error) {
       // A full disk is found out by the next commit as well.
-      if (error instanceof CabanaError && error.code === 'STORE_IO') this.#fail(error);
+      if (error instanceof CabanaError && error.code === 'STORE_IO') this.fail(error);
     }
   }
 
@@ -144,13 +144,13 @@ export class GroupCommitter {
     const items = this.#stalled.length > 0 ? batch.filter((item) => !this.#stall(item)) : batch;
     const error = await this.#tryCommit(items);
     if (!error) return;
-    if (error.code === 'STORE_IO') return this.#fail(error, items);
+    if (error.code === 'STORE_IO') return this.fail(error, items);
     // One by one: a small operation may find room, and one that is wrong must not take the others along.
     for (const [i, item] of items.entries()) {
       if (this.#stalled.length > 0 && this.#stall(item)) continue;
       const alone = await this.#tryCommit([item]);
       if (!alone) continue;
-      if (alone.code === 'STORE_IO') return this.#fail(alone, items.slice(i));
+      if (alone.code === 'STORE_IO') return this.fail(alone, items.slice(i));
       if (isPassing(alone) && !item.refusable) this.#stall(item, alone);
       else item.done({ error: alone });
     }
@@ -201,7 +201,7 @@ export class GroupCommitter {
         error = await this.#tryCommit(batch.slice(0, 1));
         written = error ? 0 : 1;
       }
-      if (error?.code === 'STORE_IO') return this.#fail(error);
+      if (error?.code === 'STORE_IO') return this.fail(error);
       if (error && !isPassing(error)) {
         batch[0]!.done({ error });
         written = 1;
@@ -215,8 +215,11 @@ export class GroupCommitter {
     }
   }
 
-  /** @param unanswered items that were taken out of the queues */
-  #fail(error: CabanaError, unanswered: readonly Item[] = []): void {
+  /**
+   * The storage has failed for good: everybody who waits is told, and so is whoever comes from now on.
+   * @param unanswered items that were taken out of the queues
+   */
+  fail(error: CabanaError, unanswered: readonly Item[] = []): void {
     if (this.#fatal) return;
     this.#fatal = error;
     if (this.#retry) clearTimeout(this.#retry);

@@ -1,6 +1,6 @@
 // The data folder: making it, and holding it so that no second process writes to it.
 
-import { mkdirSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import Sqlite, { type Database } from 'better-sqlite3';
 import { CabanaError, messageOf } from '../../protocol/errors.js';
@@ -16,12 +16,15 @@ export interface DataDir {
  * @throws CabanaError DATA_DIR_INVALID, DATA_DIR_IN_USE
  */
 export function holdDataDir(dir: string): DataDir {
+  const databasePath = join(dir, 'cabana.db');
   let lock: Database | undefined;
   try {
     mkdirSync(dir, { recursive: true });
     lock = new Sqlite(join(dir, 'cabana.lock'), { timeout: 0 });
     lock.pragma('journal_mode = DELETE');
     lock.exec('BEGIN EXCLUSIVE');
+    // SQLite would open a database that it may not write, and fail at the first write.
+    if (existsSync(databasePath)) accessSync(databasePath, constants.R_OK | constants.W_OK);
   } catch (error) {
     lock?.close();
     if ((error as { code?: string }).code === 'SQLITE_BUSY') {
@@ -32,5 +35,5 @@ export function holdDataDir(dir: string): DataDir {
     });
   }
   const held = lock;
-  return { databasePath: join(dir, 'cabana.db'), release: () => held.close() };
+  return { databasePath, release: () => held.close() };
 }

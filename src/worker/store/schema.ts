@@ -83,10 +83,10 @@ const MIGRATIONS: readonly string[] = [
   'CREATE INDEX IF NOT EXISTS runs_never_started ON runs (session, input_seq) WHERE started_at IS NULL AND ended_at IS NOT NULL;',
 ];
 
-/** @throws CabanaError STORE_SCHEMA: the folder was written by a newer version */
+/** @throws CabanaError STORE_SCHEMA: the folder was written by a newer version, or by something else */
 export function migrate(db: Database): void {
   const found = db.pragma('user_version', { simple: true }) as number;
-  if (found > MIGRATIONS.length) {
+  if (found > MIGRATIONS.length || found < 0) {
     throw new CabanaError(
       'STORE_SCHEMA',
       `the data folder has schema version ${found}; this version of Cabana knows ${MIGRATIONS.length}`,

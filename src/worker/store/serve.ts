@@ -229,7 +229,7 @@ class StoreServer {
         }
       } catch (error) {
         // A full disk refuses even deleting, a busy database anything: the next deletion or start goes on with it.
-        if (!isPassing(error as CabanaError)) this.#note({ kind: 'fatal', error: toWire(error) });
+        if (!isPassing(error as CabanaError)) this.#committer.fail(error as CabanaError);
       } finally {
         this.#purging = null;
       }

@@ -40,7 +40,7 @@ export class SqliteStore implements Store {
   readonly #commit: Statement;
   readonly #log: WriteAheadLog;
 
-  /** @throws CabanaError STORE_SCHEMA, STORE_IO */
+  /** @throws CabanaError STORE_SCHEMA, STORE_IO, naming the path */
   constructor(path: string, options: SqliteOptions = {}) {
     try {
       this.#db = new Sqlite(path);
@@ -59,7 +59,8 @@ export class SqliteStore implements Store {
       this.#list = new SqliteList(statements, options.scanRows);
       this.#journal = new SqliteJournal(this.#db, this.#sessions);
     } catch (error) {
-      throw storeError(error);
+      const { code, message } = storeError(error);
+      throw new CabanaError(code, `the database ${path} cannot be opened: ${message}`, { cause: error });
     }
   }
 
