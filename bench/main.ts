@@ -1,7 +1,7 @@
 // The command line of the benchmarks: `npm run bench -- [NAME...] [--json FILE] [--smoke] [--report FILE]`.
 //
-// The table goes to stdout, how far it is to stderr: each round on a terminal, elsewhere what is over. Exit codes: 0, 1 (a
-// benchmark failed: what it timed did not do its work), 2 (it was asked for what there is not).
+// The table goes to stdout, progress to stderr: every round on a terminal, otherwise one line per finished benchmark
+// (none with --smoke). Exit codes: 0, 1 (a benchmark failed: what it timed did not do its work), 2 (wrong arguments).
 
 import { openSync, closeSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
@@ -46,7 +46,7 @@ function parsed(args: string[]): Asked {
   });
   const { smoke, json } = values;
   const report = values.report ?? (smoke ? undefined : 'bench/report.html');
-  // Now, and not when the figures of half an hour are to be written.
+  // Checked now, before the measuring.
   const benches = named(positionals);
   for (const file of [json, report]) if (file !== undefined) closeSync(openSync(file, 'a'));
   return { benches, smoke, json, report };

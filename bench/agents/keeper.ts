@@ -35,7 +35,7 @@ export default defineAgent<KeptState, { fill?: number }>({
   saveWhen: 'flush',
   start: () => ({ bytes: new Uint8Array(0), restores: 0, tail: 0, sum: 0 }),
   restore(_ctx, saved, tail) {
-    const state = saved!;
+    const state = saved;
     state.restores++;
     for (const entry of tail) {
       state.tail++;

@@ -203,7 +203,7 @@ class Appending {
     );
   }
 
-  /** @param sync the quickest: other people's writes make some of them slow, and none of ours quicker than one can be */
+  /** @param sync the quickest bare sync measured: other processes can only slow a sync down, so it is a lower bound */
   #checkSynced(durableMs: number, sync: number): void {
     const times = `an entry is durable after ${durableMs} ms, a sync takes ${sync} ms`;
     this.#b.check(durableMs >= SYNC_SHARE * sync, `${times}: nothing was synced`);

@@ -15,7 +15,7 @@ export interface LagOptions {
 }
 
 export interface LagFigures {
-  /** 99th percentile of how much later than due the main thread came to a timer. */
+  /** 99th percentile of the main thread's event-loop delay. */
   delayP99Ms: number;
   running: number;
 }

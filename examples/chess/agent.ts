@@ -149,7 +149,7 @@ export default defineAgent<ChessState, ChessInput | undefined, ChessOutput>({
 
   // A run changes the state only with its entry, so the last entry of the tail is the state: a run that was cut off
   // before it left neither.
-  restore: (_ctx, saved, tail) => tail.map(stateIn).findLast((state) => state !== undefined) ?? saved ?? newState(),
+  restore: (_ctx, saved, tail) => tail.map(stateIn).findLast((state) => state !== undefined) ?? saved,
 
   async *run(ctx, rawInput) {
     const input = readInput(rawInput);

@@ -12,7 +12,10 @@ export interface RunHandle {
   readonly accepted: Promise<RunInfo>;
   /** What the run yields and emits, until its end. Taken in the turn of send(), it misses nothing. */
   readonly events: AsyncIterableIterator<SessionEvent>;
-  /** Resolves with the outcome, whichever it is, when that is on disk; rejects only if the run never came to be. */
+  /**
+   * Resolves with the outcome once it is on disk. Rejects if the run was refused, if the host closes (or its storage
+   * fails) before the run has ended, or if the outcome could not be stored.
+   */
   readonly result: Promise<RunInfo>;
 }
 

@@ -113,13 +113,15 @@ export interface StoreCalls {
   /** Ends a run that its thread cannot end. What the thread had posted comes first; an ended run stays as it is. */
   endRun(request: EndRunRequest): Promise<StoredRun>;
   /**
-   * Puts a run that its thread has lost back in line; its activation is fenced off. False: it is over already.
+   * Puts a run that its thread has lost back in line; its activation is fenced off.
    * @param unstarted only if the thread had not begun it
+   * @returns false: the run is over, or (unstarted) its thread had begun it
    */
   requeue(sessionId: string, runId: string, unstarted: boolean): Promise<boolean>;
   /**
-   * The activation has left memory; null: whichever it was (it failed before its epoch was known).
-   * @param refusable the caller can come back later. @throws STORE_FULL then: something before it waits for room
+   * Forgets an activation that has left memory.
+   * @param epoch null: whichever is current (it was never known, or ending the run changed it)
+   * @param refusable true: throw STORE_FULL instead of waiting for room
    */
   release(sessionId: string, epoch: number | null, refusable?: boolean): Promise<void>;
   /** Tombstones the session and ends its runs (`erase`: as if it had never been). False: there is none. */
@@ -140,7 +142,7 @@ export interface StoreCalls {
   watch(sessionId: string, on: boolean): void;
   /** The host ends soon: what can be left to the next start is. */
   drain(): void;
-  /** False: something acknowledged to nobody could not be written (a full or failed disk). */
+  /** @returns false: some operations that were never acknowledged could not be written (disk full or failed) */
   close(): Promise<boolean>;
 }
 

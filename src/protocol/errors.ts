@@ -36,7 +36,7 @@ export const ERROR_CODES = {
   SESSION_QUARANTINED: {
     status: 409,
     retryable: false,
-    meaning: 'The session killed its thread too often; an operator must clear it.',
+    meaning: 'The session took its thread down or was abandoned too often; an operator must clear it.',
   },
   PAYLOAD_TOO_LARGE: {
     status: 413,
@@ -54,12 +54,16 @@ export const ERROR_CODES = {
     meaning: "The agent's start or restore threw; the session stays on disk.",
   },
   SAVE_FAILED: { status: 500, retryable: true, meaning: "The agent's save threw; the session stays in memory." },
-  AGENT_CRASHED: { status: 500, retryable: true, meaning: "The run's thread died while it ran." },
+  AGENT_CRASHED: {
+    status: 500,
+    retryable: true,
+    meaning: 'The run took its thread down, or the thread died and nobody is known to have done it.',
+  },
   AGENT_OUT_OF_MEMORY: { status: 500, retryable: false, meaning: "The run's thread ran out of heap." },
   AGENT_UNRESPONSIVE: {
     status: 500,
     retryable: false,
-    meaning: 'The run ignored its interrupt; its thread was given up.',
+    meaning: 'The run ignored its interrupt; its thread was given up, or, for an io run, the run was abandoned.',
   },
   RUN_INTERRUPTED: { status: 409, retryable: false, meaning: 'The run was asked to stop and did.' },
   RUN_TIMEOUT: { status: 504, retryable: false, meaning: 'The run took longer than its run_timeout_ms.' },
@@ -72,7 +76,7 @@ export const ERROR_CODES = {
   THREAD_DIED: {
     status: 503,
     retryable: true,
-    meaning: 'The agent thread of a pending call is gone; the session comes back elsewhere.',
+    meaning: 'The thread of a run or call is gone through no known fault of its own; the session comes back elsewhere.',
   },
   STALE_EPOCH: { status: 409, retryable: false, meaning: 'A superseded activation tried to write.' },
   JOURNAL_GAP: { status: 500, retryable: false, meaning: 'An append did not follow the one before it. A bug.' },

@@ -1,4 +1,4 @@
-// Every bound of Cabana in one place; each name ends with its unit.
+// Every bound of Cabana in one place; names of quantities end with their unit.
 
 /** Longest session or run id. */
 export const ID_MAX_CHARS = 128;
@@ -64,9 +64,12 @@ export const OP_OVERHEAD_BYTES = 128;
 export const JOURNAL_RING_BYTES = 1024 * 1024;
 /** A larger entry is posted instead. */
 export const JOURNAL_RING_ENTRY_MAX_BYTES = 64 * 1024;
-/** How long the store, with nothing to do, stays awake for the next operation, where those lately came soon. */
+/**
+ * An idle store busy-waits this long for the next operation before it sleeps, if its last sleep was shorter than
+ * STORE_LINGER_WORTH_MS.
+ */
 export const STORE_LINGER_MS = 0.1;
-/** How soon that is, as a sleeping store sees it. */
+/** A sleep shorter than this means that busy-waiting would have paid off. */
 export const STORE_LINGER_WORTH_MS = 0.25;
 /** Operations in one transaction of the store. */
 export const COMMIT_MAX_OPS = 4096;
@@ -100,10 +103,13 @@ export const EVENT_BATCH_MAX_BYTES = 64 * 1024;
 /** The window in which a flood of events is told from a few, and how many of them are posted one by one. */
 export const EVENT_BATCH_MAX_MS = 5;
 export const EVENT_WINDOW_FREE_POSTS = 8;
-/** Events, log lines and the like on their way from the agent threads to main: shared by the threads, and the least of one. */
+/**
+ * Bytes of notes (events, log lines, reports) in flight from all agent threads to main, split evenly between them; and
+ * the least share of one thread.
+ */
 export const NOTES_IN_FLIGHT_BYTES = 2 * 1024 * 1024;
 export const NOTES_IN_FLIGHT_MIN_BYTES = 64 * 1024;
-/** How long messages of the agent threads may hold main's event loop in one turn: likewise. */
+/** How long agent threads' messages may hold main's event loop per turn, split the same way; and the least share. */
 export const MESSAGES_TURN_MS = 2;
 export const MESSAGES_TURN_MIN_MS = 0.25;
 /** What an event, or another note, weighs beside its bytes. */
@@ -133,7 +139,7 @@ export const RESTORE_DEFAULT_SESSIONS = 5;
 export const HEARTBEAT_INTERVAL_MS = 250;
 /** Inputs of waiting runs that main keeps in memory; beyond it the thread reads them from the store. */
 export const QUEUED_INPUT_MAX_BYTES = 64 * 1024 * 1024;
-/** How often a run is handed to another thread after the one before died before it began. */
+/** How many threads a run is handed to at most, one after the other, if each dies before it begins the run. */
 export const RUN_START_MAX_ATTEMPTS = 3;
 /** How a thread number's next incarnation waits: not at all after freeLives short lives in a row, then doubling. */
 export interface Backoff {
@@ -159,7 +165,7 @@ export const SPARE_DEADLINE_MS = 10_000;
 export const ACTIVATIONS_WINDOW = 64;
 /** From when on a run that has not minded its interrupt counts as holding its thread up. */
 export const DEAF_AFTER_MS = 100;
-/** Threads that stand in for threads that are held up; nor more than there are threads. */
+/** Stand-in threads at most; never more than configured threads either. */
 export const STAND_INS_MAX_THREADS = 4;
 /** How long one may be dispensable before it ends: whoever holds a thread up may do so again. */
 export const STAND_IN_KEEP_MS = 500;
@@ -193,7 +199,7 @@ export const QUARANTINE_MAX_SESSIONS = 10_000;
 /** Sessions that are remembered to have taken a thread down, and to have completed a run. */
 export const SUSPECTS_MAX_SESSIONS = 10_000;
 export const PROVEN_MAX_SESSIONS = 10_000;
-/** While so many sessions have had a thread in trouble within so long, whoever has not completed a run is suspected. */
+/** If this many sessions cause trouble within this time, every session without a completed run is a suspect too. */
 export const ALARM_SESSIONS = 2;
 export const ALARM_MS = 1_000;
 /** How long after a thread was in trouble the others keep off the suspects' threads, and suspects off theirs, if they can. */
@@ -209,7 +215,7 @@ export const ACCEPT_MAX_BYTES = 64 * 1024 * 1024;
 /** Idleness after which an agent is compacted; default. */
 export const COMPACT_AFTER_DEFAULT_MS = 180_000;
 export const COMPACT_SWEEP_INTERVAL_MS = 1_000;
-/** Share of a thread's heap limit at which its idle agents begin to leave memory, and at which they stop to. */
+/** Share of the heap limit at which idle agents begin to leave a thread, and below which they stop leaving it. */
 export const HEAP_HIGH_FRACTION = 0.75;
 export const HEAP_LOW_FRACTION = 0.6;
 export const HEAP_SWEEP_INTERVAL_MS = 250;

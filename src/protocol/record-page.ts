@@ -1,5 +1,5 @@
-// A page of records on its way from the store to main: the rows as SQLite itself writes them out as JSON. Rows that
-// JavaScript reads column by column, to encode them again, keep the store's thread four times as long.
+// A page of records on its way from the store to main. SQLite writes the rows as JSON itself: reading them column by
+// column and encoding them again would keep the store's thread busy four times as long.
 
 import { statsOf, type RecordPage, type SessionRecord } from './session.js';
 

@@ -3,7 +3,7 @@
 
 export const SESSION_STATES = ['cold', 'restoring', 'idle', 'running', 'interrupting', 'flushing', 'failed'] as const;
 
-/** See DESIGN: cold (on disk only), restoring, idle (live), running, interrupting, flushing, failed. */
+/** What each state means: main/registry/state.ts. */
 export type SessionState = (typeof SESSION_STATES)[number];
 
 export function stateNumber(state: SessionState): number {

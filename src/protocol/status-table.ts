@@ -5,11 +5,11 @@
 //   thread blocks   128 bytes   one per thread number: heartbeat, what it executes and since when, what it is offered
 //   session rows    128 bytes   one per session in memory, addressed by slot
 //
-// Every column has exactly one writer; the types of table-columns.ts refuse any other. (What two sides compete for has
-// methods of its own: a thread's offer, and an activation, whose word is later its session's runNo.) Single words are read and written with Atomics. The columns
-// of a `stats` group are several words and are written together by the session's thread under a sequence lock (odd while
-// being written). A slot is reused: `generation` grows each time, so whoever kept a slot across an await compares it
-// first.
+// Every column has exactly one writer; the types of table-columns.ts refuse any other. (Two words have competing
+// writers and methods of their own, using atomic exchanges: a thread's offer, and a row's runNo while it is
+// ACTIVATION_OFFERED.) Single words are read and written with Atomics. The columns of a `stats` group are several words
+// and are written together by the session's thread under a sequence lock (odd while being written). A slot is reused:
+// `generation` grows each time, so whoever kept a slot across an await compares it first.
 
 import { stateNumber, type SessionState } from './session-state.js';
 import type { SessionStatus } from './session.js';

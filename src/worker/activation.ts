@@ -263,7 +263,7 @@ export class Activation {
     } catch (error) {
       const what = `a compaction of session ${this.sessionId} could not be undone: ${messageOf(error)}`;
       this.#spoilt = new CabanaError('RESTORE_FAILED', what, { cause: error });
-      // What is in memory is half compacted. The next activation starts from this.
+      // The state in memory is half compacted. Save the one from before, so that the next activation starts from it.
       this.#postSave(before);
     }
   }
@@ -277,9 +277,10 @@ export class Activation {
   async flush(): Promise<void> {
     // A compaction that is not at its end is undone first: half of one must not be saved.
     if (this.#compacting) await this.#compacting.catch(() => undefined);
-    // What is to be kept is on its way.
+    // #rollBack() has already posted the state to keep.
     if (this.#spoilt) return;
-    // With room for it what is saved counts in this turn, so that of many at once the next one sees it.
+    // With room now, do not await: this snapshot must be counted in this turn, so that the next of many concurrent
+    // flushes sees it.
     const room = this.#services.link.room();
     if (room) await room;
     this.#history.assertWritable();

@@ -43,7 +43,8 @@ export class AgentHost implements AgentThreadCalls {
 
   async hello(): Promise<{ profiles: AgentProfile[] }> {
     this.#modules = await loadAgentModules(this.#options.agents);
-    // Only now: the host's start waits for this, or a stand-in's. Others have done both before (prepare.cts).
+    // After loading: the host's start, or whoever needs a stand-in, waits for this call. Spares have already done both
+    // (prepare.cts).
     stepBack(this.#options.nice);
     return { profiles: [...this.#modules.values()].map((module) => module.profile) };
   }
@@ -98,8 +99,8 @@ export class AgentHost implements AgentThreadCalls {
       return await execute();
     } finally {
       this.#executing--;
-      // Taken before the report of this run leaves: main, when it has that, finds the next run begun. The request itself
-      // may be waiting here or in the port, behind code that did not yield.
+      // Take the offer before this run's report is sent, so that main, on reading the report, finds the next run taken.
+      // Its request may be in #waiting, or unread in the port because the code that just ended never yielded.
       if (this.#executing === 0) this.#taken ||= table.takeAnyOffer(thread);
       // In a later turn, so that the report is on its way before the next run holds the thread.
       if (this.#waiting.length > 0) setImmediate(() => this.#wakeWaiting());

@@ -36,7 +36,8 @@ export interface AgentHistory {
    * Encodes the entry and hands its bytes to the store thread before it returns: what was appended is safe even if
    * the agent never yields again. An entry is a plain object. Awaiting the result waits for room in the journal's
    * backlog, not for the disk (see `durable`).
-   * @throws CabanaError ENTRY_INVALID (not a plain object), ENTRY_TOO_LARGE, JOURNAL_BACKLOG (too much not yet on disk)
+   * @throws CabanaError ENTRY_INVALID (not a plain object), ENTRY_TOO_LARGE, VALUE_NOT_ENCODABLE, JOURNAL_BACKLOG (too
+   * much not yet on disk), STALE_EPOCH (this activation was superseded)
    */
   append(entry: JournalEntry): void | Promise<void>;
   /** Reads entries from the store, oldest first, starting at seq `from` (default 1), at most `limit` (default all). */
@@ -79,12 +80,23 @@ export interface AgentContext<State> {
   readonly history: AgentHistory;
   /** True while a run that was cut off by a crash of the process is executed again (`onInterrupted: 'resume'`). */
   readonly resumed: boolean;
-  /** Sends an event to the session's subscribers. Not kept: what must survive goes into the history. */
+  /**
+   * Sends an event to the session's subscribers. Not kept: what must survive goes into the history.
+   * @throws CabanaError VALUE_NOT_ENCODABLE, PAYLOAD_TOO_LARGE; without subscribers nothing is encoded and nothing
+   * thrown
+   */
   emit(event: unknown): void;
-  /** Publishes 0..1 and a short label (27 bytes of UTF-8 are kept) in the status table; costs no message. */
+  /**
+   * Publishes 0..1 and a short label (27 bytes of UTF-8 are kept) in the status table; costs no message.
+   * @throws CabanaError INVALID_ARGUMENT: negative or not a number; more than 1 counts as 1
+   */
   progress(fraction: number, label?: string): void;
+  /**
+   * Shows figures in the session's row.
+   * @throws CabanaError INVALID_ARGUMENT: an unknown figure, or one of the wrong type; then none of them counts
+   */
   report(figures: AgentReport): void;
-  /** Gives the session a name. Kept with the session. */
+  /** Gives the session a name. Kept with the session. @throws CabanaError INVALID_ARGUMENT: not text, or too long */
   rename(name: string): void;
   readonly log: AgentLog;
 }
@@ -105,11 +117,11 @@ export interface AgentDefinition<State = unknown, Input = unknown, Output = unkn
   start?: (ctx: AgentContext<State>) => State | Promise<State>;
   /**
    * The state after passivation or a crash.
-   * @param saved what `save` last gave; what it would give of start()'s state if nothing was saved yet
-   * @param tail the entries journaled after `saved` was (their stored form), so that no entry is ahead of the state
+   * @param saved the last snapshot; before the first one, what save() makes of start()'s state
+   * @param tail entries journaled after that snapshot, oldest first, in their stored form
    * Default: `saved`.
    */
-  restore?: (ctx: AgentContext<State>, saved: State | undefined, tail: StoredEntry[]) => State | Promise<State>;
+  restore?: (ctx: AgentContext<State>, saved: State, tail: StoredEntry[]) => State | Promise<State>;
   run: AgentRun<State, Input, Output>;
   /** What a snapshot holds. Default: `ctx.state`. Structured data: plain values, Map, Set, Date, typed arrays. */
   save?: (ctx: AgentContext<State>) => unknown;
@@ -119,7 +131,7 @@ export interface AgentDefinition<State = unknown, Input = unknown, Output = unkn
   compact?: (ctx: AgentContext<State>) => void | Promise<void>;
   /** Called when the activation leaves memory. */
   stop?: (ctx: AgentContext<State>) => void | Promise<void>;
-  /** Milliseconds after which a run of this profile is given up. Default: none. */
+  /** Milliseconds after which a run of this profile is asked to stop. Default: no limit. */
   runTimeoutMs?: number;
   /** How often a run is started again when a neighbour took its thread down. Default 0. */
   retry?: number;

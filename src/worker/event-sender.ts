@@ -1,4 +1,4 @@
-// What agents tell main on its way there: events, reports, names and log lines. The first few of every few milliseconds
+// Sends the events, reports, names and log lines of a thread's agents to main. The first few of every few milliseconds
 // leave at once, for the code behind them may not yield again; a flood is gathered.
 //
 // What is on its way is bounded by the thread's window. When that is shut, an event waits a moment and is then counted
@@ -70,7 +70,7 @@ export class EventSender {
     this.#added();
   }
 
-  /** Resolves when an event need not hold the thread any more; undefined: it need not. */
+  /** Resolves when an event can be emitted without blocking the thread; undefined: it can now. */
   room(): Promise<void> | undefined {
     const opened = this.#window.opened();
     if (opened) this.flush();
@@ -109,7 +109,10 @@ export class EventSender {
     this.#endpoint.flush();
   }
 
-  /** A run of the session ends: all that it told, and what of it is missing, leaves now, whether or not there is room. */
+  /**
+   * A run of the session ends: sends everything gathered, and the counts of what was dropped, even if the window is
+   * shut.
+   */
   settle(sessionId: string): void {
     this.#tell(sessionId);
     this.flush();
@@ -122,7 +125,7 @@ export class EventSender {
   }
 
   #waitOpen(): boolean {
-    // What is still here would never be dealt with.
+    // Post first: notes still gathered here are never acknowledged, so the window would never open.
     this.flush();
     return this.#window.waitOpen();
   }

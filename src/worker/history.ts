@@ -67,7 +67,7 @@ export class History implements AgentHistory, JournalListener {
     return this.appendOwn(body);
   }
 
-  /** The host's own entries, and the end of append(): an encoded entry, which is copied, on its way to the store. */
+  /** Sends an encoded entry without checking for room: append() after its checks, and the host's own entries. */
   appendOwn(body: Uint8Array): void | Promise<void> {
     this.#n += 1;
     this.#link.append({ t: 'append', at: this.#now(), body, key: this.key, epoch: this.epoch, n: this.#n });

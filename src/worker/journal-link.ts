@@ -67,14 +67,14 @@ export class JournalLink {
     return (this.#posted - this.#ring.credit) | 0;
   }
 
-  /** Sends an entry, of which it takes a copy. It is where the store will find it when this returns: safe from then on. */
+  /** Sends a copy of an entry. On return it is in shared memory or posted: it outlives this thread. */
   append(append: Append): void {
     this.#sends(append.body.byteLength);
     if (!this.#ring.write(append)) this.#post([{ ...append, body: new Uint8Array(append.body) }]);
     else if (this.#ring.wakes) this.#port.postMessage(null satisfies JournalPost);
   }
 
-  /** Sends another operation that nobody waits for: likewise. */
+  /** Sends an operation that nobody waits for. On return it is posted. */
   send(request: Exclude<JournalRequest, { t: 'append' | 'load' | 'read' }>, bodyBytes: number): void {
     this.#sends(bodyBytes);
     this.#post([request]);
@@ -101,7 +101,7 @@ export class JournalLink {
     );
   }
 
-  /** Resolves when there is room again, and nobody waits who came before; undefined if that is so now. */
+  /** Resolves when there is room and every earlier waiter has gone; undefined: now. */
   room(): Promise<void> | undefined {
     if (this.#roomWaiters.length === 0 && this.backlogBytes <= JOURNAL_CREDIT_BYTES) return undefined;
     return new Promise((resolve) => this.#roomWaiters.push(resolve));
@@ -232,7 +232,10 @@ export class JournalLink {
     return waiting;
   }
 
-  /** One after the other: what the one posts counts before the next is let in, or thousands would fill the memory. */
+  /**
+   * Wakes waiters one per microtask, so that each one's bytes count before the next is woken; else thousands would fill
+   * the memory.
+   */
   #letIn(): void {
     if (this.#lettingIn || this.#roomWaiters.length === 0 || this.backlogBytes > JOURNAL_CREDIT_BYTES) return;
     this.#lettingIn = true;

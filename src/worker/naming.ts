@@ -1,4 +1,5 @@
-// A session's name on its way to the store: of many in a row the first, since the agent may never yield, and the last.
+// Limits the writes of rename() in one event-loop turn: the first at once, since the agent may never yield, and the
+// last when the loop turns, or before that with settle().
 
 export class Naming {
   readonly #write: (name: string) => void;

@@ -50,8 +50,8 @@ export function start(): ActState {
   return { n: 0 };
 }
 
-export function restore(_ctx: unknown, saved: ActState | undefined, tail: StoredEntry[]): ActState {
-  const state = { ...(saved ?? start()) };
+export function restore(_ctx: unknown, saved: ActState, tail: StoredEntry[]): ActState {
+  const state = { ...saved };
   for (const entry of tail) if (entry.role === 'assistant') state.n = entry['n'] as number;
   return state;
 }

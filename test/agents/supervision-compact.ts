@@ -31,8 +31,8 @@ export default defineAgent<CompactState, CompactInput, CompactState>({
   profile: 'supervision-compact',
   start: () => ({ log: [], compactions: 0, until: null, how: 'wait', unrestorable: false }),
   restore(ctx, saved) {
-    if (saved!.unrestorable && hasRun.has(ctx)) throw new Error('what it needs cannot be read');
-    return saved!;
+    if (saved.unrestorable && hasRun.has(ctx)) throw new Error('what it needs cannot be read');
+    return saved;
   },
   run(ctx, input) {
     hasRun.add(ctx);

@@ -420,9 +420,9 @@ describe('the chess agent', () => {
     const user = stored(9, { role: 'user', content: { move: 'h4' } });
     const foreign = stored(10, { role: 'assistant', content: 'not of this agent' });
     assert.deepEqual(await agent.restore(ctx, saved, [...ctx.entries.slice(1), user, foreign]), ctx.state);
-    assert.deepEqual(await agent.restore(ctx, undefined, ctx.entries), ctx.state);
+    const started = { fen: START, moves: [], analyses: 0 };
+    assert.deepEqual(await agent.restore(ctx, started, ctx.entries), ctx.state);
     assert.deepEqual(await agent.restore(ctx, saved, []), saved);
-    assert.deepEqual(await agent.restore(ctx, undefined, []), { fen: START, moves: [], analyses: 0 });
   });
 
   it('keeps plain data as its state, and no search in it', async () => {

@@ -109,7 +109,7 @@ async function query(ctx: RecordingContext, text: string, limit?: number): Promi
 async function reborn(ctx: RecordingContext, saved: unknown, tail: StoredEntry[]): Promise<RecordingContext> {
   const next = new RecordingContext(ctx.workingDir, ctx.params);
   assert.ok(librarian.restore);
-  next.state = await librarian.restore(next, structuredClone(saved) as Catalogue | undefined, tail);
+  next.state = await librarian.restore(next, structuredClone(saved) as Catalogue, tail);
   return next;
 }
 

@@ -30,7 +30,7 @@ export interface Due<T extends ThreadLoad> {
   suspect: boolean;
   /** Runs that wait in the session. */
   backlog: number;
-  /** Whether that thread is for sessions like it; others it uses if it must. */
+  /** Whether the session prefers this thread; it takes another if it must. */
   suits(thread: T): boolean;
 }
 
@@ -55,7 +55,8 @@ function isBetter<T extends ThreadLoad>(thread: T, than: T, suits: (thread: T) =
 
 /**
  * The thread on which a due run may start now; null: it has to wait.
- * A session stays at home while that costs nothing. Its home being busy while another thread is free, it moves, if it can.
+ * A session stays on its home thread if that is free. If home is busy and another thread is free, it moves there if it
+ * can (movable).
  */
 export function placeRun<T extends ThreadLoad>(due: Due<T>, threads: readonly T[]): T | null {
   const home = due.home?.alive ? due.home : null;
@@ -157,13 +158,13 @@ export function isForSuspects(no: number, threads: number): boolean {
   return threads === 1 || (no >= Math.ceil(threads / 2) && no < threads);
 }
 
-/** How much sooner than the sums say a session counts as critical: a pause that it made cannot be made up for later. */
+/** Safety factor: a pause in the longest chain is never made up, so count a session as critical a little early. */
 const CRITICAL_MARGIN = 1.25;
 
 /**
- * Whether a session's waiting runs, which can only run one after the other, would take about as long as all the others' on
- * the other threads, or longer. Then every pause of it makes the whole last longer, as in any list schedule: the longest
- * chain first.
+ * Whether a session's queued runs are the critical path: run one after another, they take about as long as all other
+ * runs on the remaining threads, or longer. Then every pause of it makes the whole last longer, as in any list
+ * schedule: the longest chain first.
  * @param others runs of all other sessions that are not over
  */
 export function isCritical(backlog: number, others: number, threads: number): boolean {

@@ -35,7 +35,10 @@ export class SpareThreads {
   readonly #ready = new Set<Thread>();
   /** Instants of the last while at which one was needed. */
   #needs: number[] = [];
-  /** How many are to be made: not again and again, if what they have loaded takes them down. */
+  /**
+   * How many spares this round may still make. A bound, or modules that kill their thread after loading would keep it
+   * going for ever.
+   */
   #missing = 0;
   #making = false;
   /** The one that is being made; null: none is, or somebody has taken it. */
@@ -54,8 +57,8 @@ export class SpareThreads {
   }
 
   /**
-   * A spare, or a thread that is prepared before it executes what it is taken for.
-   * @param urgent it is not to step back behind agents at work before it is up
+   * A ready spare; else the one being prepared (unless urgent); else a new thread.
+   * @param urgent a new thread keeps main's priority until it is up
    */
   take(urgent = false): Thread {
     for (const spare of this.#ready) {

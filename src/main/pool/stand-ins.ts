@@ -68,7 +68,8 @@ export class StandIns {
 
   /**
    * Has as many as are wanted now; called at each look of the watchdog, in real time like that.
-   * @param now the open stand-ins among those that are held up included
+   * @param now how many threads are held up (open stand-ins count as well) or dead, and whether a run waits for a
+   * thread
    */
   provide(now: Pick<StandInNeeds, 'heldUp' | 'dead' | 'starved'>): void {
     const { open } = this;
@@ -93,8 +94,8 @@ export class StandIns {
       return;
     }
     const no = this.#freeNumber();
-    if (no === null || liveTime.now() < this.#notBefore) return;
-    // Those that it would step back behind are the ones it stands in for.
+      if (no === null || liveTime.now() < this.#notBefore) return;
+      // Urgent: at the agents' priority it would start behind the very threads it stands in for.
     const thread = this.#parts.incarnations.make(no, this.#parts.spares.take(true));
     this.#all.add(thread);
     this.#parts.onChange();
@@ -147,8 +148,8 @@ export class StandIns {
   async #empty(thread: AgentThread): Promise<void> {
     try {
       const nobody = await this.#parts.empty(thread);
-      // What is counted there is nobody's any more: an abandoned run that does not end. (Whoever was about to come up
-      // there is told of its end, and comes up elsewhere.)
+      // No session lives here any more; what is still counted is an abandoned run that does not end. (A session about
+      // to come up here is told that the thread has ended, and comes up elsewhere.)
       if (nobody && thread.retiring && !thread.cpuBusy) this.#end(thread);
     } finally {
       this.#emptying.delete(thread);

@@ -62,7 +62,7 @@ export class ThreadGroup {
     const numbers = Array.from({ length: options.count }, (_, no) => no);
     const threads = numbers.map((no) => group.#make(no, new Thread(options.heapMb)));
     try {
-      // All of them first, also after a failure: a thread is not terminated in the midst of loading.
+      // Wait for every greeting even after one has failed: a thread must not be terminated while it loads modules.
       const greeted = threads.map((thread) => group.#incarnations.greet(thread));
       await Promise.allSettled(greeted);
       const answers = await Promise.all(greeted);
@@ -70,7 +70,8 @@ export class ThreadGroup {
       group.#spares.begin();
       return { group, profiles: answers[0] ?? [] };
     } catch (error) {
-      // For the same reason they are asked to end: without a store no thread was greeted, and they may still be starting.
+      // Ask them to end rather than terminate them, for the same reason: if the store did not open, none was greeted
+      // and some are still loading.
       await group.close();
       throw error;
     }

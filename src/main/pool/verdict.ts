@@ -18,10 +18,11 @@ export interface WatchedRun {
 
 /**
  * - fine: nothing to do
- * - timeout: its time is up; it is asked to stop
- * - deaf: it has not minded that so far, and holds its thread, which counts as held up
- * - abandon: it ignores that, but its thread is well and others run there: it is ended without its thread
- * - giveUp: it ignores that and holds its thread: the thread is given up
+ * - timeout: past its deadline; ask it to stop
+ * - deaf: a cpu run has ignored its interrupt for DEAF_AFTER_MS; its thread counts as held up
+ * - abandon: an io run has ignored its interrupt for the whole grace time, but its thread's event loop turns; end the
+ *   run and keep the thread
+ * - giveUp: the grace time is over and the run blocks its thread; give the thread up
  */
 export type RunVerdict = 'fine' | 'timeout' | 'deaf' | 'abandon' | 'giveUp';
 

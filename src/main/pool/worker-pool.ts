@@ -41,7 +41,7 @@ export class Thread {
     // Every task's promise tells it; this keeps it from being an unhandled rejection while there is none.
     this.death.catch(() => undefined);
     this.#pool.on('error', this.#die);
-    // Who knows the reason says so in this turn.
+    // A fallback: whoever knows the reason calls #die in this turn.
     this.#pool.on('workerDestroy', () =>
       setImmediate(() => this.#die(new CabanaError('THREAD_DIED', 'the thread has ended'))),
     );
@@ -78,7 +78,8 @@ export class Thread {
 
   /** Ends the thread at once. Resolves when it is gone. */
   async terminate(): Promise<void> {
-    // A pool without a thread would reject the task that it could not begin, whose promise nobody was given.
+    // If no thread could be made, Piscina holds a queued task whose promise nobody has; destroy() would reject it
+    // unhandled.
     if (!this.#refused) await this.#pool.destroy();
   }
 }

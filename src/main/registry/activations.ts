@@ -15,8 +15,10 @@ import type { ActivationPlace, Session } from './session.js';
 import type { Suspicion } from './suspicion.js';
 
 /**
- * What came of asking: the thread's answer (null: there is no such session); or it has not begun, and another thread is to
- * be asked (null: whichever; this one has died), or none.
+ * The result of ask().
+ * - activated: the thread's answer (null: no such session)
+ * - elsewhere: not begun here; use this thread (null: this one died, choose any)
+ * - refused: not begun, and no longer wanted
  */
 export type Asked = { activated: Activated | null } | { elsewhere: AgentThread | null } | { refused: CabanaError };
 

@@ -101,7 +101,7 @@ export class Admission {
     return successorOn(this.#lines.cpu, thread)?.session ?? null;
   }
 
-  /** The thread has begun, or will begin, the session's run by itself; the run before it gives its place up in this turn or soon. */
+  /** Counts a run that its thread took from an offer. For a moment it and the run before it both count. */
   adopt(session: Session, thread: AgentThread): Admitted {
     return this.#take(session, thread, 'cpu');
   }
@@ -128,8 +128,9 @@ export class Admission {
   }
 
   /**
-   * Sessions in line that live on a busy thread (or one where they may not be) and cannot be taken from it, while another
-   * thread is free: they would have to be saved first. At most so many, of those near the front of the line.
+   * The first sessions in line that are tied to a busy thread (or, as suspects, to one closed to them) while another is
+   * free: they must be saved before they can move.
+   * @param max how many at most
    * @param except those that are on their way already
    */
   tied(max: number, except: ReadonlySet<Session>): Session[] {

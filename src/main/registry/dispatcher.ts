@@ -93,7 +93,10 @@ export class Dispatcher {
     this.fill();
   }
 
-  /** Has the session's runs wait while somebody works who needs its lock: one that was admitted would hold a thread for it. */
+  /**
+   * Keeps the session's runs out of the line while `work` needs its lock: an admitted run would occupy a thread just to
+   * wait for that lock.
+   */
   async withhold<T>(session: Session, work: () => Promise<T>): Promise<T> {
     session.held++;
     this.#parts.admission.withdraw(session);
@@ -163,9 +166,10 @@ export class Dispatcher {
     }
     // In the turn in which it leaves the mailbox, so that it is always in one of the two.
     const execution = this.#enter(admitted, run);
-    // A compaction holds the lock; it is undone, and waited for there.
+    // A running compaction holds the session's lock: interrupt it; start() waits for its rollback.
     session.compaction?.interrupt();
-    // So does a restore: one that waits for a busy thread takes place on this one, and one that is still to come.
+    // A restore may hold the lock too. One queued behind a busy thread is redirected to this thread now; one that
+    // begins later finds session.reserved.
     this.#parts.activations.redirect(session, admitted.thread);
     session.reserved = admitted;
     try {

@@ -40,7 +40,8 @@ export class Endings {
     try {
       this.over(session, run, await this.#endInStore(run, ending));
     } catch (error) {
-      // A full disk: the run stays open there and is settled at the next start. Here it is over all the same.
+      // The store has failed or is closing (a full disk alone only delays endRun). On disk the run stays open and is
+      // settled at the next start; in memory it is over. Of a deleted session there is nothing to store.
       if (!session.deleted) {
         this.#parts.log.error({ err: error, sessionId: session.id, runId: run.id }, 'an outcome could not be stored');
       }

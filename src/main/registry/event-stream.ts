@@ -10,7 +10,10 @@ export type SessionEvent =
   /** What a run yielded or emitted. Not kept. */
   | { type: 'event'; runId: string | null; data: unknown }
   | { type: 'run'; run: RunInfo }
-  /** So many events are missing here: more than could be taken. Entries can be read again from the history. */
+  /**
+   * `missed` events were lost at this point: the subscriber read too slowly, or the agent emitted faster than the main
+   * thread could take. Entries can be read again from the history.
+   */
   | { type: 'gap'; missed: number };
 
 /** Events that came together. They are shared by the streams that they are pushed to, and made out when they are read. */

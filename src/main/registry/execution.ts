@@ -40,12 +40,17 @@ export class Execution implements InProgress {
     return this.#at.thread;
   }
 
-  /** A session that is being brought up cannot be abandoned there: it has no end of its own to wait for. */
+  /**
+   * 'cpu' while the session is being brought up, whatever its profile says: a run can be abandoned because it reports
+   * its end later; a restore cannot, so its thread must be given up.
+   */
   get load(): 'cpu' | 'io' {
     return this.executes ? this.#at.load : 'cpu';
   }
 
-  /** Its thread has nothing of it in hand: it waits there for others, or for its session. */
+  /**
+   * The thread has not begun anything for this run: the activation is queued behind other work, or not asked for yet.
+   */
   get waits(): boolean {
     return !this.executes && !this.#hasBegun(this.session, this.thread);
   }

@@ -42,13 +42,14 @@ export class Losses {
     const fate = draining() ? FATE_DRAINED : this.#fateOf(session, run, loss);
     await session.lock(async () => {
       if (session.deleted) return;
-      // A run that its thread never began is not lost with it, whatever its profile says of retries; within the bound of
-      // starts that came to nothing.
+      // A run that its thread had not begun goes back in line whatever the profile's retry says, for
+      // RUN_START_MAX_ATTEMPTS attempts in all. Only the store knows whether it had begun; requeue() refuses if so.
       const mayStartAgain = loss.isCulprit !== true && run.interruptReason === null;
       const unstarted = fate.kind === 'end' && mayStartAgain && ++run.startFailures < RUN_START_MAX_ATTEMPTS;
       const again = !draining() && (fate.kind === 'retry' || unstarted);
       const retried = again && (await store.requeue(session.id, run.id, unstarted));
-      // Without a retry the store tells how it ended: it may have had the outcome before the thread was lost.
+      // Not requeued, so end it. If the thread had posted an outcome before it was lost, the store keeps that one and
+      // returns it.
       if (!retried) await endings.endUnstarted(session, run, endingAfter(fate, loss));
       await this.#leaveThread(session, thread, loss);
       if (retried) retry(session, run);

@@ -70,8 +70,8 @@ export class Passivator {
 
   /**
    * Relieves threads whose heap is nearly full, from HEAP_HIGH_FRACTION of its limit until it is below HEAP_LOW_FRACTION:
-   * at each sweep as many idle agents leave, least recently used first, as should do by the average of all. The heap
-   * shrinks when it is collected; the next sweep sees.
+   * each sweep passivates, least recently used first, as many idle agents as would bring the heap to the low mark if
+   * all were of average size. Memory is freed only by a collection, so the next sweep checks again.
    */
   async relieveHeaps(): Promise<string[]> {
     const victims: Session[] = [];
@@ -119,7 +119,7 @@ export class Passivator {
       try {
         if (await this.#parts.departures.passivate(session)) left.push(session.id);
       } catch (error) {
-        // It was marked, logged it, and will not have it chosen again before its time.
+        // Departures has logged a failed save and set saveRetryAt; the session stays.
         if (!(error instanceof CabanaError)) throw error;
       } finally {
         this.#leaving.delete(session);

@@ -78,7 +78,10 @@ export class Run {
     return this.#accepted.promise;
   }
 
-  /** Resolves with the outcome, whichever it is, when that is on disk; rejects only if the run never came to be. */
+  /**
+   * Resolves with the outcome once it is on disk. Rejects if the run was refused, if the host closes (or its storage
+   * fails) before the run has ended, or if the outcome could not be stored.
+   */
   get result(): Promise<RunInfo> {
     return this.#result.promise;
   }

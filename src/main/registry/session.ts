@@ -35,7 +35,7 @@ export class Session {
   place: ActivationPlace | null = null;
   /** The run being executed or about to be. */
   current: Run | null = null;
-  /** Its oldest waiting run is in its thread's hand, which may begin it. */
+  /** The oldest waiting run has been offered to the session's thread, which may begin it at any time. */
   offer: Revocable | null = null;
   /** The thread that is kept for its due run, until that begins. */
   reserved: { readonly thread: AgentThread; readonly load: 'cpu' | 'io' } | null = null;
@@ -51,7 +51,7 @@ export class Session {
   quarantine: string | null = null;
   /** The compaction in progress. */
   compaction: { interrupt(): void } | null = null;
-  /** How many have it to themselves, or wait for that: its runs stay in its mailbox, where no thread waits with them. */
+  /** Number of withhold() calls in progress. Above 0, the runs stay in the mailbox instead of occupying a thread. */
   held = 0;
   /** The number of its last run that started. */
   startedNo = 0;

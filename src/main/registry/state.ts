@@ -9,7 +9,7 @@ import type { SessionState } from '../../protocol/session-state.js';
  * - running: a run is executing
  * - interrupting: asked to stop, not stopped yet
  * - flushing: being made durable to leave memory; back to idle when it cannot be saved, so that nothing is dropped
- * - failed: its thread died or its code threw outside a run; the reason is kept
+ * - failed: its thread died or was given up, its run was abandoned, or it could not be brought up; the reason is kept
  */
 export const TRANSITIONS: Readonly<Record<SessionState, readonly SessionState[]>> = {
   cold: ['restoring'],

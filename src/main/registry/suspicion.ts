@@ -81,7 +81,10 @@ export class Suspicion {
     return this.#alarmed && !this.#proven.has(id);
   }
 
-  /** Whether the thread is for sessions of its kind, while there was trouble lately; others make do with it. */
+  /**
+   * False only for WARY_MS after trouble, and only if the thread belongs to the other kind of session. A preference,
+   * not a ban.
+   */
   suits(id: string, { forSuspects }: { forSuspects: boolean }): boolean {
     return monotonic(this.#clock) >= this.#waryUntil || forSuspects === this.suspects(id);
   }

@@ -28,7 +28,8 @@ export async function streamEvents(
   const stream = host.subscribe(sessionId);
   const writer = new SseWriter(host, sessionId, stream, response);
   response.on('close', () => stream.close());
-  // It was closed while it was looked for the session: then nothing tells it any more.
+  // The client may have gone while the session was looked up. 'close' has then fired already, and the handler above
+  // never runs.
   if (response.destroyed || response.closed) return stream.close();
   response.writeHead(200, {
     'content-type': 'text/event-stream; charset=utf-8',

@@ -124,7 +124,7 @@ function sessions(server: FastifyInstance, host: Host): void {
       const limit = schemas.countOf(query.limit, 'limit', min, max);
       const before = schemas.countOf(query.before, 'before', 0, Number.MAX_SAFE_INTEGER);
       const json = await found(host.messagesJson(id, { ...defined({ limit, before }) }), id);
-      return reply.type('application/json; charset=utf-8').serializer(asIs).send(json);
+      return reply.type('application/json; charset=utf-8').send(json);
     },
   );
 }
@@ -232,5 +232,3 @@ async function found<T>(value: Promise<T | undefined>, id: string): Promise<T> {
 function unknown(id: string): CabanaError {
   return new CabanaError('SESSION_NOT_FOUND', `there is no session ${id}`);
 }
-
-const asIs = (payload: unknown): string => Buffer.from(payload as Uint8Array).toString('utf8');

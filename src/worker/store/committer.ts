@@ -17,7 +17,7 @@ export interface Item {
   op: WriteOp | null;
   /** Whether a full disk refuses the operation instead of keeping it for later. */
   refusable: boolean;
-  /** A refusable operation that must not overtake what waits for room: it is refused as well then. */
+  /** With `refusable`: while earlier operations wait for room, refuse this one rather than let it overtake them. */
   inOrder?: boolean;
   /** Called once, when the operation is durable or refused for good. */
   done(result: OpResult): void;
@@ -28,7 +28,7 @@ export interface Item {
 export interface CommitterHooks {
   /** Before a batch is taken: submits what has arrived by ways that the event loop does not see. */
   collect?(): void;
-  /** The same when there is nothing to do: from then on submit() is called for whatever arrives. */
+  /** The queue is empty: collects once more, and arranges that whatever arrives later calls submit(). */
   awaitMore?(): void;
   /** So many operations are durable, as one commit: before their `done` calls. */
   onCommit?(operations: number): void;

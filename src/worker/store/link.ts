@@ -33,7 +33,8 @@ export class Link {
   look(): void {
     // In this order: every post that belongs before one of the entries up to the end is among the posts.
     this.#end = this.#ring.written;
-    // Not without need: what wakes the store must not be taken from the port and come to nothing.
+    // Only if a counted post is missing: reading the port also swallows wake-up messages (null), and a swallowed
+    // wake-up never calls onMessage.
     if (((this.#ring.posts - this.#received) | 0) > 0) this.#fetch();
   }
 

@@ -48,7 +48,8 @@ export class Links {
     const link = new Link(port, ring, () => {
       this.#woken();
       this.#drain(link);
-      // What woke the store may have been taken in before: then nothing has begun at whose end it would go to sleep again.
+      // The operation that woke us may already have been taken in by an earlier drain. Then no commit is under way
+      // whose end would set the sleep flag again, so set it here.
       if (!this.#committer.isWorking) this.#sleep(link);
     });
     this.#links.set(thread, link);
@@ -68,7 +69,7 @@ export class Links {
   /** Takes in whatever the session's thread has posted up to now. */
   drainFor(sessionId: string): void {
     const place = this.#places.get(sessionId);
-    // What wakes the store may have been among it.
+    // A wake-up may have been among it: the same as in attach().
     if (place && this.#drain(place.link) && !this.#committer.isWorking) this.#sleep(place.link);
   }
 
@@ -93,14 +94,18 @@ export class Links {
 
   #sleep(link: Link): void {
     link.sleep();
-    // What came between the last look and this flag has woken nobody. It begins the loop, which ends with this again; or,
-    // when the storage has failed, it is refused, and there may be more.
+    // Look once more: a request that came after the last look but before the flag was set has woken nobody. Taking it
+    // in keeps the committer's loop going, or restarts it, and that loop ends here again. After a storage failure there
+    // is no loop and the request is refused at once, so look again ourselves.
     if (this.#drain(link) && !this.#committer.isWorking) setImmediate(() => this.#sleep(link));
   }
 
-  /** Stays awake for a moment if that would have been enough the last time. True: it was, something has come. */
+  /**
+   * Busy-waits for STORE_LINGER_MS if the last sleep was short enough for that to pay off.
+   * @returns whether something arrived
+   */
   #lingered(): boolean {
-    // Several threads that were told need the cores to come back.
+    // After acknowledging several threads, do not spin: they need the cores to send their next operations.
     if (!this.#lingers || this.#told > 1) return false;
     const until = performance.now() + STORE_LINGER_MS;
     while (performance.now() < until) if (this.collect()) return true;
@@ -115,8 +120,10 @@ export class Links {
   }
 
   /**
-   * Takes in what the thread has appended and posted, in the order in which it did. True: something. One request at a
-   * time, with all that it needs to know in the link: a load drains other links, and through their loads this one again.
+   * Takes in everything the thread has sent, in its order. Reentrant: a load drains the link of the session's previous
+   * thread, whose loads may drain this link again. So the read position lives in the Link, and requests are taken from
+   * it one at a time.
+   * @returns whether there was anything
    */
   #drain(link: Link): boolean {
     link.look();

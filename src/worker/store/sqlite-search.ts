@@ -4,8 +4,8 @@
 // but for the sessions of one minute: a search stops as soon as its page is full, and a span of time is a span of ids.
 // Its terms are the trigrams of `folded`, and the session's kind as one term more. Two fillers at the end make every
 // character begin a trigram; FTS5's own index of the terms' first one and two characters then serves shorter texts.
-// The index holds no positions: a match is verified against `folded`. That few fail there, the trigrams of a run of one
-// character are numbered: 000 is in most of zero-padded ids, 00000000 in few.
+// The index holds no positions: a match is verified against `folded`. To keep false candidates rare, repetitions within
+// a run of one character are numbered: "000" is in most zero-padded ids, its sixth repetition in few.
 
 import type { Database } from 'better-sqlite3';
 

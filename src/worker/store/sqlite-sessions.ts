@@ -35,7 +35,7 @@ export interface SessionRowSql {
 const COLUMNS =
   'key, id, name, source, agent_profile, working_dir, params, pinned, created_at, updated_at, stats, epoch, quarantine, deleted_at';
 
-/** Before the key, the id of a tombstone whose session never was: no session has such an id. */
+/** Prefix of the id that erase() leaves, before the key: no valid id contains it. */
 const ERASED = '\u0000';
 
 export class SqliteSessions {
@@ -72,7 +72,7 @@ export class SqliteSessions {
         foldedText(record.name, record.sessionId),
         JSON.stringify(figuresOf(record.stats)),
       );
-    // No refusal of this operation alone: the transaction is to fail.
+    // A RangeError, not a CabanaError: it must fail the whole transaction, not just refuse this operation.
     if (lastInsertRowid > SEARCH_MAX_KEY) throw new RangeError('the store has had as many sessions as it can number');
     this.#statements.get(INDEX_ONE).run(lastInsertRowid, lastInsertRowid);
   }

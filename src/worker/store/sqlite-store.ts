@@ -248,9 +248,9 @@ export class SqliteStore implements Store {
 }
 
 /**
- * That an epoch is taken or a run has begun need not be on the disk at once (the process may die, not the machine). A
- * power failure that undoes it ends everybody who held the epoch as well, and nothing was written under it since:
- * whatever is, is synced, and the log up to there with it.
+ * Operations whose commit need not wait for the disk: an epoch taken, a run started. The death of the process cannot
+ * undo them; a power failure can, but it also ends every activation that held the epoch. Nothing written under a lost
+ * epoch survives without it: later commits are synced, and a sync covers the whole log before it.
  */
 function mayBeUndone(op: WriteOp): boolean {
   return op.t === 'load' || op.t === 'start';

@@ -76,7 +76,10 @@ export class WriteAheadLog {
     this.#unsynced = false;
   }
 
-  /** A commit has written something, and synced it with all that was committed before. One that writes nothing does not. */
+  /**
+   * A commit wrote something under synchronous = FULL: its sync covered every earlier commit too. (A commit that writes
+   * nothing does not sync.)
+   */
   wasSynced(): void {
     this.#unsynced = false;
   }
@@ -105,7 +108,10 @@ export class WriteAheadLog {
     }
   }
 
-  /** SQLite checkpoints when the last connection closes. One that may only read cannot, and its being there is enough. */
+  /**
+   * Keeps db.close() from checkpointing. SQLite checkpoints when the last connection closes; with this one open the
+   * writer is not the last, and this one is read-only and cannot checkpoint.
+   */
   #witness(): Database | null {
     try {
       const db = new Sqlite(this.#path, { readonly: true });
