@@ -8,7 +8,7 @@ import { MAILBOX_MAX_RUNS } from '../../src/protocol/limits.js';
 import { inputEntry } from '../../src/protocol/outcome.js';
 import { SqliteStore } from '../../src/worker/store/sqlite-store.js';
 import type { WriteOp } from '../../src/worker/store/store.js';
-import { create, record } from '../store/records.js';
+import { create, record, write } from '../store/records.js';
 import { testAgent, until } from '../support/host.js';
 import { tempDir } from '../support/temp.js';
 import { launch, outputOf } from './launch.js';
@@ -95,6 +95,25 @@ test('more runs than a mailbox holds, accepted by an earlier process, are all ru
     runIds.map((_, k) => ({ n: k + 1 })),
   );
   assert.deepEqual(outputOf(await host.send('a', { by: 1 }).result), { n: MAILBOX_MAX_RUNS + 3 });
+});
+
+test('runs of a profile that is not loaded wait on disk until it is', async (t) => {
+  const dataDir = tempDir(t);
+  const database = join(dataDir, 'cabana.db');
+  const store = new SqliteStore(database);
+  await create(store, record('a', { agentProfile: 'counter' }), record('b', { agentProfile: 'general' }));
+  const input = encodeEntry(inputEntry({ by: 4 }));
+  for (const sessionId of ['a', 'b']) await write(store, { t: 'accept', sessionId, runId: 'r', input, at: Date.now() });
+  await store.close();
+  const without = await launch(t, { dataDir, agents: [testAgent('general')] });
+  assert.equal((await without.pending('b', 'r'))?.state, 'completed');
+  assert.equal((await without.run('a', 'r'))?.state, 'queued');
+  const again = without.send('a', { by: 4 }, { runId: 'r' });
+  assert.equal((await again.accepted).state, 'queued');
+  await assert.rejects(again.result, { code: 'UNKNOWN_PROFILE' });
+  await without.close();
+  const host = await launch(t, { dataDir, agents });
+  assert.deepEqual(((await host.pending('a', 'r')) ?? (await host.run('a', 'r')))?.output, { n: 4 });
 });
 
 test('a state that is saved on leaving memory comes back without a tail after an orderly close', async (t) => {

@@ -94,8 +94,8 @@ export class StandIns {
       return;
     }
     const no = this.#freeNumber();
-      if (no === null || liveTime.now() < this.#notBefore) return;
-      // Urgent: at the agents' priority it would start behind the very threads it stands in for.
+    if (no === null || liveTime.now() < this.#notBefore) return;
+    // Urgent: at the agents' priority it would start behind the very threads it stands in for.
     const thread = this.#parts.incarnations.make(no, this.#parts.spares.take(true));
     this.#all.add(thread);
     this.#parts.onChange();

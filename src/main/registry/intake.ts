@@ -12,6 +12,7 @@ import { ACCEPT_MAX_BYTES, PRIORITY_MAX, RUNS_MAX_RUNS, RUN_TIMEOUT_MAX_MS } fro
 import { inputEntry } from '../../protocol/outcome.js';
 import { isTerminal, type AgentProfile } from '../../protocol/session.js';
 import type { Clock } from '../clock.js';
+import type { Log } from '../log.js';
 import type { Directory } from './directory.js';
 import type { Dispatcher } from './dispatcher.js';
 import { DELETED, endedAs, type Endings } from './endings.js';
@@ -29,6 +30,7 @@ export interface IntakeParts {
   store: Remote<StoreCalls>;
   profiles: ReadonlyMap<string, AgentProfile>;
   clock: Clock;
+  log: Log;
 }
 
 export interface SendOptions {
@@ -122,7 +124,8 @@ export class Intake {
       session.profile ??= agentProfile;
       if (!isNew) {
         runs.forget(session, run);
-        known(run, stored);
+        if (isTerminal(stored.state)) run.end(stored);
+        else this.#notYet(run, stored, agentProfile);
       } else if (session.deleted) {
         // The store took it just before its tombstone: it is over with the session.
         this.#parts.endings.over(session, run, endedAs(stored, DELETED));
@@ -142,11 +145,33 @@ export class Intake {
     directory.dropIfUnused(session);
   }
 
-  /** Runs that an earlier process accepted and that have yet to start. */
+  /** A run id that the store knew, of a run that is open there and not here: the answer is that run. */
+  #notYet(run: Run, stored: StoredRun, agentProfile: string): void {
+    run.accept(stored);
+    run.leave(
+      this.#parts.profiles.has(agentProfile)
+        ? new CabanaError(
+            'STORE_FULL',
+            `the outcome of run ${stored.runId} could not be stored; the next start settles it`,
+          )
+        : new CabanaError(
+            'UNKNOWN_PROFILE',
+            `run ${stored.runId} waits on disk until its profile ${agentProfile} is loaded`,
+          ),
+    );
+  }
+
+  /** Runs that an earlier process accepted and that have yet to start; those of a profile that is not loaded stay on disk. */
   adopt(pending: readonly { run: StoredRun; agentProfile: string }[]): void {
-    const { directory, dispatcher, runs, profiles } = this.#parts;
+    const { directory, dispatcher, runs, profiles, log } = this.#parts;
     const sessions = new Set<Session>();
+    const left = pending.filter(({ agentProfile }) => !profiles.has(agentProfile));
+    if (left.length > 0) {
+      const missing = [...new Set(left.map(({ agentProfile }) => agentProfile))];
+      log.warn({ runs: left.length, profiles: missing }, 'runs wait on disk for agent profiles that are not loaded');
+    }
     for (const { run: stored, agentProfile } of pending) {
+      if (!profiles.has(agentProfile)) continue;
       const session = directory.obtain(stored.sessionId);
       session.profile ??= agentProfile;
       // One that was to be retried has begun as well.
@@ -159,14 +184,6 @@ export class Intake {
     }
     for (const session of sessions) dispatcher.pump(session);
   }
-}
-
-/** A run id that the store knew: the answer is that run. */
-function known(run: Run, stored: StoredRun): void {
-  if (isTerminal(stored.state)) return run.end(stored);
-  // Left open by an outcome that could not be written (a full disk); the next start settles it.
-  run.accept(stored);
-  run.leave(new CabanaError('STORE_FULL', `the outcome of run ${stored.runId} could not be stored`));
 }
 
 /** @throws CabanaError INVALID_ARGUMENT */
