@@ -6,6 +6,7 @@
 // input is journaled when it is accepted, whether or not the thread can listen) interleave with the agent's.
 
 import type { WireError } from './errors.js';
+import { OP_OVERHEAD_BYTES } from './limits.js';
 import type { RunState, SessionRecord, SessionStats } from './session.js';
 
 /** Whether an entry was written by the host for a run's input, by the agent, or by the host for a run's outcome. */
@@ -32,6 +33,30 @@ export type JournalRequest =
   | ({ t: 'rename'; at: number; name: string } & Fence)
   /** Entries from seq `from` on. Sees everything this thread posted before. */
   | { t: 'read'; request: number; key: number; from: number; limit: number };
+
+/**
+ * What an operation counts in its thread's backlog, in bytes: added by the thread when it sends it, given back by the store
+ * when it is dealt with.
+ */
+export function weightOf(request: JournalRequest): number {
+  switch (request.t) {
+    case 'load':
+    case 'read':
+      return 0;
+    case 'start':
+    case 'rename':
+      return OP_OVERHEAD_BYTES;
+    case 'append':
+    case 'save':
+      return OP_OVERHEAD_BYTES + request.body.byteLength;
+    case 'end': {
+      const { entry, output, snapshot } = request;
+      return OP_OVERHEAD_BYTES + entry.byteLength + (output?.byteLength ?? 0) + (snapshot?.byteLength ?? 0);
+    }
+    default:
+      return request satisfies never;
+  }
+}
 
 /** What travels back over a link: one message, or several in their order. */
 export type Batch<T> = T | T[];

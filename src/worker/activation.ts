@@ -142,7 +142,7 @@ export class Activation {
     const { cpu, link, table, thread } = this.#services;
     const { runId } = request;
     const input = request.input ?? (await this.#readInput(request.inputSeq));
-    link.send({ t: 'start', at: Date.now(), runId, ...this.#history.fence() }, 0);
+    link.send({ t: 'start', at: Date.now(), runId, ...this.#history.fence() });
     if (this.load === 'cpu') this.#hold(request.runNo);
     this.#status.runStarted();
     this.#ctx.scope({ runId, interrupt, resumed: request.resumed });
@@ -169,10 +169,9 @@ export class Activation {
     this.#naming?.settle();
     const entry = encodeEntry(outcomeEntry(runId, outcome));
     const post = (snapshot: Uint8Array | null): void => {
-      const bytes = entry.byteLength + (outcome.output?.byteLength ?? 0) + (snapshot?.byteLength ?? 0);
       const { stats } = this.#status;
       const end = { t: 'end', at: Date.now(), runId, ...outcome, entry, snapshot, stats } as const;
-      this.#services.link.send({ ...end, ...this.#history.nextFence() }, bytes);
+      this.#services.link.send({ ...end, ...this.#history.nextFence() });
     };
     if (this.#definition.saveWhen !== 'flush') {
       try {
@@ -315,12 +314,12 @@ export class Activation {
   #postSave(body: Uint8Array): void {
     // Request 0: nobody waits for the answer.
     const request = { t: 'save', request: 0, at: Date.now(), body, stats: null, ...this.#history.fence() } as const;
-    this.#services.link.send(request, body.byteLength);
+    this.#services.link.send(request);
   }
 
   #rename(name: string): void {
     this.#naming ??= new Naming((last) => {
-      this.#services.link.send({ t: 'rename', at: Date.now(), name: last, ...this.#history.fence() }, 0);
+      this.#services.link.send({ t: 'rename', at: Date.now(), name: last, ...this.#history.fence() });
     });
     this.#naming.rename(name);
   }

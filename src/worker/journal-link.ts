@@ -5,6 +5,7 @@ import { CabanaError, fromWire, type WireError } from '../protocol/errors.js';
 import { RingWriter, type Append, type JournalPost } from '../protocol/journal-ring.js';
 import {
   unpackRows,
+  weightOf,
   type Batch,
   type EntryRow,
   type JournalReply,
@@ -14,7 +15,6 @@ import {
 import {
   JOURNAL_BACKLOG_MAX_BYTES,
   JOURNAL_CREDIT_BYTES,
-  OP_OVERHEAD_BYTES,
   REQUEST_BATCH_MAX_BYTES,
   REQUEST_BATCH_MAX_OPS,
   TAIL_PAGE_ROWS,
@@ -69,19 +69,19 @@ export class JournalLink {
 
   /** Sends a copy of an entry. On return it is in shared memory or posted: it outlives this thread. */
   append(append: Append): void {
-    this.#sends(append.body.byteLength);
+    this.#sends(append);
     if (!this.#ring.write(append)) this.#post([{ ...append, body: new Uint8Array(append.body) }]);
     else if (this.#ring.wakes) this.#port.postMessage(null satisfies JournalPost);
   }
 
   /** Sends an operation that nobody waits for. On return it is posted. */
-  send(request: Exclude<JournalRequest, { t: 'append' | 'load' | 'read' }>, bodyBytes: number): void {
-    this.#sends(bodyBytes);
+  send(request: Exclude<JournalRequest, { t: 'append' | 'load' | 'read' }>): void {
+    this.#sends(request);
     this.#post([request]);
   }
 
-  #sends(bodyBytes: number): void {
-    this.#posted = (this.#posted + bodyBytes + OP_OVERHEAD_BYTES) | 0;
+  #sends(request: JournalRequest): void {
+    this.#posted = (this.#posted + weightOf(request)) | 0;
     // What was asked before it goes before it.
     this.#flush();
   }
@@ -125,7 +125,7 @@ export class JournalLink {
     place: { slot: number; generation: number },
     decode: (row: EntryRow) => T,
   ): Promise<Restored<T> | null> {
-    const reply = await this.#ask((request) => ({ t: 'load', request, sessionId, ...place }), 0);
+    const reply = await this.#ask((request) => ({ t: 'load', request, sessionId, ...place }));
     if (reply.t !== 'loaded' || !reply.loaded) return null;
     const { tail: packed, ...loaded } = reply.loaded;
     const tail = unpackRows(packed).map(decode);
@@ -166,23 +166,24 @@ export class JournalLink {
 
   /** Entries from seq `from` on: at most `limit`, and no more bytes than a page has. None: there are no more. */
   async read(key: number, from: number, limit: number): Promise<EntryRow[]> {
-    const reply = await this.#ask((request) => ({ t: 'read', request, key, from, limit }), 0);
+    const reply = await this.#ask((request) => ({ t: 'read', request, key, from, limit }));
     return reply.t === 'entries' ? unpackRows(reply.rows) : [];
   }
 
   /** Posts a snapshot and resolves when it is on disk. @throws CabanaError STORE_FULL, STALE_EPOCH */
   async save(snapshot: Omit<Extract<JournalRequest, { t: 'save' }>, 't' | 'request'>): Promise<void> {
-    const bytes = snapshot.body.byteLength + OP_OVERHEAD_BYTES;
-    await this.#ask((request) => ({ t: 'save', request, ...snapshot }), bytes);
+    await this.#ask((request) => ({ t: 'save', request, ...snapshot }));
   }
 
-  #ask(make: (request: number) => JournalRequest, bytes: number): Promise<JournalReply> {
+  #ask(make: (request: number) => JournalRequest): Promise<JournalReply> {
     return new Promise((resolve, reject) => {
       const request = this.#nextRequest++;
       this.#waiting.set(request, { resolve, reject });
-      this.#posted = (this.#posted + bytes) | 0;
-      if (this.#outbox.push(make(request)) === 1) queueMicrotask(() => this.#flush());
-      this.#outboxBytes += bytes;
+      const made = make(request);
+      const weight = weightOf(made);
+      this.#posted = (this.#posted + weight) | 0;
+      if (this.#outbox.push(made) === 1) queueMicrotask(() => this.#flush());
+      this.#outboxBytes += weight;
       if (this.#outbox.length >= REQUEST_BATCH_MAX_OPS || this.#outboxBytes >= REQUEST_BATCH_MAX_BYTES) this.#flush();
     });
   }

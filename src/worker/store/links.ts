@@ -6,8 +6,8 @@
 
 import type { MessagePort } from 'node:worker_threads';
 import { toWire, type CabanaError } from '../../protocol/errors.js';
-import { packRows, type Fence, type JournalRequest, type Loaded } from '../../protocol/journal.js';
-import { OP_OVERHEAD_BYTES, STORE_LINGER_MS, STORE_LINGER_WORTH_MS } from '../../protocol/limits.js';
+import { packRows, weightOf, type Fence, type JournalRequest, type Loaded } from '../../protocol/journal.js';
+import { STORE_LINGER_MS, STORE_LINGER_WORTH_MS } from '../../protocol/limits.js';
 import type { StatusTable } from '../../protocol/status-table.js';
 import type { GroupCommitter, Item } from './committer.js';
 import { Link } from './link.js';
@@ -161,12 +161,10 @@ export class Links {
       case 'read':
         return this.#read(link, request);
       case 'append':
-        return this.#write(link, request, request.body.byteLength);
       case 'start':
       case 'rename':
-        return this.#write(link, request, 0);
       case 'end':
-        return this.#write(link, request, bytesOfEnd(request));
+        return this.#write(link, request);
       case 'save':
         return this.#save(link, request);
       default:
@@ -204,7 +202,7 @@ export class Links {
   }
 
   #save(link: Link, request: Extract<JournalRequest, { t: 'save' }>): void {
-    const weight = request.body.byteLength + OP_OVERHEAD_BYTES;
+    const weight = weightOf(request);
     const stalled = (error: CabanaError): void => link.fail(request.request, error);
     const done = (result: OpResult): void => {
       link.give(weight);
@@ -215,8 +213,8 @@ export class Links {
     this.#committer.submit({ op: request, refusable: false, done, stalled });
   }
 
-  #write(link: Link, op: ThreadOp, bytes: number): void {
-    this.#committer.submit(new ThreadWrite(this, link, op, bytes + OP_OVERHEAD_BYTES));
+  #write(link: Link, op: ThreadOp): void {
+    this.#committer.submit(new ThreadWrite(this, link, op));
   }
 
   /** An operation of a thread is durable. */
@@ -238,11 +236,11 @@ class ThreadWrite implements Item {
   readonly #link: Link;
   readonly #weight: number;
 
-  constructor(links: Links, link: Link, op: ThreadOp, weight: number) {
+  constructor(links: Links, link: Link, op: ThreadOp) {
     this.#links = links;
     this.#link = link;
     this.op = op;
-    this.#weight = weight;
+    this.#weight = weightOf(op);
   }
 
   done(result: OpResult): void {
@@ -254,10 +252,6 @@ class ThreadWrite implements Item {
   stalled(error: CabanaError): void {
     this.#link.reply({ t: 'refused', key: this.op.key, epoch: this.op.epoch, error: toWire(error) });
   }
-}
-
-function bytesOfEnd(end: Extract<JournalRequest, { t: 'end' }>): number {
-  return end.entry.byteLength + (end.output?.byteLength ?? 0) + (end.snapshot?.byteLength ?? 0);
 }
 
 function replyLoaded(link: Link, request: number, loaded: Loaded | null): void {
