@@ -42,26 +42,23 @@ export function monotonic(clock: Clock): number {
 export class LiveTime {
   readonly #maxGapMs: number;
   #lostMs = 0;
-  #lookedAt = performance.now();
+  #askedAt = performance.now();
 
-  /** @param maxGapMs so much between two looks is a busy main thread; what is beyond it is a stop */
+  /** @param maxGapMs so much between two calls of now() is a busy main thread; what is beyond it is a stop */
   constructor(maxGapMs: number) {
     this.#maxGapMs = maxGapMs;
   }
 
+  /** Asked again and again. Whoever asks first after a stop takes it off, so that no instant is ahead of the next one. */
   now(): number {
-    return performance.now() - this.#lostMs;
-  }
-
-  /** To be called again and again. */
-  look(): void {
     const now = performance.now();
-    this.#lostMs += Math.max(0, now - this.#lookedAt - this.#maxGapMs);
-    this.#lookedAt = now;
+    this.#lostMs += Math.max(0, now - this.#askedAt - this.#maxGapMs);
+    this.#askedAt = now;
+    return now - this.#lostMs;
   }
 }
 
-/** Of this process, whatever clock its hosts were given: threads live in real time. The watchdogs look. */
+/** Of this process, whatever clock its hosts were given: threads live in real time. The watchdogs ask. */
 export const liveTime = new LiveTime(WATCHDOG_MAX_GAP_MS);
 
 /** Resolves after so many milliseconds of the clock; `stop` ends the wait early. */

@@ -286,7 +286,7 @@ export class Host {
     if (active?.isAccepted) return active.info;
     // One that is being accepted may be the repetition of one that is over.
     const stored = await this.#store.calls.run(sessionId, runId);
-    return stored ? toRunInfo(stored) : active?.info;
+    return stored ? toRunInfo(stored) : this.#parts.intake.find(sessionId, runId)?.info;
   }
 
   /** The outcome of a run that is not over, when it is; undefined if it is over already, or unknown. */

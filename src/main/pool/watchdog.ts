@@ -43,7 +43,6 @@ export class Watchdog<R extends InProgress> {
   /** One look. */
   look(): void {
     const { time, graceMs, onTimeout, onAbandon, onGiveUp, onLooked, threads, inProgress } = this.#parts;
-    time.look();
     const now = time.now();
     const ages = this.#ages(now);
     const givenUp = new Set<AgentThread>();
