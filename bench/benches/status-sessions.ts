@@ -1,10 +1,10 @@
 // The sessions that status reads: a registry and a table as a host has them, with sessions that live in threads which are
 // not there; and what every count and figure of them must be.
 
-import { Directory } from '../../src/main/registry/directory.js';
-import type { ActivationPlace, Session } from '../../src/main/registry/session.js';
+import { Directory } from '../../src/main/registry/sessions/directory.js';
+import type { ActivationPlace, Session } from '../../src/main/registry/sessions/session.js';
 import { SessionRegistry, type RegistryParts } from '../../src/main/registry/session-registry.js';
-import { Slots } from '../../src/main/registry/slots.js';
+import { Slots } from '../../src/main/registry/sessions/slots.js';
 import { systemClock } from '../../src/main/clock.js';
 import { StatusTable, type RowStats } from '../../src/protocol/status-table.js';
 import { figuresOf, statusAt } from '../baselines/comlink-status.js';

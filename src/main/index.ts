@@ -4,13 +4,13 @@ export { createHost, type Host, type MessagePage, type StorageInfo } from './hos
 export type { RunHandle } from './run-handle.js';
 export type { HostOptions } from './config.js';
 export type { ShutdownReport, DrainProgress } from './shutdown.js';
-export type { SendOptions } from './registry/intake.js';
-export type { WhenBusy } from './registry/run.js';
-export type { EventStream, SessionEvent } from './registry/event-stream.js';
-export type { LiveAgent } from './registry/live-agents.js';
+export type { SendOptions } from './registry/runs/intake.js';
+export type { WhenBusy } from './registry/sessions/run.js';
+export type { EventStream, SessionEvent } from './registry/events/event-stream.js';
+export type { LiveAgent } from './registry/lifecycle/live-agents.js';
 export type { SessionRegistry } from './registry/session-registry.js';
-export type { SessionEntry, SessionSummary } from './registry/session-view.js';
-export type { SessionPage } from './registry/listing.js';
+export type { SessionEntry, SessionSummary } from './registry/views/session-view.js';
+export type { SessionPage } from './registry/views/listing.js';
 export type { Clock, Timer } from './clock.js';
 export { CabanaError, ERROR_CODES, type ErrorCode } from '../protocol/errors.js';
 export type {

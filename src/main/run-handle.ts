@@ -1,9 +1,9 @@
 // What send() gives back: the run's acceptance, its events and its outcome.
 
 import type { RunInfo } from '../protocol/session.js';
-import type { SessionEvent } from './registry/event-stream.js';
-import type { Run } from './registry/run.js';
-import type { Subscriptions } from './registry/subscriptions.js';
+import type { SessionEvent } from './registry/events/event-stream.js';
+import type { Run } from './registry/sessions/run.js';
+import type { Subscriptions } from './registry/events/subscriptions.js';
 
 /** A run that was sent. */
 export interface RunHandle {

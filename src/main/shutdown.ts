@@ -7,13 +7,13 @@ import { delay, monotonic } from './clock.js';
 import type { HostConfig } from './config.js';
 import type { StoreThread } from './pool/store-thread.js';
 import type { ThreadGroup } from './pool/thread-group.js';
-import type { Directory } from './registry/directory.js';
-import type { Dispatcher } from './registry/dispatcher.js';
-import type { Interrupts } from './registry/interrupts.js';
-import type { Places } from './registry/places.js';
-import type { Session } from './registry/session.js';
+import type { Directory } from './registry/sessions/directory.js';
+import type { Dispatcher } from './registry/runs/dispatcher.js';
+import type { Interrupts } from './registry/runs/interrupts.js';
+import type { Places } from './registry/lifecycle/places.js';
+import type { Session } from './registry/sessions/session.js';
 import type { SessionRegistry } from './registry/session-registry.js';
-import type { Subscriptions } from './registry/subscriptions.js';
+import type { Subscriptions } from './registry/events/subscriptions.js';
 import type { Tasks } from './tasks.js';
 
 export interface ShutdownReport {

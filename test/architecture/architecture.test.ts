@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative, resolve, dirname, sep } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { TRANSITIONS, assertTransition } from '../../src/main/registry/state.js';
+import { TRANSITIONS, assertTransition } from '../../src/main/registry/sessions/state.js';
 import { ERROR_CODES } from '../../src/protocol/errors.js';
 import { SESSION_STATES, type SessionState } from '../../src/protocol/session-state.js';
 

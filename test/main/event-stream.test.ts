@@ -5,8 +5,8 @@ import { describe, it } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { MessageChannel } from 'node:worker_threads';
 import { PacedPort } from '../../src/main/pool/paced-port.js';
-import { EventStream, type EventBatch, type SessionEvent } from '../../src/main/registry/event-stream.js';
-import { Subscriptions } from '../../src/main/registry/subscriptions.js';
+import { EventStream, type EventBatch, type SessionEvent } from '../../src/main/registry/events/event-stream.js';
+import { Subscriptions } from '../../src/main/registry/events/subscriptions.js';
 import { EventPacker } from '../../src/protocol/event-batch.js';
 
 const event = (data: unknown): SessionEvent => ({ type: 'event', runId: 'r', data });

@@ -8,7 +8,7 @@ import { LIST_KEPT_MAX_ROWS } from '../../src/protocol/limits.js';
 import type { ListedPage } from '../../src/protocol/record-page.js';
 import { emptyStats, type ListQuery, type SessionRecord } from '../../src/protocol/session.js';
 import { StatusTable } from '../../src/protocol/status-table.js';
-import { KeptPages } from '../../src/main/registry/kept-pages.js';
+import { KeptPages } from '../../src/main/registry/views/kept-pages.js';
 import { listedPage } from '../support/listed-page.js';
 import { launch } from './launch.js';
 

@@ -12,11 +12,11 @@ import {
   placeRun,
   type ThreadLoad,
 } from '../../src/main/pool/placement.js';
-import { Mailbox } from '../../src/main/registry/mailbox.js';
-import { Run } from '../../src/main/registry/run.js';
-import { TRANSITIONS, assertTransition } from '../../src/main/registry/state.js';
-import { EventStream } from '../../src/main/registry/event-stream.js';
-import { Subscriptions } from '../../src/main/registry/subscriptions.js';
+import { Mailbox } from '../../src/main/registry/sessions/mailbox.js';
+import { Run } from '../../src/main/registry/sessions/run.js';
+import { TRANSITIONS, assertTransition } from '../../src/main/registry/sessions/state.js';
+import { EventStream } from '../../src/main/registry/events/event-stream.js';
+import { Subscriptions } from '../../src/main/registry/events/subscriptions.js';
 import { SESSION_STATES } from '../../src/protocol/session-state.js';
 
 const thread = (sessions: number, cpuBusy = false, alive = true): ThreadLoad => ({

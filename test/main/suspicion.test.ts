@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { isForSuspects } from '../../src/main/pool/placement.js';
-import { Suspicion } from '../../src/main/registry/suspicion.js';
+import { Suspicion } from '../../src/main/pool/suspicion.js';
 import { ALARM_MS, PROVEN_MAX_SESSIONS, QUARANTINE_WINDOW_MS, WARY_MS } from '../../src/protocol/limits.js';
 import { VirtualClock } from '../support/clock.js';
 

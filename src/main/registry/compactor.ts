@@ -8,12 +8,12 @@ import type { StatusTable } from '../../protocol/status-table.js';
 import { liveTime, monotonic, type Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import { isFree } from '../pool/placement.js';
-import type { Departures } from './departures.js';
-import type { Directory } from './directory.js';
-import type { Dispatcher } from './dispatcher.js';
-import type { Run } from './run.js';
-import type { RunTable } from './run-table.js';
-import type { ActivationPlace, Session } from './session.js';
+import type { Departures } from './lifecycle/departures.js';
+import type { Directory } from './sessions/directory.js';
+import type { Dispatcher } from './runs/dispatcher.js';
+import type { Run } from './sessions/run.js';
+import type { RunTable } from './sessions/run-table.js';
+import type { ActivationPlace, Session } from './sessions/session.js';
 
 export interface CompactorParts {
   directory: Directory;

@@ -7,13 +7,13 @@ import { delay, monotonic, systemClock, type Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { AgentThread } from '../pool/agent-thread.js';
 import { inFlight } from '../tasks.js';
-import type { Departures } from './departures.js';
-import type { Directory } from './directory.js';
-import type { Dispatcher } from './dispatcher.js';
-import type { Execution } from './execution.js';
-import type { Lifecycle } from './lifecycle.js';
-import type { Quarantine } from './quarantine.js';
-import type { Session } from './session.js';
+import type { Departures } from './lifecycle/departures.js';
+import type { Directory } from './sessions/directory.js';
+import type { Dispatcher } from './runs/dispatcher.js';
+import type { Execution } from './runs/execution.js';
+import type { Lifecycle } from './lifecycle/lifecycle.js';
+import type { Quarantine } from './runs/quarantine.js';
+import type { Session } from './sessions/session.js';
 
 export interface RescueParts {
   directory: Directory;

@@ -17,20 +17,20 @@ import {
 import type { StatusTable } from '../../protocol/status-table.js';
 import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
-import type { Admission } from './admission.js';
-import type { Directory } from './directory.js';
-import type { Dispatcher } from './dispatcher.js';
-import type { Endings } from './endings.js';
-import type { Interrupts } from './interrupts.js';
-import type { Intake } from './intake.js';
-import type { Lifecycle } from './lifecycle.js';
-import type { Listing, SessionPage } from './listing.js';
-import { eachLive, type LiveAgentVisitor } from './live-agents.js';
+import type { Admission } from './runs/admission.js';
+import type { Directory } from './sessions/directory.js';
+import type { Dispatcher } from './runs/dispatcher.js';
+import type { Endings } from './runs/endings.js';
+import type { Interrupts } from './runs/interrupts.js';
+import type { Intake } from './runs/intake.js';
+import type { Lifecycle } from './lifecycle/lifecycle.js';
+import type { Listing, SessionPage } from './views/listing.js';
+import { eachLive, type LiveAgentVisitor } from './lifecycle/live-agents.js';
 import { checkName, checkPinned, newRecord } from './new-session.js';
-import type { Passivator } from './passivator.js';
-import type { Quarantine } from './quarantine.js';
-import { entryOf, summaryOf, type SessionEntry, type SessionSummary } from './session-view.js';
-import type { LiveFields, Session } from './session.js';
+import type { Passivator } from './lifecycle/passivator.js';
+import type { Quarantine } from './runs/quarantine.js';
+import { entryOf, summaryOf, type SessionEntry, type SessionSummary } from './views/session-view.js';
+import type { LiveFields, Session } from './sessions/session.js';
 
 export interface RegistryParts {
   directory: Directory;

@@ -11,7 +11,7 @@ import {
 } from '../../protocol/limits.js';
 import { delay } from '../clock.js';
 import type { Host } from '../host.js';
-import type { EventStream, SessionEvent } from '../registry/event-stream.js';
+import type { EventStream, SessionEvent } from '../registry/events/event-stream.js';
 import { eventJson } from './json.js';
 
 /**

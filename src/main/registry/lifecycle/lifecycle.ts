@@ -1,0 +1,284 @@
+// Agents come up: restore, creation, moving to another thread. And deletion. (departures.ts: how they leave memory.)
+//
+// Everything here happens under the session's lock, so one thing at a time happens to a session; sessions never wait for
+// each other. The store's epochs guard what the lock cannot: a thread that main has given up on.
+
+import type { Remote } from '../../../protocol/calls.js';
+import type { Activated, StoreCalls } from '../../../protocol/control.js';
+import { CabanaError, messageOf } from '../../../protocol/errors.js';
+import { assertSessionId } from '../../../protocol/ids.js';
+import { profileOf, type SessionRecord } from '../../../protocol/session.js';
+import type { StatusTable } from '../../../protocol/status-table.js';
+import type { Clock } from '../../clock.js';
+import type { AgentThread } from '../../pool/agent-thread.js';
+import { leastBusy } from '../../pool/placement.js';
+import type { Activations, Asked } from './activations.js';
+import type { Departures } from './departures.js';
+import type { Directory } from '../sessions/directory.js';
+import type { Places } from './places.js';
+import type { ActivationPlace, Session } from '../sessions/session.js';
+import type { Subscriptions } from '../events/subscriptions.js';
+import type { Suspicion } from '../../pool/suspicion.js';
+
+export interface LifecycleParts {
+  directory: Directory;
+  places: Places;
+  activations: Activations;
+  departures: Departures;
+  suspicion: Suspicion;
+  table: StatusTable;
+  store: Remote<StoreCalls>;
+  /** The agent threads, dead ones included. */
+  threads: () => readonly AgentThread[];
+  /** Resolves when a dead thread has been replaced; false: the host is closing, and none will be. */
+  threadReplaced: () => Promise<boolean>;
+  subscriptions: Subscriptions;
+  clock: Clock;
+}
+
+export class Lifecycle {
+  readonly #parts: LifecycleParts;
+
+  constructor(parts: LifecycleParts) {
+    this.#parts = parts;
+  }
+
+  /** See SessionRegistry.ensure. Callers at the same time share one restore: none of them sees a half-built agent. */
+  async ensure(id: string): Promise<boolean> {
+    assertSessionId(id);
+    const session = this.#parts.directory.obtain(id);
+    if (session.isLive) {
+      this.#parts.directory.touch(session);
+      return true;
+    }
+    // Set in the same turn as it is looked at, so there is never a second restore.
+    session.restoring ??= this.#restore(session);
+    return session.restoring;
+  }
+
+  async #restore(session: Session): Promise<boolean> {
+    try {
+      return await session.lock(async () => {
+        if (session.deleted) return false;
+        // Without an await in between: of many at once each sees where the one before it was put.
+        const thread = this.#chooseNow(session);
+        return session.isLive || (await this.bringUp(session, thread ?? (await this.#choose(session))));
+      });
+    } catch (error) {
+      // While it waited for its thread.
+      if ((error as CabanaError).code === 'SESSION_DELETED') return false;
+      throw error;
+    } finally {
+      session.restoring = null;
+      this.#parts.directory.dropIfUnused(session);
+    }
+  }
+
+  async create(record: SessionRecord): Promise<void> {
+    const { directory, store } = this.#parts;
+    const session = directory.obtain(record.sessionId);
+    try {
+      await session.lock(async () => {
+        if (session.state !== 'cold') throw new CabanaError('SESSION_EXISTS', `session ${session.id} exists`);
+        await store.create(record);
+        const thread = this.#chooseNow(session) ?? (await this.#choose(session));
+        // With every thread busy the agent would be awaited for as long as somebody else's run takes. It is on disk: its
+        // first use brings it up.
+        if (thread.cpuBusy) return;
+        try {
+          await this.bringUp(session, thread);
+        } catch (error) {
+          // As if it had never been: the caller may try again under the same id.
+          await store.remove(session.id, this.#parts.clock.now(), true);
+          throw error;
+        }
+      });
+    } finally {
+      directory.dropIfUnused(session);
+    }
+  }
+
+  /** The thread that is kept for the session's run, or the least busy one; null: all of them are dead. */
+  #chooseNow({ id, reserved }: Session): AgentThread | null {
+    const { threads, suspicion } = this.#parts;
+    if (reserved?.thread.alive) return reserved.thread;
+    return leastBusy(threads(), (thread) => suspicion.suits(id, thread));
+  }
+
+  /** Likewise; with all of them dead, the first that is replaced. @throws CabanaError HOST_CLOSED */
+  async #choose(session: Session): Promise<AgentThread> {
+    for (;;) {
+      const thread = this.#chooseNow(session);
+      if (thread) return thread;
+      if (!(await this.#parts.threadReplaced())) throw new CabanaError('HOST_CLOSED', 'the host was closed');
+    }
+  }
+
+  /**
+   * Under the lock: activates a session that is not live. False: it exists nowhere.
+   * @param isForRun for a run of it that was admitted to this thread
+   * @throws what its restore threw; the session is then as it was, on disk only
+   */
+  async bringUp(session: Session, thread: AgentThread, isForRun = false): Promise<boolean> {
+    // Counted before the first await: whoever chooses a thread meanwhile takes this one into account.
+    thread.sessions++;
+    try {
+      await this.#parts.departures.bury(session);
+    } catch (error) {
+      thread.sessions--;
+      throw error;
+    }
+    for (let there = thread; ;) {
+      const place = this.#enter(session, there);
+      let asked: Asked;
+      try {
+        asked = await this.#parts.activations.ask(session, place, isForRun);
+        if ('activated' in asked) return await this.#settle(session, place, asked.activated);
+      } catch (error) {
+        await this.#giveBack(session, messageOf(error));
+        throw (await this.#guilt(place)) ?? error;
+      }
+      this.#leave(session, place);
+      if ('refused' in asked) return this.#stayCold(session, asked.refused);
+      // The run is admitted again, to another thread.
+      if (!asked.elsewhere && isForRun) return this.#stayCold(session, died(there));
+      there = asked.elsewhere ?? (await this.#chooseAndCount(session));
+    }
+  }
+
+  #stayCold(session: Session, error: CabanaError): never {
+    session.lastRunFailed = false;
+    session.moveTo('cold');
+    throw error;
+  }
+
+  async #chooseAndCount(session: Session): Promise<AgentThread> {
+    const thread = await this.#choose(session);
+    thread.sessions++;
+    return thread;
+  }
+
+  /** The session takes a place in a thread that has counted it. */
+  #enter(session: Session, thread: AgentThread): ActivationPlace {
+    const { places, subscriptions } = this.#parts;
+    try {
+      const place = places.take(session, thread, subscriptions.watchers(session.id));
+      session.moveTo('restoring');
+      return place;
+    } catch (error) {
+      thread.sessions--;
+      throw error;
+    }
+  }
+
+  /** Its thread has not begun to activate it, and will not. */
+  #leave(session: Session, place: ActivationPlace): void {
+    session.moveTo('failed', 'its thread is busy');
+    session.place = null;
+    this.#parts.places.retire(session.id, place);
+  }
+
+  async #settle(session: Session, place: ActivationPlace, activated: Activated | null): Promise<boolean> {
+    if (!activated) {
+      await this.#giveBack(session, 'it exists nowhere');
+      return false;
+    }
+    place.epoch = activated.epoch;
+    this.#adopt(session, activated.record);
+    session.moveTo('idle');
+    this.#parts.directory.touch(session);
+    return true;
+  }
+
+  /** The reason of the thread's death, if it was this session's start or restore that took it down. */
+  async #guilt({ thread, slot }: ActivationPlace): Promise<CabanaError | null> {
+    if (thread.alive || thread.culpritSlot !== slot) return null;
+    return thread.death;
+  }
+
+  #adopt(session: Session, record: SessionRecord): void {
+    session.record = record;
+    session.profile = profileOf(record);
+    session.clean = true;
+    // What it was like before it left memory is not known; there is something to compact after its next run.
+    session.compacted = true;
+    session.live = {};
+    session.quarantine = record.quarantine;
+    session.publishCounters();
+    session.watchers = this.#parts.subscriptions.watchers(session.id);
+    session.updatedAt = Date.parse(record.updatedAt);
+    session.lastRunFailed = record.stats.errorCode !== null;
+  }
+
+  /** A restore that came to nothing leaves nothing behind: no slot, no head in the store. */
+  async #giveBack(session: Session, reason: string): Promise<void> {
+    session.moveTo('failed', reason);
+    const place = session.place;
+    session.place = null;
+    if (place) {
+      await this.#parts.store.release(session.id, null);
+      this.#parts.places.vacate(place);
+    }
+    session.lastRunFailed = false;
+    session.moveTo('cold');
+  }
+
+  /** The session's run has ended on its thread. `saved`: the state after it went to the store with its outcome. */
+  ranToItsEnd(session: Session, saved: boolean): void {
+    if (session.deleted) return;
+    session.clean = saved;
+    if (saved) session.saveFailures = session.saveRetryAt = 0;
+    this.#parts.table.set('main', session.place!.slot, 'runNo', 0);
+    session.moveTo('idle');
+    this.#parts.directory.touch(session);
+  }
+
+  /**
+   * Under the lock: moves an idle session to another thread, without asking the one where it is (that one may be busy
+   * for long). What it has is on disk (`clean`); the new activation's epoch makes the old one unable to write.
+   */
+  async relocate(session: Session, thread: AgentThread, isForRun: boolean): Promise<boolean> {
+    const old = session.place!;
+    this.#parts.directory.busy(session);
+    session.moveTo('flushing');
+    session.place = null;
+    session.moveTo('cold');
+    this.#parts.places.retire(session.id, old);
+    session.migrations++;
+    return this.bringUp(session, thread, isForRun);
+  }
+
+  /**
+   * Deletes for good. False: there is no such session.
+   * @param onGone called in the same turn in which the session leaves the registry: ends its runs
+   */
+  async remove(id: string, onGone: (session: Session) => void): Promise<boolean> {
+    const { directory, store, subscriptions, clock } = this.#parts;
+    const session = directory.obtain(id);
+    // A restore that waits for a busy thread would have the deletion wait as well.
+    this.#parts.activations.refuse(session, 'any', new CabanaError('SESSION_DELETED', `session ${id} is deleted`));
+    try {
+      return await session.lock(async () => {
+        // From here on nothing of this session is written: the store's tombstone carries a new epoch.
+        if (session.deleted || !(await store.remove(id, clock.now()))) return false;
+        session.deleted = true;
+        const { place } = session;
+        if (session.state === 'running') session.moveTo('interrupting');
+        if (session.state === 'idle' || session.state === 'interrupting') session.moveTo('flushing');
+        session.place = null;
+        if (session.state !== 'cold') session.moveTo('cold');
+        directory.remove(session);
+        onGone(session);
+        subscriptions.end(id);
+        if (place) this.#parts.places.retire(id, place);
+        return true;
+      });
+    } finally {
+      directory.dropIfUnused(session);
+    }
+  }
+}
+
+function died({ no }: AgentThread): CabanaError {
+  return new CabanaError('THREAD_DIED', `thread ${no} died before it could bring the session up`);
+}

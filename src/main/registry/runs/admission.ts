@@ -1,0 +1,166 @@
+// Who may run now: the line of sessions with a run that is due, the limit of running agents, and the threads' cpu slots.
+//
+// A session stands in line at most once, with its oldest waiting run; after a run it goes to the end. So a session with a
+// thousand queued runs does not delay another's first. Only when nobody waits for a first run, a session whose backlog
+// decides how long the whole takes (isCritical) goes on at once.
+//
+// Suspects (suspicion.ts) are admitted to half of the threads only. Nobody waits for ever: when one is not admitted, those
+// threads are busy, or dead for a moment, and the end of each run and each new thread looks at the line again.
+
+import { monotonic, type Clock } from '../../clock.js';
+import type { AgentThread } from '../../pool/agent-thread.js';
+import { LINE_WINDOW, isCritical, isFree, pickDue, successorOn } from '../../pool/placement.js';
+import { Line, Place } from './line.js';
+import type { Session } from '../sessions/session.js';
+import type { Suspicion } from '../../pool/suspicion.js';
+
+export interface Admitted {
+  session: Session;
+  thread: AgentThread;
+  load: 'cpu' | 'io';
+}
+
+export interface AdmissionParts {
+  maxRunningAgents: number;
+  threads: () => readonly AgentThread[];
+  /** How many runs of all sessions are not over. */
+  openRuns: () => number;
+  suspicion: Suspicion;
+  clock: Clock;
+}
+
+export class Admission {
+  readonly maxRunningAgents: number;
+  readonly #threads: () => readonly AgentThread[];
+  readonly #openRuns: () => number;
+  readonly #suspicion: Suspicion;
+  readonly #clock: Clock;
+  readonly #lines = { io: new Line(), cpu: new Line() };
+  #running = 0;
+
+  constructor({ maxRunningAgents, threads, openRuns, suspicion, clock }: AdmissionParts) {
+    this.maxRunningAgents = maxRunningAgents;
+    this.#threads = threads;
+    this.#openRuns = openRuns;
+    this.#suspicion = suspicion;
+    this.#clock = clock;
+  }
+
+  /** Agents that run, or are on their way to. */
+  get running(): number {
+    return this.#running;
+  }
+
+  get waiting(): number {
+    return this.#lines.io.size + this.#lines.cpu.size;
+  }
+
+  get full(): boolean {
+    return this.#running >= this.maxRunningAgents;
+  }
+
+  /**
+   * Puts the session in line, unless it stands there.
+   * @param again it comes from a run of its own
+   */
+  enqueue(session: Session, load: 'cpu' | 'io', again: boolean): void {
+    const line = this.#lines[load];
+    if (line.has(session)) return;
+    line.add(new Place(session, load, !again, this.#suspicion), again && this.goesOn(session));
+  }
+
+  /** Whether the session's next run follows its current one at once. */
+  goesOn({ queued }: Session): boolean {
+    if (this.#lines.cpu.firsts > 0) return false;
+    const threads = this.#threads().filter((thread) => thread.alive).length;
+    return isCritical(queued, this.#openRuns() - queued, threads);
+  }
+
+  withdraw(session: Session): void {
+    this.#lines.io.delete(session);
+    this.#lines.cpu.delete(session);
+  }
+
+  /** The next session that may run, with the thread where: its place is taken by this call; release() gives it back. */
+  next(): Admitted | null {
+    const threads = this.#threads();
+    while (!this.full) {
+      const picked =
+        pickDue(this.#lines.io, threads) ?? (threads.some(isFree) ? pickDue(this.#lines.cpu, threads) : null);
+      if (!picked) return null;
+      const { session, load } = picked.due;
+      // Its thread has begun it meanwhile: it is out of the line.
+      if (session.offer && !session.offer.withdraw()) continue;
+      return this.#take(session, picked.thread, load);
+    }
+    return null;
+  }
+
+  /** The session whose run could be offered to this busy thread. */
+  successor(thread: AgentThread): Session | null {
+    return successorOn(this.#lines.cpu, thread)?.session ?? null;
+  }
+
+  /** Counts a run that its thread took from an offer. For a moment it and the run before it both count. */
+  adopt(session: Session, thread: AgentThread): Admitted {
+    return this.#take(session, thread, 'cpu');
+  }
+
+  #take(session: Session, thread: AgentThread, load: 'cpu' | 'io'): Admitted {
+    this.#lines[load].delete(session);
+    this.#running++;
+    if (load === 'cpu') thread.cpuRuns++;
+    return { session, thread, load };
+  }
+
+  /** Whether somebody in line, other than suspects, could run now, were there a thread. */
+  get starved(): boolean {
+    const threads = this.#threads();
+    if (this.full || threads.some(isFree)) return false;
+    // With one thread a stand-in is for suspects as well.
+    const forAnybody = threads.every((thread) => thread.forSuspects);
+    let seen = 0;
+    for (const place of this.#lines.cpu) {
+      if (forAnybody || !place.suspect) return true;
+      if (seen++ >= LINE_WINDOW) break;
+    }
+    return false;
+  }
+
+  /**
+   * The first sessions in line that are tied to a busy thread (or, as suspects, to one closed to them) while another is
+   * free: they must be saved before they can move.
+   * @param max how many at most
+   * @param except those that are on their way already
+   */
+  tied(max: number, except: ReadonlySet<Session>): Session[] {
+    if (!this.#threads().some(isFree)) return [];
+    const now = monotonic(this.#clock);
+    const tied: Session[] = [];
+    let seen = 0;
+    for (const place of this.#lines.cpu) {
+      if (tied.length >= max || seen++ >= LINE_WINDOW) break;
+      const { session, home, movable } = place;
+      if (!home || movable || session.isLocked || except.has(session)) continue;
+      // One that could not be saved waits for the next try, or for its home.
+      if (session.saveRetryAt > now) continue;
+      if (!isFree(home) || (place.suspect && !home.forSuspects)) tied.push(session);
+    }
+    return tied;
+  }
+
+  /** A run is over, or could not start: what next() took is free again. */
+  release(admitted: Admitted): void {
+    this.#running--;
+    if (admitted.load === 'cpu') admitted.thread.cpuRuns--;
+  }
+
+  /** The session turned out to live on another thread that is free: its run takes place there. */
+  moveTo(admitted: Admitted, thread: AgentThread): void {
+    if (admitted.load === 'cpu') {
+      admitted.thread.cpuRuns--;
+      thread.cpuRuns++;
+    }
+    admitted.thread = thread;
+  }
+}

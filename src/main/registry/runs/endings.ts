@@ -1,0 +1,139 @@
+// How runs end, whoever ends them: the store has the last word, and tells it once; then it is told to whoever waits.
+
+import type { Remote } from '../../../protocol/calls.js';
+import { encodeEntry } from '../../../protocol/codec.js';
+import type { StoreCalls, StoredRun } from '../../../protocol/control.js';
+import { isErrorCode, type ErrorCode } from '../../../protocol/errors.js';
+import { INTERRUPT_REASONS, type InterruptReason } from '../../../protocol/interrupt.js';
+import { outcomeEntry } from '../../../protocol/outcome.js';
+import type { Clock } from '../../clock.js';
+import type { Log } from '../../log.js';
+import type { Ending, Fate } from '../../pool/verdict.js';
+import type { Directory } from '../sessions/directory.js';
+import type { Loss, Run } from '../sessions/run.js';
+import type { RunTable } from '../sessions/run-table.js';
+import type { Session } from '../sessions/session.js';
+import type { Subscriptions } from '../events/subscriptions.js';
+import type { Suspicion } from '../../pool/suspicion.js';
+
+export interface EndingsParts {
+  directory: Directory;
+  runs: RunTable;
+  suspicion: Suspicion;
+  subscriptions: Subscriptions;
+  store: Remote<StoreCalls>;
+  clock: Clock;
+  log: Log;
+}
+
+export class Endings {
+  readonly #parts: EndingsParts;
+  readonly #runs: RunTable;
+
+  constructor(parts: EndingsParts) {
+    this.#parts = parts;
+    this.#runs = parts.runs;
+  }
+
+  /** Ends a run that no thread will end. */
+  async endUnstarted(session: Session, run: Run, ending: Ending): Promise<void> {
+    try {
+      this.over(session, run, await this.#endInStore(run, ending));
+    } catch (error) {
+      // The store has failed or is closing (a full disk alone only delays endRun). On disk the run stays open and is
+      // settled at the next start; in memory it is over. Of a deleted session there is nothing to store.
+      if (!session.deleted) {
+        this.#parts.log.error({ err: error, sessionId: session.id, runId: run.id }, 'an outcome could not be stored');
+      }
+      this.#runs.forget(session, run);
+      run.leave(error as Error);
+    }
+  }
+
+  async #endInStore(run: Run, ending: Ending): Promise<StoredRun> {
+    const entry = encodeEntry(outcomeEntry(run.id, ending));
+    const at = this.#parts.clock.now();
+    return this.#parts.store.endRun({ sessionId: run.sessionId, runId: run.id, ...ending, entry, at });
+  }
+
+  /** The store has told that these outcomes are on disk. */
+  ended(runs: readonly StoredRun[]): void {
+    for (const stored of runs) {
+      const run = this.#runs.get(stored.sessionId, stored.runId);
+      if (!run) continue;
+      if (run.stored(stored)) this.conclude(this.#parts.directory.get(stored.sessionId), run);
+    }
+  }
+
+  /** Ends a run of which nothing more will be heard. */
+  over(session: Session, run: Run, stored: StoredRun): void {
+    run.end(stored);
+    this.conclude(session, run);
+  }
+
+  /** The run is over, on disk and told to whoever waited for it. */
+  conclude(session: Session | undefined, run: Run): void {
+    this.#runs.forget(session, run);
+    const { info } = run;
+    if (info.state === 'completed') this.#parts.suspicion.completed(run.sessionId);
+    // It may have left memory while its outcome was on the way to the disk.
+    if (session) session.updatedAt = this.#parts.clock.now();
+    // A later run of the session may have started already; then this one's failure is not its status any more.
+    if (session && session.startedNo <= run.no && info.state === 'failed') {
+      session.lastRunFailed = true;
+      session.live.error = info.error;
+      session.live.errorCode = info.code;
+    }
+    this.#parts.subscriptions.publish(run.sessionId, { type: 'run', run: info });
+  }
+
+  /** Ends all that waits in a session that takes no more runs. */
+  async failQueued(session: Session): Promise<void> {
+    const ending = quarantined(session.quarantine ?? 'quarantined');
+    for (const run of session.mailbox.drain()) await this.endUnstarted(session, run, ending);
+  }
+
+  /** In the turn in which a deleted session leaves the registry: all its runs are over. */
+  sessionDeleted(session: Session): void {
+    this.#parts.suspicion.forget(session.id);
+    // Also the one that its thread has reported already, whose outcome the store may have refused since.
+    for (const run of this.#runs.of(session.id)) {
+      if (run.isAccepted) this.over(session, run, endedAs(storedOf(run), DELETED));
+    }
+  }
+}
+
+export const DELETED: Ending = endingOf('deleted');
+
+export const FATE_DRAINED: Fate = { kind: 'end', ending: endingOf('draining') };
+
+/** What a run ends with that cannot be started again after all. */
+export function endingAfter(fate: Fate, loss: Loss): Ending {
+  return fate.kind === 'end' ? fate.ending : { state: 'failed', error: loss.error.message, code: 'THREAD_DIED' };
+}
+
+export function quarantined(why: string): Ending {
+  return { state: 'failed', error: `the session is quarantined: ${why}`, code: 'SESSION_QUARANTINED' };
+}
+
+export function endingOf(reason: InterruptReason): Ending {
+  const { message, code } = INTERRUPT_REASONS[reason];
+  return { state: 'interrupted', error: message, code };
+}
+
+export function endedAs(run: StoredRun, ending: Ending): StoredRun {
+  return { ...run, ...ending, output: null, endedAt: Date.now() };
+}
+
+/** A run of a deleted session as the store had it; the store has nothing of it any more. */
+function storedOf(run: Run): StoredRun {
+  const { sessionId, id, inputSeq } = run;
+  const startedAt = run.info.startedAt === null ? null : Date.parse(run.info.startedAt);
+  const blank = { output: null, error: null, code: null, endedAt: null, attempts: 0 };
+  return { sessionId, runId: id, inputSeq, state: 'interrupted', startedAt, ...blank };
+}
+
+export function codeOf(error: unknown): ErrorCode {
+  const code = (error as { code?: unknown } | null)?.code;
+  return isErrorCode(code) ? code : 'INTERNAL';
+}

@@ -1,0 +1,117 @@
+// The line of sessions with a run that is due: by priority, then first come, first served.
+
+import type { AgentThread } from '../../pool/agent-thread.js';
+import type { Due } from '../../pool/placement.js';
+import type { Session } from '../sessions/session.js';
+import type { Suspicion } from '../../pool/suspicion.js';
+
+export class Place implements Due<AgentThread> {
+  skips = 0;
+  readonly session: Session;
+  readonly load: 'cpu' | 'io';
+  /** Whether none of its runs has been served since it came in line. */
+  readonly isFirst: boolean;
+  readonly #suspicion: Suspicion;
+
+  constructor(session: Session, load: 'cpu' | 'io', isFirst: boolean, suspicion: Suspicion) {
+    this.session = session;
+    this.load = load;
+    this.isFirst = isFirst;
+    this.#suspicion = suspicion;
+  }
+
+  get suspect(): boolean {
+    return this.#suspicion.suspects(this.session.id);
+  }
+
+  get stuck(): boolean {
+    return this.session.saveFailures > 0;
+  }
+
+  suits(thread: AgentThread): boolean {
+    return this.#suspicion.suits(this.session.id, thread);
+  }
+
+  get home(): AgentThread | null {
+    return this.session.isLive ? (this.session.place?.thread ?? null) : null;
+  }
+
+  get movable(): boolean {
+    return this.session.clean && !this.session.isLocked;
+  }
+
+  /** Nothing but a free thread is missing for its run to begin. */
+  get ready(): boolean {
+    const { session } = this;
+    if (session.state !== 'idle' || session.current || session.isLocked || session.compaction) return false;
+    const run = session.mailbox.head;
+    return session.quarantine === null && run !== undefined && run.isAccepted && run.interruptReason === null;
+  }
+
+  get backlog(): number {
+    return this.session.queued;
+  }
+
+  get priority(): number {
+    return this.session.mailbox.head?.priority ?? 0;
+  }
+}
+
+/** The sessions of one priority: `ahead` before the others. */
+interface Queue {
+  priority: number;
+  ahead: Map<Session, Place>;
+  places: Map<Session, Place>;
+}
+
+export class Line {
+  /** One queue per priority that was ever used, highest first. */
+  readonly #queues: Queue[] = [];
+  #size = 0;
+  #firsts = 0;
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Places of sessions of which no run has been served yet. */
+  get firsts(): number {
+    return this.#firsts;
+  }
+
+  has(session: Session): boolean {
+    return this.#queues.some(({ ahead, places }) => ahead.has(session) || places.has(session));
+  }
+
+  /** @param ahead before the others of its priority */
+  add(place: Place, ahead: boolean): void {
+    const { priority } = place;
+    let queue = this.#queues.find((candidate) => candidate.priority === priority);
+    if (!queue) {
+      queue = { priority, ahead: new Map(), places: new Map() };
+      this.#queues.push(queue);
+      this.#queues.sort((a, b) => b.priority - a.priority);
+    }
+    queue[ahead ? 'ahead' : 'places'].set(place.session, place);
+    this.#size++;
+    if (place.isFirst) this.#firsts++;
+  }
+
+  delete(session: Session): void {
+    for (const { ahead, places } of this.#queues) {
+      const place = ahead.get(session) ?? places.get(session);
+      if (!place) continue;
+      ahead.delete(session);
+      places.delete(session);
+      this.#size--;
+      if (place.isFirst) this.#firsts--;
+    }
+  }
+
+  *[Symbol.iterator](): Generator<Place, void> {
+    for (const { ahead, places } of this.#queues) {
+      yield* ahead.values();
+      yield* places.values();
+    }
+  }
+}

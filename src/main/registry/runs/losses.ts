@@ -1,0 +1,129 @@
+// Runs that their thread lost: it died, was given up, or could not bring the session up. Each ends or starts again, as the
+// pure fateOf() of verdict.ts decides; then the session leaves that thread.
+
+import type { Remote } from '../../../protocol/calls.js';
+import type { StoreCalls } from '../../../protocol/control.js';
+import { CabanaError, messageOf } from '../../../protocol/errors.js';
+import { RUN_START_MAX_ATTEMPTS } from '../../../protocol/limits.js';
+import type { AgentProfile } from '../../../protocol/session.js';
+import type { Log } from '../../log.js';
+import type { AgentThread } from '../../pool/agent-thread.js';
+import { fateOf, type Fate } from '../../pool/verdict.js';
+import type { Admitted } from './admission.js';
+import type { Departures } from '../lifecycle/departures.js';
+import { FATE_DRAINED, codeOf, endingAfter, endingOf, type Endings } from './endings.js';
+import type { Quarantine } from './quarantine.js';
+import type { Loss, Run } from '../sessions/run.js';
+import type { Session } from '../sessions/session.js';
+
+export interface LossesParts {
+  departures: Departures;
+  endings: Endings;
+  quarantine: Quarantine;
+  store: Remote<StoreCalls>;
+  profiles: ReadonlyMap<string, AgentProfile>;
+  log: Log;
+  /** Nothing starts again any more. */
+  draining: () => boolean;
+}
+
+export class Losses {
+  readonly #parts: LossesParts;
+
+  constructor(parts: LossesParts) {
+    this.#parts = parts;
+  }
+
+  /** The run was taken from its thread, or the thread died, or could not execute it. */
+  async lost(admitted: Admitted, run: Run, error: unknown): Promise<void> {
+    const { session, thread } = admitted;
+    const { endings, quarantine, store, draining } = this.#parts;
+    const loss = run.loss ?? (await this.#lossOf(session, thread, error));
+    const fate = draining() ? FATE_DRAINED : this.#fateOf(session, run, loss);
+    await session.lock(async () => {
+      if (session.deleted) return;
+      // A run that its thread had not begun goes back in line whatever the profile's retry says, for
+      // RUN_START_MAX_ATTEMPTS attempts in all. Only the store knows whether it had begun; requeue() refuses if so.
+      const mayStartAgain = loss.isCulprit !== true && run.interruptReason === null;
+      const unstarted = fate.kind === 'end' && mayStartAgain && ++run.startFailures < RUN_START_MAX_ATTEMPTS;
+      const again = !draining() && (fate.kind === 'retry' || unstarted);
+      const retried = again && (await store.requeue(session.id, run.id, unstarted));
+      // Not requeued, so end it. If the thread had posted an outcome before it was lost, the store keeps that one and
+      // returns it.
+      if (!retried) await endings.endUnstarted(session, run, endingAfter(fate, loss));
+      await this.#leaveThread(session, thread, loss);
+      if (retried) retry(session, run);
+    });
+    if (loss.isCulprit && !draining()) await quarantine.strike(session, loss.error.message);
+    if (session.quarantine) await endings.failQueued(session);
+  }
+
+  /** The session could not be brought up, or moved: the run fails, unless it was only its thread that died. */
+  async failedToStart(session: Session, run: Run, error: unknown): Promise<void> {
+    if (session.deleted) return;
+    const { endings, log, quarantine } = this.#parts;
+    // Bringing the session up held its thread until that was given up: elsewhere it would do the same.
+    if (run.loss && run.loss.isCulprit !== false) return this.#neverUp(session, run, run.loss);
+    // It was asked to stop while it waited.
+    if (run.interruptReason) return endings.endUnstarted(session, run, endingOf(run.interruptReason));
+    const threadDied = run.loss !== null || codeOf(error) === 'THREAD_DIED';
+    if (threadDied && ++run.startFailures < RUN_START_MAX_ATTEMPTS) {
+      run.restart();
+      session.mailbox.unshift(run);
+      return;
+    }
+    log.error({ err: error, sessionId: session.id, runId: run.id }, 'a run could not start');
+    // Not THREAD_DIED: bringing this session up is what took its thread down.
+    const guilty = codeOf(error) === 'AGENT_CRASHED' || codeOf(error) === 'AGENT_OUT_OF_MEMORY';
+    if (guilty) await quarantine.strike(session, messageOf(error));
+    await endings.endUnstarted(session, run, { state: 'failed', error: messageOf(error), code: codeOf(error) });
+  }
+
+  async #neverUp(session: Session, run: Run, loss: Loss): Promise<void> {
+    const fate = this.#fateOf(session, run, loss);
+    if (fate.kind === 'retry') return retry(session, run);
+    await this.#parts.endings.endUnstarted(session, run, fate.ending);
+    if (loss.isCulprit) await this.#parts.quarantine.strike(session, loss.error.message);
+  }
+
+  async #lossOf(session: Session, thread: AgentThread, error: unknown): Promise<Loss> {
+    const death = thread.alive ? null : await thread.death;
+    const slot = thread.culpritSlot;
+    const isCulprit = slot === null ? null : slot === session.place?.slot;
+    if (death) return { isCulprit, error: death };
+    return {
+      isCulprit: null,
+      error: error instanceof CabanaError ? error : new CabanaError('INTERNAL', messageOf(error)),
+    };
+  }
+
+  #fateOf(session: Session, run: Run, loss: Loss): Fate {
+    const retries = this.#parts.profiles.get(session.profile ?? '')?.retry ?? 0;
+    return fateOf(
+      {
+        isCulprit: loss.isCulprit,
+        wasInterrupted: run.interruptReason !== null,
+        retriesLeft: retries - run.retries,
+      },
+      loss.error,
+    );
+  }
+
+  async #leaveThread(session: Session, thread: AgentThread, loss: Loss): Promise<void> {
+    const { departures } = this.#parts;
+    const { message, code } = loss.error;
+    if (loss.isCulprit) session.crashes++;
+    // Unless its run has failed, with a reason of its own.
+    session.live.error ??= message;
+    session.live.errorCode ??= code;
+    if (!thread.alive) await departures.failed(session, message);
+    // Whatever it was that went wrong: with the run's end the store has fenced this activation off.
+    else departures.abandon(session, message);
+  }
+}
+
+function retry(session: Session, run: Run): void {
+  run.retries++;
+  run.restart();
+  session.mailbox.unshift(run);
+}

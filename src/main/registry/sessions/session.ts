@@ -1,0 +1,168 @@
+// One session in memory: its state, where its agent lives, what waits for it, and the mutex of its lifecycle.
+
+import { Mutex } from 'async-mutex';
+import type { SessionState } from '../../../protocol/session-state.js';
+import { stateNumber } from '../../../protocol/session-state.js';
+import { statusOf, type SessionRecord, type SessionStats, type SessionStatus } from '../../../protocol/session.js';
+import type { StatusTable } from '../../../protocol/status-table.js';
+import type { AgentThread, Revocable } from '../../pool/agent-thread.js';
+import { monotonic, type Clock } from '../../clock.js';
+import { Mailbox } from './mailbox.js';
+import type { Run } from './run.js';
+import type { Slot } from './slots.js';
+import { assertTransition } from './state.js';
+
+/** One incarnation of the agent in a thread. */
+export interface ActivationPlace extends Slot {
+  thread: AgentThread;
+  epoch: number;
+}
+
+/** What update() may set, and what agents report: shown in the row instead of what is stored. */
+export type LiveFields = Partial<Omit<SessionStats, 'totalTasks'>> & { name?: string | null };
+
+export class Session {
+  readonly id: string;
+  readonly #table: StatusTable;
+  #state: SessionState = 'cold';
+  #mutex: Mutex | null = null;
+  #mailbox: Mailbox | null = null;
+  #lastRunFailed = false;
+
+  /** The stored record as it was when the session came into memory; null while it is cold. */
+  record: SessionRecord | null = null;
+  /** Where the agent lives; null: nowhere. */
+  place: ActivationPlace | null = null;
+  /** The run being executed or about to be. */
+  current: Run | null = null;
+  /** The oldest waiting run has been offered to the session's thread, which may begin it at any time. */
+  offer: Revocable | null = null;
+  /** The thread that is kept for its due run, until that begins. */
+  reserved: { readonly thread: AgentThread; readonly load: 'cpu' | 'io' } | null = null;
+  /** The restore that every caller waits on. */
+  restoring: Promise<boolean> | null = null;
+  /** Why it is failed. */
+  reason: string | null = null;
+  /** The profile, as soon as it is known. */
+  profile: string | null = null;
+  /** Whether everything since the last snapshot is in it: then another thread can take over without asking this one. */
+  clean = true;
+  /** Why it takes no more runs; null: it does. */
+  quarantine: string | null = null;
+  /** The compaction in progress. */
+  compaction: { interrupt(): void } | null = null;
+  /** Number of withhold() calls in progress. Above 0, the runs stay in the mailbox instead of occupying a thread. */
+  held = 0;
+  /** The number of its last run that started. */
+  startedNo = 0;
+  /** Compacted since its last run. */
+  compacted = false;
+  crashes = 0;
+  interrupts = 0;
+  migrations = 0;
+  watchers = 0;
+  /** Set once and for good: nothing may bring the session back. */
+  deleted = false;
+  live: LiveFields = {};
+  updatedAt: number;
+  /** When the last thing was asked of it: in epoch milliseconds, as it is shown; and by the clock of durations. */
+  usedAt: number;
+  lastUsed: number;
+  /** The next attempt to save it is not before this instant of the clock of durations; a save has failed. */
+  saveRetryAt = 0;
+  saveFailures = 0;
+
+  constructor(id: string, table: StatusTable, clock: Clock) {
+    this.id = id;
+    this.#table = table;
+    this.updatedAt = this.usedAt = clock.now();
+    this.lastUsed = monotonic(clock);
+  }
+
+  get state(): SessionState {
+    return this.#state;
+  }
+
+  get status(): SessionStatus {
+    return statusOf(this.#state, this.#lastRunFailed);
+  }
+
+  /** An agent is in memory and its thread is alive. */
+  get isLive(): boolean {
+    const up = this.#state === 'idle' || this.#state === 'running' || this.#state === 'interrupting';
+    return up && this.place !== null && this.place.thread.alive;
+  }
+
+  get isRunning(): boolean {
+    return this.#state === 'running' || this.#state === 'interrupting';
+  }
+
+  /** THE setter of the state: checks the table of state.ts, and keeps the status table and its counts in step. */
+  moveTo(to: SessionState, reason: string | null = null): void {
+    assertTransition(this.#state, to);
+    this.#change(() => {
+      this.#state = to;
+      this.reason = to === 'failed' ? reason : null;
+    });
+  }
+
+  /** What makes an idle session read `error`, until its next run starts. */
+  set lastRunFailed(failed: boolean) {
+    this.#change(() => (this.#lastRunFailed = failed));
+  }
+
+  get lastRunFailed(): boolean {
+    return this.#lastRunFailed;
+  }
+
+  #change(change: () => void): void {
+    const before = this.#counted();
+    change();
+    this.#table.count(before, this.#counted());
+    if (this.place) this.#table.set('main', this.place.slot, 'state', stateNumber(this.#state));
+  }
+
+  /** Shows the counters of its troubles in its row of the table. */
+  publishCounters(): void {
+    if (!this.place) return;
+    this.#table.set('main', this.place.slot, 'crashes', this.crashes);
+    this.#table.set('main', this.place.slot, 'interrupts', this.interrupts);
+    this.#table.set('main', this.place.slot, 'migrations', this.migrations);
+  }
+
+  #counted() {
+    return this.#state === 'cold' ? null : { state: this.#state, status: this.status };
+  }
+
+  // Made when they are needed: a hundred thousand idle sessions have neither.
+
+  /** Runs fn alone among what activates, passivates, deletes and starts runs of this session. */
+  lock<T>(fn: () => Promise<T>): Promise<T> {
+    // An offered run would begin without the lock. From here on it has begun, or does not.
+    this.offer?.withdraw();
+    this.#mutex ??= new Mutex();
+    return this.#mutex.runExclusive(fn);
+  }
+
+  get isLocked(): boolean {
+    return this.#mutex?.isLocked() ?? false;
+  }
+
+  get mailbox(): Mailbox {
+    return (this.#mailbox ??= new Mailbox());
+  }
+
+  get queued(): number {
+    return this.#mailbox?.size ?? 0;
+  }
+
+  /** The run in progress; null also in the moment between its outcome being told and its place being given up. */
+  get runId(): string | null {
+    return this.current && !this.current.isOver ? this.current.id : null;
+  }
+
+  /** Nothing runs, waits, restores or listens: the session may leave memory. */
+  get isUnused(): boolean {
+    return this.runId === null && this.queued === 0 && this.watchers === 0 && this.restoring === null;
+  }
+}
