@@ -1,13 +1,13 @@
-// Data folders with many sessions on disk. The schema is the store's own; the rows are written in bulk, by SQL, as the
-// store would write them one by one. Each size is built once a process and shared.
+// Data folders with many sessions on disk. The schema is the store's own, and so is the statement that writes a row; it is
+// done in bulk, where the store would write one by one. Each size is built once a process and shared.
 
 import Sqlite from 'better-sqlite3';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { encodeValue } from '../src/protocol/codec.js';
 import { emptyStats, type ListQuery, type SessionRecord, type SessionSource } from '../src/protocol/session.js';
 import { INDEX_ALL, defineSearchTerms } from '../src/worker/store/sqlite-search.js';
+import { INSERT_SESSION } from '../src/worker/store/sqlite-sessions.js';
 import { SqliteStore } from '../src/worker/store/sqlite-store.js';
 
 /** Every session's name has one of these; the last number of the list is in few names. */
@@ -63,7 +63,7 @@ export function recordOf(i: number): SessionRecord {
   };
 }
 
-/** A page of the list of so many sessions, by what the list is defined to be; it looks at all of them if need be. */
+/** A page of the list of the first `sessions` sessions, by what the list is defined to be; it looks at all if need be. */
 export function pageOf(sessions: number, query: ListQuery): { indexes: number[]; hasMore: boolean } {
   const { limit = 50, before, date, type, q, includePinned = true } = query;
   const matches = (i: number): boolean => {
@@ -83,7 +83,7 @@ export function pageOf(sessions: number, query: ListQuery): { indexes: number[];
   return { indexes: [...pinned, ...others.slice(0, limit)], hasMore: others.length > limit };
 }
 
-/** The data folder with so many sessions. */
+/** The data folder with the first `sessions` sessions. */
 export async function databaseOf(sessions: number): Promise<string> {
   const known = built.get(sessions);
   if (known !== undefined) return known;
@@ -126,32 +126,11 @@ function fill(path: string, sessions: number): void {
       `SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'sessions' AND sql IS NOT NULL`,
     )
     .all();
-  const session = db.prepare(
-    `INSERT INTO sessions (key, id, name, source, agent_profile, kind, working_dir, params, pinned, created_at,
-      updated_at, folded, stats, epoch) VALUES (?, ?, ?, ?, ?, ?, NULL, ?, ?, ?, ?, ?, ?, 0)`,
-  );
-  const params = encodeValue({}, 'params');
+  const session = db.prepare(INSERT_SESSION.sql);
   db.transaction(() => {
     // Sorted once at the end instead of kept in order.
     for (const index of indexes) db.exec(`DROP INDEX ${index.name}`);
-    for (let i = 0; i < sessions; i++) {
-      const record = recordOf(i);
-      const { sessionId, name, source, agentProfile } = record;
-      session.run(
-        i + 1,
-        sessionId,
-        name,
-        source,
-        agentProfile,
-        `s:${source}`,
-        params,
-        record.pinned ? 1 : 0,
-        record.createdAt,
-        record.updatedAt,
-        `${name}\u0001${sessionId}`,
-        JSON.stringify({ totalTasks: record.stats.totalTasks }),
-      );
-    }
+    for (let i = 0; i < sessions; i++) session.run(...INSERT_SESSION.values(recordOf(i)));
     for (const index of indexes) db.exec(index.sql);
     db.exec(INDEX_ALL);
   })();

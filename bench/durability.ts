@@ -35,19 +35,26 @@ async function ask(): Promise<string | null> {
     try {
       // What it puts off until the event loop turns has happened by the first commit of a host as well.
       await nextTurn();
-      for (const { what, ops } of batches()) {
-        if (what === DRAINED) store.drain();
-        const fault = await faultOf(store, commits, ops);
-        if (fault !== null) return `${what}: ${fault}`;
-      }
+      const { life, draining } = batches();
+      const fault = await firstFault(store, commits, Object.values(life).flat());
+      if (fault !== null) return fault;
+      store.drain();
+      return await firstFault(store, commits, draining);
     } finally {
       await store.close();
     }
-    return null;
   } finally {
     commits.stop();
     rmSync(dir, { recursive: true });
   }
+}
+
+async function firstFault(store: SqliteStore, commits: CommitWatch, batches: readonly Batch[]): Promise<string | null> {
+  for (const { what, ops } of batches) {
+    const fault = await faultOf(store, commits, ops);
+    if (fault !== null) return `${what}: ${fault}`;
+  }
+  return null;
 }
 
 async function faultOf(store: SqliteStore, commits: CommitWatch, ops: readonly WriteOp[]): Promise<string | null> {
@@ -60,37 +67,70 @@ async function faultOf(store: SqliteStore, commits: CommitWatch, ops: readonly W
   return bad ? `at a commit the journal mode was ${bad.journal} and synchronous ${bad.synchronous}` : null;
 }
 
-const DRAINED = 'a snapshot while the host drains';
+interface Batch<Op extends WriteOp = WriteOp> {
+  what: string;
+  ops: [Op, ...Op[]];
+}
 
-/** A life of an agent, in commits: those that may be undone stand between those that may not. */
-function batches(): { what: string; ops: WriteOp[] }[] {
+/**
+ * Commits by the kind of their operations, in the order in which they are made. A kind has one at least, so that a new
+ * one of the store's does not compile without.
+ */
+type Life = { [T in WriteOp['t']]: [Batch<Extract<WriteOp, { t: T }>>, ...Batch[]] };
+
+/**
+ * The life of a session, and of another one that ends, in commits: those that may be undone stand between those that may
+ * not. And what is still committed while the host drains.
+ */
+function batches(): { life: Life; draining: Batch[] } {
   const sessionId = 'a';
+  const ending = 'b';
   const runId = 'r';
   const at = Date.now();
   const createdAt = new Date(at).toISOString();
-  const record = { sessionId, name: null, source: null, agentProfile: 'light', workingDir: null, params: {} };
+  const made = { pinned: false, createdAt, updatedAt: createdAt, quarantine: null, stats: emptyStats() };
+  const record = { name: null, source: null, agentProfile: 'light', workingDir: null, params: {}, ...made };
   const fence = (n: number) => ({ key: 1, epoch: 1, n, at });
   const body = encodeState({ n: 1 });
   const input = encodeEntry({ role: 'user', content: 'hello' });
-  const append = (n: number): WriteOp => ({ t: 'append', ...fence(n), body: input });
-  const save: WriteOp = { t: 'save', ...fence(4), body, stats: null };
-  const outcome = { state: 'completed', output: null, error: null, code: null } as const;
-  const made = { pinned: false, createdAt, updatedAt: createdAt, quarantine: null, stats: emptyStats() };
-  return [
-    { what: 'a new session', ops: [{ t: 'create', record: { ...record, ...made } }] },
-    { what: 'an epoch', ops: [{ t: 'load', sessionId }] },
-    { what: 'an entry after an epoch', ops: [append(1)] },
-    { what: 'a run accepted', ops: [{ t: 'accept', sessionId, runId, input, at }] },
-    { what: 'the start of a run', ops: [{ t: 'start', ...fence(1), runId }] },
-    { what: 'a group of entries after the start of a run', ops: [append(2), append(3)] },
-    {
-      what: 'an outcome',
-      ops: [{ t: 'end', ...fence(4), runId, ...outcome, entry: input, stats: emptyStats(), snapshot: body }],
-    },
-    { what: 'a snapshot', ops: [save] },
-    { what: DRAINED, ops: [save] },
+  const append = (n: number) => ({ t: 'append', ...fence(n), body: input }) as const;
+  const save = { t: 'save', ...fence(4), body, stats: null } as const;
+  const completed = { state: 'completed', output: null, error: null, code: null, entry: input } as const;
+  const failed = { state: 'failed', error: 'its thread died', code: 'THREAD_DIED', entry: input } as const;
+  const life: Life = {
+    create: [
+      { what: 'a new session', ops: [{ t: 'create', record: { sessionId, ...record } }] },
+      { what: 'another session', ops: [{ t: 'create', record: { sessionId: ending, ...record } }] },
+    ],
+    load: [{ what: 'an epoch', ops: [{ t: 'load', sessionId }] }],
+    append: [{ what: 'an entry after an epoch', ops: [append(1)] }],
+    accept: [
+      { what: 'a run accepted', ops: [{ t: 'accept', sessionId, runId, input, at }] },
+      { what: 'a run accepted of the other session', ops: [{ t: 'accept', sessionId: ending, runId, input, at }] },
+    ],
+    start: [
+      { what: 'the start of a run', ops: [{ t: 'start', ...fence(1), runId }] },
+      { what: 'a group of entries after the start of a run', ops: [append(2), append(3)] },
+    ],
+    rename: [{ what: 'a name that the agent gives', ops: [{ t: 'rename', ...fence(3), name: 'A' }] }],
+    end: [
+      {
+        what: 'an outcome',
+        ops: [{ t: 'end', ...fence(4), runId, ...completed, stats: emptyStats(), snapshot: body }],
+      },
+    ],
+    save: [{ what: 'a snapshot', ops: [save] }],
+    update: [{ what: 'a name that a user gives', ops: [{ t: 'update', sessionId, fields: { name: 'B' }, at }] }],
+    requeue: [{ what: 'a run put back in line', ops: [{ t: 'requeue', sessionId: ending, runId, ifUnstarted: true }] }],
+    endRun: [{ what: 'a run ended by main', ops: [{ t: 'endRun', sessionId: ending, runId, ...failed, at }] }],
+    release: [{ what: 'an activation that is over', ops: [{ t: 'release', sessionId: ending, epoch: null }] }],
+    remove: [{ what: 'a session deleted', ops: [{ t: 'remove', sessionId: ending, at }] }],
+  };
+  const draining: Batch[] = [
+    { what: 'a snapshot while the host drains', ops: [save] },
     { what: 'an entry while the host drains', ops: [append(5)] },
   ];
+  return { life, draining };
 }
 
 /** Asks every connection of this thread at each of its commits how it syncs. */

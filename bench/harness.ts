@@ -95,8 +95,17 @@ export class BenchRun {
     this.#cleanups.push(cleanup);
   }
 
+  /** Every clean-up, also when others fail. @throws AggregateError of what they threw */
   async cleanUp(): Promise<void> {
-    for (const cleanup of this.#cleanups.splice(0).reverse()) await cleanup();
+    const errors: unknown[] = [];
+    for (const cleanup of this.#cleanups.splice(0).reverse()) {
+      try {
+        await cleanup();
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    if (errors.length > 0) throw new AggregateError(errors, `clean-ups that failed: ${errors.length}`);
   }
 
   /**

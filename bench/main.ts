@@ -1,15 +1,17 @@
 // The command line of the benchmarks: `npm run bench -- [NAME...] [--json FILE] [--smoke] [--report FILE]`.
 //
 // The table goes to stdout, progress to stderr: every round on a terminal, otherwise one line per finished benchmark
-// (none with --smoke). Exit codes: 0, 1 (a benchmark failed: what it timed did not do its work), 2 (wrong arguments).
+// (none with --smoke). Exit codes: 0, 1 (a benchmark failed: what it timed did not do its work, or did
+// not end), 2 (wrong arguments).
 
 import { openSync, closeSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import { parseArgs } from 'node:util';
 import { BENCHES } from './benches.js';
 import { messageOf } from '../src/protocol/errors.js';
-import { BenchRun, CheckFailed, type Bench, type Curve, type Result } from './harness.js';
+import type { Bench } from './harness.js';
 import { markdownTable, reportHtml } from './report.js';
+import { Runner } from './runner.js';
 
 interface Asked {
   benches: readonly Bench[];
@@ -19,8 +21,9 @@ interface Asked {
   report: string | undefined;
 }
 
-/** A benchmark that hangs is a failure like any other. */
-const LIMIT_S = { full: 300, smoke: 60, cleanUp: 40 };
+/** A benchmark that hangs is a failure like any other, but the last: what has been measured by then is told all the same. */
+const LIMITS_MS = { run: 300_000, cleanUp: 40_000 };
+const SMOKE_LIMITS_MS = { run: 60_000, cleanUp: 40_000 };
 
 const USAGE = 'npm run bench -- [NAME...] [--json FILE] [--report FILE] [--smoke]';
 
@@ -61,19 +64,11 @@ function named(names: readonly string[]): readonly Bench[] {
   return names.length === 0 ? BENCHES : BENCHES.filter((bench) => names.includes(bench.name));
 }
 
-function stackOf(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
-}
-
 const { benches, smoke, json, report } = asked(process.argv.slice(2));
 const started = performance.now();
 const tty = process.stderr.isTTY;
 
-/** What a benchmark that does not end was doing. */
-let doing = '';
-
 function say(text: string): void {
-  doing = text;
   if (tty) process.stderr.write(`\r\u001b[2K${stamped(text).slice(0, process.stderr.columns - 1)}`);
 }
 
@@ -81,45 +76,22 @@ function stamped(text: string): string {
   return `[${((performance.now() - started) / 1000).toFixed(0).padStart(4)} s] ${text}`;
 }
 
-async function within(seconds: number, work: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new CheckFailed(`${doing}: not over after ${seconds} s`)), 1000 * seconds);
-  });
-  try {
-    await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
+const runner = new Runner({
+  smoke,
+  limitsMs: smoke ? SMOKE_LIMITS_MS : LIMITS_MS,
+  onProgress: say,
+  onOver: ({ name }) => {
+    if (!tty && !smoke) process.stderr.write(`${stamped(`${name} is over`)}\n`);
+  },
+});
+const { results, curves, failures } = runner;
 
-const results: Result[] = [];
-const curves: Curve[] = [];
-const failures: string[] = [];
-
-process.on('unhandledRejection', (error) => failures.push(`${doing}: ${stackOf(error)}`));
+process.on('unhandledRejection', (error) => runner.failed(error));
 // Folders are removed at the exit, however it comes.
 process.on('SIGINT', () => process.exit(130));
 process.on('SIGTERM', () => process.exit(143));
 
-for (const bench of benches) {
-  const run = new BenchRun(bench, smoke, say);
-  say(bench.name);
-  try {
-    await within(smoke ? LIMIT_S.smoke : LIMIT_S.full, bench.run(run));
-  } catch (error) {
-    // A check says what is wrong; of anything else it matters where it came from.
-    failures.push(error instanceof CheckFailed ? error.message : `${bench.name}: ${stackOf(error)}`);
-  }
-  try {
-    await within(LIMIT_S.cleanUp, run.cleanUp());
-  } catch (error) {
-    failures.push(`${bench.name}, when it was over: ${error instanceof CheckFailed ? error.message : stackOf(error)}`);
-  }
-  results.push(...run.results);
-  curves.push(...run.curves);
-  if (!tty && !smoke) process.stderr.write(`${stamped(`${bench.name} is over`)}\n`);
-}
+await runner.run(benches);
 if (tty) process.stderr.write('\r\u001b[2K');
 
 const machine = {

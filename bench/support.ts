@@ -49,7 +49,7 @@ export async function startHost(b: BenchRun, options: Partial<HostOptions> & { a
   return host;
 }
 
-/** Many calls, so many at a time. */
+/** Many calls, `inFlight` at a time. */
 export async function each<T>(
   items: Iterable<T>,
   inFlight: number,

@@ -7,14 +7,14 @@ import { defineAgent } from '../../src/worker/agent.js';
 export interface AppendInput {
   entries: number;
   bytes: number;
-  /** Epoch milliseconds at which all sessions begin together. */
+  /** Unix milliseconds at which all sessions begin together. */
   startAt: number;
   /** Where each entry is looked for when it is acknowledged: a check, and not to be timed. */
   database?: string;
 }
 
 export interface Appended {
-  /** Epoch milliseconds of the last acknowledgement. */
+  /** Unix milliseconds of the last acknowledgement. */
   endAt: number;
   /** Milliseconds from each append() to its durable(). */
   ackMs: number[];

@@ -1,6 +1,6 @@
-// The benchmarks' agent: burns CPU, emits, appends, or just answers, as its input says.
+// The benchmarks' agent: burns CPU or just answers, as its input says.
 
-import { defineAgent, type AgentContext } from '../../src/worker/agent.js';
+import { defineAgent } from '../../src/worker/agent.js';
 
 /** Steps of the hash that make a round of a microsecond or so. */
 const STEPS_PER_ROUND = 500;
@@ -10,15 +10,8 @@ export interface WorkInput {
   hash?: number;
   /** What the hash begins with: another digest for each. */
   seed?: number;
-  /** Events to emit, as fast as can be. */
-  events?: number;
-  /** Entries to append, of so many bytes each, made durable before the run ends. */
-  append?: number;
-  bytes?: number;
   /** Loop until interrupted: with a checkpoint every millisecond of work, or without any. */
   spin?: 'checkpoint' | 'never';
-  /** Replace the state by so many bytes. */
-  stateBytes?: number;
 }
 
 /** The state of the hash between two rounds. */
@@ -52,32 +45,22 @@ function hashRound(round: number): void {
 
 export interface WorkState {
   /** How many runs there were. */
-  runs?: number;
-  filler?: Uint8Array;
-}
-
-export async function work(ctx: AgentContext<WorkState>, input: WorkInput): Promise<unknown> {
-  if (input.stateBytes !== undefined) ctx.state = { filler: Buffer.alloc(input.stateBytes, 7) };
-  ctx.state.runs = (ctx.state.runs ?? 0) + 1;
-  for (let i = 0; i < (input.events ?? 0); i++) ctx.emit(i);
-  if (input.append !== undefined) {
-    const text = 'x'.repeat(input.bytes ?? 1024);
-    for (let i = 0; i < input.append; i++) await ctx.history.append({ role: 'assistant', content: text, i });
-    await ctx.history.durable();
-  }
-  if (input.spin) {
-    ctx.emit('spinning');
-    for (;;) {
-      const until = performance.now() + 1;
-      while (performance.now() < until);
-      if (input.spin === 'checkpoint') ctx.checkpoint();
-    }
-  }
-  return input.hash === undefined ? { ok: true } : { digest: hashRounds(input.hash, input.seed) };
+  runs: number;
 }
 
 export default defineAgent<WorkState, WorkInput>({
   profile: 'worker',
-  start: () => ({}),
-  run: (ctx, input) => work(ctx, input),
+  start: () => ({ runs: 0 }),
+  run(ctx, input) {
+    ctx.state.runs++;
+    if (input.spin) {
+      ctx.emit('spinning');
+      for (;;) {
+        const until = performance.now() + 1;
+        while (performance.now() < until);
+        if (input.spin === 'checkpoint') ctx.checkpoint();
+      }
+    }
+    return input.hash === undefined ? { ok: true } : { digest: hashRounds(input.hash, input.seed) };
+  },
 });

@@ -17,7 +17,7 @@ export interface StatusTask {
 }
 
 /** The figures of session `i`, the same on both sides. */
-export function figuresOf(i: number): RowStats {
+export function rowStatsOf(i: number): RowStats {
   return {
     totalTasks: i % 1000,
     totalCostUsd: i / 1000,
@@ -39,7 +39,7 @@ function answer({ port, sessions }: StatusTask): void {
   const figures = new Map<number, RowStats>();
   const counts = new Map<string, number>();
   for (let i = 0; i < sessions; i++) {
-    figures.set(i, figuresOf(i));
+    figures.set(i, rowStatsOf(i));
     counts.set(statusAt(i), (counts.get(statusAt(i)) ?? 0) + 1);
   }
   const calls: StatusCalls = {

@@ -2,7 +2,7 @@
 
 import { expose } from 'comlink';
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
-import { serve } from '../../src/protocol/calls.js';
+import { answerCalls } from '../../src/protocol/calls.js';
 import { BatchEndpoint } from '../../src/protocol/endpoint.js';
 import { plainEndpoint } from './comlink-endpoint.js';
 
@@ -34,7 +34,7 @@ if (parentPort && ports?.raw) {
     return echo(call);
   };
   const raw = counted('raw');
-  serve<EchoCalls>({ echo: counted('ours') }, ['echo'], new BatchEndpoint(ports.ours));
+  answerCalls<EchoCalls>({ echo: counted('ours') }, ['echo'], new BatchEndpoint(ports.ours));
   ports.raw.on('message', (call: Call) => ports.raw.postMessage(raw(call)));
   expose({ echo: counted('comlink') }, plainEndpoint(ports.comlink));
   const main = parentPort;

@@ -39,7 +39,7 @@ export class RawJournal {
     this.#commit = this.#db.prepare('COMMIT');
   }
 
-  /** Writes the bodies as entries of all sessions in turn, so many a transaction. @returns milliseconds of each commit */
+  /** Writes the bodies as entries of all sessions in turn, `group` a transaction. @returns milliseconds of each commit */
   write(bodies: readonly Uint8Array[], group: number): number[] {
     const times: number[] = [];
     for (let i = 0; i < bodies.length; i += group) {
@@ -66,7 +66,7 @@ export class RawJournal {
   }
 }
 
-/** Appends the bodies to one file, so many a write and sync. @returns milliseconds of each */
+/** Appends the bodies to one file, `group` a write and sync. @returns milliseconds of each */
 export function writeAndSync(path: string, bodies: readonly Uint8Array[], group: number): number[] {
   const file = openSync(path, 'a');
   const times: number[] = [];

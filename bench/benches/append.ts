@@ -4,6 +4,7 @@
 // twice: by time (half of the entries must not be known sooner than the disk syncs a file that a group's bytes were
 // appended to), and by a look at the database from the agent as soon as it is told.
 
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { encodeEntry } from '../../src/protocol/codec.js';
@@ -141,16 +142,20 @@ class Appending {
     const all = new RawJournal(join(this.#rawDir, 'all.db'), this.#layout, sessions);
     b.after(() => same.close());
     b.after(() => all.close());
+    const file = join(this.#rawDir, 'file');
+    let writes = 0;
     const rounds = await b.alternate(
       metric,
       () => this.#round(),
       () => {
+        writes++;
         const commits = same.write(this.#bodies, this.#groupSize);
-        const syncs = writeAndSync(join(this.#rawDir, 'file'), this.#bodies, this.#groupSize);
+        const syncs = writeAndSync(file, this.#bodies, this.#groupSize);
         return { rate: this.#rateOf(commits), commitMs: median(commits), file: this.#rateOf(syncs), syncs };
       },
     );
-    b.check(same.rows % this.#bodies.length === 0, 'the baseline wrote every row');
+    const allRate = this.#rateOf(all.write(this.#bodies, sessions));
+    this.#checkBaselines(writes, { same: same.rows, all: all.rows, file: statSync(file).size });
     const bySame = b.record(
       {
         metric,
@@ -183,11 +188,24 @@ class Appending {
     return {
       ours: bySame.value,
       same: bySame.baseline!,
-      all: this.#rateOf(all.write(this.#bodies, sessions)),
+      all: allRate,
       file: byFile.baseline!,
       p50,
       p99,
     };
+  }
+
+  /** All entries are where the baselines were to write them: `writes` times, by groups of all sessions once. */
+  #checkBaselines(writes: number, written: { same: number; all: number; file: number }): void {
+    const entries = this.#bodies.length;
+    const bytes = this.#bodies.reduce((sum, body) => sum + body.byteLength, 0);
+    const same = `${written.same} rows of ${writes * entries} are in the database, by the same group size`;
+    this.#b.check(written.same === writes * entries, same);
+    this.#b.check(
+      written.all === entries,
+      `${written.all} rows of ${entries} are in the one by groups of all sessions`,
+    );
+    this.#b.check(written.file === writes * bytes, `${written.file} bytes of ${writes * bytes} are in the file`);
   }
 
   /** The time of one entry, against one commit. */
@@ -214,7 +232,7 @@ class Appending {
   }
 
   /**
-   * Every session appends so many entries, beginning together.
+   * Every session appends `entries` entries, beginning together.
    * @param database in which they are looked for
    */
   async #send(entries: number, startAt: number, database?: string): Promise<Appended[]> {

@@ -111,7 +111,7 @@ async function stuck(b: BenchRun): Promise<void> {
   });
 }
 
-/** Milliseconds from the interrupt of a run that never stops until so many others of its thread have answered. */
+/** Milliseconds from the interrupt of a run that never stops until `count` others of its thread have answered. */
 async function answersWithin(b: BenchRun, count: number): Promise<number> {
   const host = await startHost(b, {
     agents: [benchAgent('worker'), benchAgent('light')],

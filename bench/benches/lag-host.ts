@@ -2,7 +2,7 @@
 
 import { cpus } from 'node:os';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { createHost } from '../../src/main/index.js';
+import { createHost, type RunHandle } from '../../src/main/index.js';
 import { createServer } from '../../src/main/server/http.js';
 import { benchAgent } from '../support.js';
 
@@ -50,16 +50,19 @@ const server = createServer(host);
 const url = await server.listen({ host: '127.0.0.1', port: 0 });
 const histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
 let before: SpinFigures = { cpuMs: [], idleMs: 0 };
+/** The runs that spin now. */
+let spinning: RunHandle[] = [];
 
 async function obey(command: LagCommand): Promise<LagAnswers[LagCommand]> {
   switch (command) {
     case 'spin':
       before = soFar();
-      await Promise.all(spinners.map(spin));
+      spinning = spinners.map((id) => host.send(id, { spin: 'checkpoint' }));
+      await Promise.all(spinning.map(begun));
       return null;
     case 'rest': {
       for (const id of spinners) host.interrupt(id);
-      while (host.registry.countByStatus('running') > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+      await Promise.all(spinning.map(stopped));
       const after = soFar();
       return { cpuMs: after.cpuMs.map((ms, i) => ms - before.cpuMs[i]!), idleMs: after.idleMs - before.idleMs };
     }
@@ -85,8 +88,14 @@ function soFar(): SpinFigures {
   };
 }
 
-async function spin(id: string): Promise<void> {
-  for await (const event of host.send(id, { spin: 'checkpoint' }).events) if (event.type === 'event') return;
+async function begun({ events }: RunHandle): Promise<void> {
+  for await (const event of events) if (event.type === 'event') return;
+}
+
+/** @throws Error if the run ended otherwise than by its interrupt: then it did not spin to the end of the window */
+async function stopped({ result }: RunHandle): Promise<void> {
+  const { state, code } = await result;
+  if (code !== 'RUN_INTERRUPTED') throw new Error(`a run that was to spin until its interrupt ended ${state}, ${code}`);
 }
 
 process.on('message', (command: LagCommand) => {

@@ -55,8 +55,8 @@ async function felt(b: BenchRun, perCore: number): Promise<Result> {
   const busy = `${threads} threads spin on ${CORES} cores`;
 
   // Both figures come from the same second; compare() takes one at a time, so the other waits for its turn.
-  const idle = both(() => nice.felt(false));
-  const spinning = both(() => nice.felt(true));
+  const idle = both(() => nice.felt({ spinning: false }));
+  const spinning = both(() => nice.felt({ spinning: true }));
   const delay = await b.compare(
     {
       metric: `main thread's event-loop delay p99, ${busy}`,
@@ -80,8 +80,8 @@ async function felt(b: BenchRun, perCore: number): Promise<Result> {
 
   if (b.smoke || perCore > COMPARED_PER_CORE) return delay;
   const plain = await LagHost.start(b, threads, 0);
-  const niced = both(() => nice.felt(true));
-  const unniced = both(() => plain.felt(true));
+  const niced = both(() => nice.felt({ spinning: true }));
+  const unniced = both(() => plain.felt({ spinning: true }));
   await b.compare(
     {
       metric: `main thread's event-loop delay p99, ${busy}`,
@@ -142,7 +142,7 @@ class LagHost {
   }
 
   /** What is felt for a while: with every thread spinning, or none. */
-  async felt(spinning: boolean): Promise<Felt> {
+  async felt({ spinning }: { spinning: boolean }): Promise<Felt> {
     const windowMs = this.#b.size(800, 80);
     if (spinning) await this.#tell('spin');
     await sleep(this.#b.size(100, 10));

@@ -9,6 +9,8 @@ import type { BenchRun } from '../harness.js';
 
 /** Sessions of a page that are renamed, one after the other. */
 const RENAMED = 10;
+/** From one session that is asked for by itself to the next. A prime, so that all have their turn before one comes again. */
+const STRIDE = 7919;
 
 /** A host on a database of databases.ts, and what has been changed there since. */
 export class KnownSessions {
@@ -16,6 +18,7 @@ export class KnownSessions {
   readonly #pages = new Map<string, ReturnType<typeof pageOf>>();
   readonly #changed = new Map<number, SessionRow>();
   #changes = 0;
+  #asked = 0;
 
   constructor(
     b: BenchRun,
@@ -73,6 +76,11 @@ export class KnownSessions {
     for (const [k, i] of indexes.entries()) this.#checkRow(rows[k], this.#row(i));
     const next = page.hasMore ? `${createdAt(indexes.at(-1)!)},${idOf(indexes.at(-1)!)}` : null;
     b.check(hasMore === page.hasMore && nextBefore === next, `${what}: goes on with ${nextBefore} instead of ${next}`);
+  }
+
+  /** A session that was not asked for by itself before: no answer that was kept is the one to this question. */
+  unasked(): number {
+    return (this.#asked++ * STRIDE) % this.sessions;
   }
 
   checkSnapshot(i: number, row: SessionRow | undefined): void {

@@ -21,6 +21,12 @@ interface Kind {
   rows(sessions: number): number;
 }
 
+interface Calls {
+  calls: number;
+  /** Nothing is changed before them; by default a session is, before each. */
+  unchanged?: boolean;
+}
+
 const page = (sessions: number): number => Math.min(LIMIT, sessions - PINNED);
 const KINDS: readonly Kind[] = [
   { name: 'newest', query: () => ({}), rows: (n) => page(n) + PINNED },
@@ -78,7 +84,7 @@ async function largest(b: BenchRun, hosts: ReadonlyMap<number, KnownSessions>): 
   const [smallest] = hosts.keys();
   const most = [...hosts.keys()].at(-1)!;
   const calls = b.size(40, 3);
-  const p50 = (sessions: number, kind: Kind) => () => listP50Ms(b, hosts.get(sessions)!, kind, calls);
+  const p50 = (sessions: number, kind: Kind) => () => listP50Ms(b, hosts.get(sessions)!, kind, { calls });
   for (const kind of KINDS.slice(0, 2)) {
     await b.compare(
       {
@@ -97,7 +103,7 @@ async function largest(b: BenchRun, hosts: ReadonlyMap<number, KnownSessions>): 
   }
   const target = { of: 'value', is: 'at most', limit: 1 } as const;
   await b.measure({ metric: `list of ${most}, newest, unchanged, p50`, unit: 'ms', target, rounds: 3 }, () =>
-    listP50Ms(b, hosts.get(most)!, KINDS[0]!, calls, true),
+    listP50Ms(b, hosts.get(most)!, KINDS[0]!, { calls, unchanged: true }),
   );
   await b.measure({ metric: `snapshot of one of ${most}, p50`, unit: 'ms', target, rounds: 3 }, () =>
     snapshotP50Ms(hosts.get(most)!, calls),
@@ -121,18 +127,22 @@ async function besideFiles(b: BenchRun): Promise<void> {
       b.check(ids === expected, 'both give the same ids in the same order');
       return (1000 * lists) / ms;
     };
-    const listed = (calls: number, unchanged?: boolean) => async () => {
-      const times = await listTimesMs(b, known, kind, calls, unchanged);
-      return 1000 / (times.reduce((sum, ms) => sum + ms, 0) / calls);
+    const listed = (how: Calls) => async () => {
+      const times = await listTimesMs(b, known, kind, how);
+      return 1000 / (times.reduce((sum, ms) => sum + ms, 0) / how.calls);
     };
     const what = { unit: 'lists/s', baseline: 'reading every file', rounds: 3 };
     const target = { of: 'ratio', is: 'at least', limit: 500 } as const;
     await b.compare(
       { ...what, metric: `list of ${sessions}, ${kind.name}, unchanged`, target },
-      listed(b.size(1_000, 5), true),
+      listed({ calls: b.size(1_000, 5), unchanged: true }),
       readAll,
     );
-    await b.compare({ ...what, metric: `list of ${sessions}, ${kind.name}`, target }, listed(b.size(200, 5)), readAll);
+    await b.compare(
+      { ...what, metric: `list of ${sessions}, ${kind.name}`, target },
+      listed({ calls: b.size(200, 5) }),
+      readAll,
+    );
   }
 }
 
@@ -141,7 +151,7 @@ async function curves(b: BenchRun, hosts: ReadonlyMap<number, KnownSessions>): P
   const calls = b.size(15, 1);
   for (const kind of KINDS) {
     const points = [];
-    for (const [x, known] of hosts) points.push({ x, y: await listP50Ms(b, known, kind, calls) });
+    for (const [x, known] of hosts) points.push({ x, y: await listP50Ms(b, known, kind, { calls }) });
     series.push({ name: kind.name, points });
   }
   const snapshots = [];
@@ -154,13 +164,11 @@ async function listP50Ms(...args: Parameters<typeof listTimesMs>): Promise<numbe
   return quantile(await listTimesMs(...args), 0.5);
 }
 
-/** @param unchanged nothing is changed before the calls */
 async function listTimesMs(
   b: BenchRun,
   known: KnownSessions,
   kind: Kind,
-  calls: number,
-  unchanged = false,
+  { calls, unchanged = false }: Calls,
 ): Promise<number[]> {
   const { host, sessions } = known;
   const query: ListQuery = { ...kind.query(sessions), limit: LIMIT };
@@ -182,7 +190,7 @@ async function listTimesMs(
 async function snapshotP50Ms(known: KnownSessions, calls: number): Promise<number> {
   const times: number[] = [];
   for (let k = 0; k < calls; k++) {
-    const i = (k * 7919) % known.sessions;
+    const i = known.unasked();
     const start = performance.now();
     const row = await known.host.registry.snapshot(idOf(i));
     times.push(performance.now() - start);

@@ -11,7 +11,7 @@ import type { BenchRun, Result } from '../harness.js';
 
 const PROBE_ROUNDS = 4_000;
 const PROBES = 20;
-/** Inputs are numbered: those of a round, and those of a workload, have so many numbers to themselves. */
+/** Inputs are numbered: how many numbers those of a round, and those of a workload, have to themselves. */
 const ROUND_SEEDS = 1_000;
 const WORKLOAD_SEEDS = 100 * ROUND_SEEDS;
 /** No makespan is shorter than its work; how long the work is wobbles. */
@@ -38,7 +38,7 @@ export class Workload {
     this.#leastMs = ms;
   }
 
-  /** Runs of about so many milliseconds, where they are done: by the quickest of some tries, whatever else runs. */
+  /** Runs of about `ms` milliseconds, where they are done: by the quickest of some tries, whatever else runs. */
   static async ofMs(b: BenchRun, pool: Piscina, ms: number): Promise<Workload> {
     let least = Infinity;
     for (let i = 0; i < PROBES; i++) {

@@ -1,4 +1,5 @@
-// The process whose memory is measured: a host, so many idle agents, and none again. Reports as lines of JSON.
+// The process whose memory is measured: a host, as many idle agents as its second argument says, and none again. Reports
+// as lines of JSON.
 
 import { systemClock } from '../../src/main/clock.js';
 import { createHost, type Clock, type Host } from '../../src/main/index.js';

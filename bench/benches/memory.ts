@@ -80,6 +80,8 @@ async function perAgent(b: BenchRun, agents: number): Promise<PerAgent> {
   b.check(after.live === 0 || after.live === before.live, `${after.live} agents are left after eviction`);
   const main = (full.mainHeap + full.mainExternal - before.mainHeap - before.mainExternal) / agents;
   const thread = (full.threadHeap + full.threadExternal - before.threadHeap - before.threadExternal) / agents;
+  // Less than before: what was given back meanwhile was not the agents', and hides what they take.
+  b.check(main > 0 && thread > 0, `${agents} agents took ${main} bytes each of main and ${thread} of their thread`);
   const held = (r: MemoryReport): number => r.mainHeap + r.threadHeap;
   return {
     main: main + ROW_BYTES,

@@ -18,7 +18,7 @@ const HEAP_MB = 48;
 
 /** Misdeeds, each by another session: one that repeats it would be quarantined. */
 interface Mischief {
-  /** So many at the same moment. */
+  /** How many begin at the same moment. */
   atOnce: number;
   everyMs: number;
 }

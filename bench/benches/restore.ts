@@ -12,7 +12,7 @@ import { ENTRY_KIND } from '../../src/protocol/journal.js';
 import type { Host } from '../../src/main/index.js';
 import { bytesOf, sha256, type Kept, type KeptState } from '../agents/keeper.js';
 import { RawRestore, type RawRestored } from '../baselines/raw-restore.js';
-import { timed, type Bench, type BenchRun } from '../harness.js';
+import { timed, type Bench, type BenchRun, type Target } from '../harness.js';
 import { benchAgent, each, startHost, tempDir } from '../support.js';
 
 const STATE_BYTES = 4 * 1024;
@@ -117,14 +117,18 @@ class Restoring {
       () => this.#onHost((host) => this.#ours(host)),
       () => this.#theirs(),
     );
-    const record = (metric: string, ofOurs: string, baseline: string, ofBaseline: string, aimed: boolean) =>
+    const record = (
+      what: { metric: string; baseline: string; target?: Target },
+      of: { ours: string; theirs: string },
+    ) =>
       b.record(
-        { metric, unit: 'ms', baseline, ...(aimed ? { target: TARGET } : {}) },
+        { ...what, unit: 'ms' },
         rounds.map(({ ours, theirs }) => ({
-          value: ours.get(ofOurs)!,
-          baseline: (theirs.get(ofBaseline) ?? ours.get(ofBaseline))!,
+          value: ours.get(of.ours)!,
+          baseline: (theirs.get(of.theirs) ?? ours.get(of.theirs))!,
         })),
       );
+    const raw = { baseline: 'raw read and decode of the same rows', target: TARGET };
     const curves = new Map<string, { x: number; y: number }[]>();
     const point = (name: string, x: number, y: number): void => {
       curves.set(name, [...(curves.get(name) ?? []), { x, y }]);
@@ -134,19 +138,20 @@ class Restoring {
       const what = fresh ? 'a fresh snapshot' : 'all of it after the snapshot';
       const metric = `ensure(), history of ${history.toLocaleString('en-US')}, ${what}`;
       const name = nameOf(first!);
-      const plain = record(metric, name, 'raw read and decode of the same rows', name, true);
+      const plain = record({ metric, ...raw }, { ours: name, theirs: name });
       point(`Cabana, ${what}`, history, plain.value);
       point(`raw read and decode, ${what}`, history, plain.baseline!);
       // What taking an epoch adds is the same for every size: the least shows it best.
       if (history === this.#sizes.sizes[0]) {
-        record(metric, name, 'the same, and its epoch written', `${name}, its epoch written`, false);
+        const fenced = 'the same, and its epoch written';
+        record({ metric, baseline: fenced }, { ours: name, theirs: `${name}, its epoch written` });
       }
     }
     const sessions = this.#many.length.toLocaleString('en-US');
     const manyMetric = `${sessions} sessions at once, histories of 10`;
-    record(manyMetric, 'many', 'raw read and decode of the same rows', 'many', true);
+    record({ metric: manyMetric, ...raw }, { ours: 'many', theirs: 'many' });
     const callers = `${this.#sizes.callers.toLocaleString('en-US')} callers of ensure() for one session`;
-    record(callers, 'callers', 'one caller', 'one caller', false);
+    record({ metric: callers, baseline: 'one caller' }, { ours: 'callers', theirs: 'one caller' });
     b.curve({
       metric: 'bringing up one cold session',
       xUnit: 'entries of history',

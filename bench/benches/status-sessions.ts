@@ -7,7 +7,7 @@ import { SessionRegistry, type RegistryParts } from '../../src/main/registry/ses
 import { Slots } from '../../src/main/registry/sessions/slots.js';
 import { systemClock } from '../../src/main/clock.js';
 import { StatusTable, type RowStats } from '../../src/protocol/status-table.js';
-import { figuresOf, statusAt } from '../baselines/comlink-status.js';
+import { rowStatsOf, statusAt } from '../baselines/comlink-status.js';
 import type { BenchRun } from '../harness.js';
 
 /** Not a multiple of anything, so that sessions of every status are changed. */
@@ -72,13 +72,13 @@ export class LiveSessions {
   }
 
   #write(): void {
-    for (const [i, { place }] of this.#all.entries()) this.table.writeStats(place!.slot, figuresOf(i + this.#shift));
+    for (const [i, { place }] of this.#all.entries()) this.table.writeStats(place!.slot, rowStatsOf(i + this.#shift));
   }
 
   /** Every row of the table and every summary has all figures of its session. */
   checkFigures(b: BenchRun): void {
     for (const [i, { id, place, status }] of this.#all.entries()) {
-      const figures = figuresOf(i + this.#shift);
+      const figures = rowStatsOf(i + this.#shift);
       b.check(sameFigures(this.table.readStats(place!.slot), figures), `the row of ${id} has its figures`);
       const summary = this.registry.sessionSummary(id);
       const { totalTasks, totalCostUsd, latestLatencyMs, progress, label, cpuMs } = figures;

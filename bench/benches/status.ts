@@ -6,7 +6,7 @@ import { wrap, type Remote } from 'comlink';
 import { MessageChannel, Worker } from 'node:worker_threads';
 import type { RowStats } from '../../src/protocol/status-table.js';
 import { plainEndpoint } from '../baselines/comlink-endpoint.js';
-import { figuresOf, type StatusCalls, type StatusTask } from '../baselines/comlink-status.js';
+import { rowStatsOf, type StatusCalls, type StatusTask } from '../baselines/comlink-status.js';
 import { timed, type Bench, type BenchRun } from '../harness.js';
 import { LiveSessions, sameFigures } from './status-sessions.js';
 
@@ -123,7 +123,7 @@ async function allRows(b: BenchRun, live: LiveSessions, remote: Remote<StatusCal
         b.check(rows.length === sessions && sum === expected.theirs, 'all rows were read');
       }),
   );
-  const wrong = rows.findIndex((row, i) => !sameFigures(row, figuresOf(i)));
+  const wrong = rows.findIndex((row, i) => !sameFigures(row, rowStatsOf(i)));
   b.check(wrong === -1, `row ${wrong}, through Comlink, is another`);
 }
 

@@ -5,14 +5,15 @@ import { delimiter } from 'node:path';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { FastifyInstance } from 'fastify';
 import { messageOf } from '../protocol/errors.js';
-import { createHost, type Host } from './host.js';
 import type { HostOptions } from './config.js';
-import type { FlushBar } from './server/progress-bar.js';
+import { createHost, type Host } from './host.js';
 import { LOG_LEVELS, type LogLevel } from './log.js';
+import type { FlushBar } from './server/progress-bar.js';
 
 /** Exit codes; a second signal ends with 128 + its number. */
 const EXIT = { flushed: 0, crash: 1, usage: 2, deadline: 3, storage: 74 } as const;
 const SIGNALS = { SIGINT: 2, SIGTERM: 15 } as const;
+const PORT_MAX = 65_535;
 /** How long a start may still take after a signal. */
 const START_AFTER_SIGNAL_MS = 5_000;
 
@@ -49,24 +50,30 @@ async function serve(flags: ServeFlags): Promise<void> {
       compactAfterMs: flags.compactAfterMs,
     }),
   };
-  // The server is loaded while the threads start: neither needs the other.
-  const [host, { createServer }, { flushBar }] = await signals.whileStarting(
-    Promise.all([createHost(options), import('./server/http.js'), import('./server/progress-bar.js')]),
-  );
-  const server = createServer(host);
-  host.onFatal = (error) => {
-    process.stderr.write(`cabana: ${error.message}\n`);
-    process.exit(EXIT.storage);
-  };
-  try {
-    const url = await server.listen({ host: flags.host, port: flags.port });
-    process.stdout.write(`cabana ready on ${url}\n`);
-  } catch (error) {
-    await host.close();
-    throw error;
-  }
+  const { host, server, url } = await signals.whileStarting(start(options, { host: flags.host, port: flags.port }));
+  process.stdout.write(`cabana ready on ${url}\n`);
+  const { flushBar } = await import('./server/progress-bar.js');
   const signal = await signals.first;
   process.exit(await shutDown(signal, host, server, flushBar(process.stderr)));
+}
+
+/** A host and its server. Runs of an earlier process begin only when the address is ours: a start that fails costs none. */
+async function start(
+  options: HostOptions,
+  address: { host: string; port: number },
+): Promise<{ host: Host; server: FastifyInstance; url: string }> {
+  // Loaded while the threads start: neither needs the other.
+  const loading = import('./server/http.js');
+  let listening!: { server: FastifyInstance; url: string };
+  const host = await createHost(options, async (made) => {
+    made.onFatal = (error) => {
+      process.stderr.write(`cabana: ${error.message}\n`);
+      process.exit(EXIT.storage);
+    };
+    const server = (await loading).createServer(made);
+    listening = { server, url: await server.listen(address) };
+  });
+  return { host, ...listening };
 }
 
 /** Says in one line how it went. @returns the exit code */
@@ -127,6 +134,15 @@ function program(): Command {
     if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
     return Number(text);
   };
+  // A variable that was set to nothing is a mistake. As the address to listen on it would mean all of them.
+  const text = (value: string): string => {
+    if (value === '') throw new InvalidArgumentError('It must not be empty.');
+    return value;
+  };
+  const port = (value: string): number => {
+    if (count(value) <= PORT_MAX) return Number(value);
+    throw new InvalidArgumentError(`It must be a port, 0 to ${PORT_MAX}.`);
+  };
   const flag = (flags: string, description: string, env: string): Option => new Option(flags, description).env(env);
   const serveCommand = new Command('serve')
     .description('host agents and serve the HTTP API')
@@ -135,9 +151,9 @@ function program(): Command {
         .argParser((path: string, paths: string[] | undefined) => [...(paths ?? []), ...path.split(delimiter)])
         .makeOptionMandatory(),
     )
-    .addOption(flag('--data <dir>', 'data folder', 'CABANA_DATA').makeOptionMandatory())
-    .addOption(flag('--host <address>', 'address to listen on', 'CABANA_HOST').default('127.0.0.1'))
-    .addOption(flag('--port <n>', 'port to listen on; 0: a free one', 'CABANA_PORT').argParser(count).default(7070))
+    .addOption(flag('--data <dir>', 'data folder', 'CABANA_DATA').argParser(text).makeOptionMandatory())
+    .addOption(flag('--host <address>', 'address to listen on', 'CABANA_HOST').argParser(text).default('127.0.0.1'))
+    .addOption(flag('--port <n>', 'port to listen on; 0: a free one', 'CABANA_PORT').argParser(port).default(7070))
     .addOption(flag('--threads <n>', 'agent threads (default: the cores)', 'CABANA_THREADS').argParser(count))
     .addOption(flag('--max-running <n>', 'agents that run at once', 'CABANA_MAX_RUNNING').argParser(count))
     .addOption(flag('--max-idle <n>', 'idle agents kept in memory', 'CABANA_MAX_IDLE').argParser(count))

@@ -7,7 +7,7 @@ export interface Timer {
 }
 
 export interface Clock {
-  /** Epoch milliseconds, for what is written down. The system's clock may be set, forward or back. */
+  /** Unix milliseconds, for what is written down. The system's clock may be set, forward or back. */
   now(): number;
   /** Milliseconds that only grow, for durations. Default: now(). */
   monotonic?(): number;
@@ -60,6 +60,19 @@ export class LiveTime {
 
 /** Of this process, whatever clock its hosts were given: threads live in real time. The watchdogs ask. */
 export const liveTime = new LiveTime(WATCHDOG_MAX_GAP_MS);
+
+/** What within() resolves with when the time is up. */
+export const LATE = Symbol('late');
+
+/** The work's result; LATE, if that takes longer than so many milliseconds of the clock. Late work goes on, unheard. */
+export async function within<T>(clock: Clock, ms: number, work: Promise<T>): Promise<T | typeof LATE> {
+  const deadline = delay(clock, ms);
+  try {
+    return await Promise.race([work, deadline.elapsed.then((): typeof LATE => LATE)]);
+  } finally {
+    deadline.stop();
+  }
+}
 
 /** Resolves after so many milliseconds of the clock; `stop` ends the wait early. */
 export function delay(clock: Clock, ms: number): { elapsed: Promise<void>; stop: () => void } {

@@ -4,32 +4,33 @@ import type { Remote } from '../protocol/calls.js';
 import type { StoreCalls } from '../protocol/control.js';
 import type { AgentProfile } from '../protocol/session.js';
 import type { StatusTable } from '../protocol/status-table.js';
+import { liveTime, systemClock } from './clock.js';
 import type { HostConfig } from './config.js';
 import type { AgentThread } from './pool/agent-thread.js';
+import { Suspicion } from './pool/suspicion.js';
 import type { ThreadGroup } from './pool/thread-group.js';
 import { Watchdog } from './pool/watchdog.js';
-import { Activations } from './registry/lifecycle/activations.js';
-import { Admission } from './registry/runs/admission.js';
 import { Compactor } from './registry/compactor.js';
+import type { Subscriptions } from './registry/events/subscriptions.js';
+import { Activations } from './registry/lifecycle/activations.js';
 import { Departures } from './registry/lifecycle/departures.js';
-import type { Directory } from './registry/sessions/directory.js';
+import { Lifecycle } from './registry/lifecycle/lifecycle.js';
+import { Passivator } from './registry/lifecycle/passivator.js';
+import { Places } from './registry/lifecycle/places.js';
+import { Rescue } from './registry/rescue.js';
+import { Admission } from './registry/runs/admission.js';
 import { Dispatcher } from './registry/runs/dispatcher.js';
 import { Endings } from './registry/runs/endings.js';
 import type { Execution } from './registry/runs/execution.js';
 import { Intake } from './registry/runs/intake.js';
 import { Interrupts } from './registry/runs/interrupts.js';
-import { Lifecycle } from './registry/lifecycle/lifecycle.js';
-import { Listing } from './registry/views/listing.js';
 import { Losses } from './registry/runs/losses.js';
-import { Passivator } from './registry/lifecycle/passivator.js';
-import { Places } from './registry/lifecycle/places.js';
 import { Quarantine } from './registry/runs/quarantine.js';
-import { Rescue } from './registry/rescue.js';
-import { RunTable } from './registry/sessions/run-table.js';
 import { SessionRegistry } from './registry/session-registry.js';
-import { Suspicion } from './pool/suspicion.js';
-import type { Subscriptions } from './registry/events/subscriptions.js';
-import { liveTime, systemClock } from './clock.js';
+import type { Directory } from './registry/sessions/directory.js';
+import { RunTable } from './registry/sessions/run-table.js';
+import { HistoryPages } from './registry/views/history-pages.js';
+import { Listing } from './registry/views/listing.js';
 
 export interface Foundations {
   config: HostConfig;
@@ -55,6 +56,7 @@ export interface Parts {
   rescue: Rescue;
   watchdog: Watchdog<Execution>;
   registry: SessionRegistry;
+  history: HistoryPages;
 }
 
 export function compose(foundations: Foundations): Parts {
@@ -69,7 +71,11 @@ export function compose(foundations: Foundations): Parts {
 
   const runs = new RunTable();
   const places = new Places(table, log);
-  const departures = new Departures({ ...shared, places });
+  const departures = new Departures({
+    ...shared,
+    places,
+    strike: (session, reason) => quarantine.strike(session, reason),
+  });
   // Threads live in real time, whatever clock the host was given.
   const suspicion = new Suspicion(systemClock);
   const activations = new Activations({ table, threads, suspicion });
@@ -83,9 +89,16 @@ export function compose(foundations: Foundations): Parts {
     clock,
   });
   const endings = new Endings({ ...shared, runs, suspicion });
-  const interrupts = new Interrupts({ ...shared, endings, activations, track: (task) => dispatcher.track(task) });
+  const interrupts = new Interrupts({
+    ...shared,
+    endings,
+    activations,
+    admission,
+    track: (task) => dispatcher.track(task),
+  });
   const draining = (): boolean => dispatcher.draining;
-  const losses = new Losses({ ...shared, departures, endings, quarantine, draining });
+  const runsOn = (thread: AgentThread): number => dispatcher.runsOn(thread);
+  const losses = new Losses({ ...shared, departures, endings, quarantine, draining, runsOn });
   const dispatcher: Dispatcher = new Dispatcher({
     ...shared,
     lifecycle,
@@ -100,7 +113,7 @@ export function compose(foundations: Foundations): Parts {
   });
   const intake = new Intake({ ...shared, dispatcher, endings, interrupts, runs });
   const passivator = new Passivator({ ...shared, departures, threads, maxIdleAgents });
-  const compactor = new Compactor({ ...shared, departures, dispatcher, runs, compactAfterMs });
+  const compactor = new Compactor({ ...shared, departures, dispatcher, quarantine, runs, compactAfterMs });
   const rescue = new Rescue({ ...shared, dispatcher, departures, lifecycle, quarantine, graceMs });
   const watchdog = new Watchdog<Execution>({
     threads: () => foundations.threads().all,
@@ -113,7 +126,7 @@ export function compose(foundations: Foundations): Parts {
     onGiveUp: (thread, culprit) => track(rescue.giveUp(thread, culprit)),
     onLooked: (deaf) => {
       for (const { session } of deaf) suspicion.trouble(session.id);
-      if (suspicion.hasEased()) dispatcher.fill();
+      if (suspicion.takeEasing()) dispatcher.fill();
       activations.spread();
       const heldUp = new Set(deaf.map(({ thread }) => thread));
       foundations.threads().standIn(heldUp, admission.starved || activations.waitFor(heldUp));
@@ -133,5 +146,18 @@ export function compose(foundations: Foundations): Parts {
     quarantine,
     maxIdleAgents,
   });
-  return { places, dispatcher, endings, interrupts, intake, passivator, compactor, rescue, watchdog, registry };
+  const history = new HistoryPages(store);
+  return {
+    history,
+    places,
+    dispatcher,
+    endings,
+    interrupts,
+    intake,
+    passivator,
+    compactor,
+    rescue,
+    watchdog,
+    registry,
+  };
 }

@@ -53,6 +53,7 @@ export type HostConfig = Required<Omit<HostOptions, 'logLevel' | 'agents'>> & { 
 
 /** @throws CabanaError CONFIG_INVALID, AGENT_MODULE_INVALID */
 export function checkOptions(options: HostOptions): HostConfig {
+  if (typeof options !== 'object' || options === null) refuse('createHost takes an object with agents and dataDir');
   const logLevel = options.logLevel ?? 'warn';
   if (!LOG_LEVELS.includes(logLevel)) refuse(`logLevel is one of ${LOG_LEVELS.join(', ')}`);
   if (typeof options.dataDir !== 'string' || options.dataDir === '') refuse('dataDir is a folder');
@@ -65,6 +66,9 @@ export function checkOptions(options: HostOptions): HostConfig {
   const agents = typeof options.agents === 'string' ? [options.agents] : options.agents;
   if (!Array.isArray(agents) || agents.length === 0) refuse('agents names at least one file or folder');
   if (agents.includes('')) refuse('agents has an empty name');
+  if (!agents.every((path) => typeof path === 'string')) refuse('agents are paths: a text, or a list of texts');
+  assertMethods('log', options.log, ['fatal', 'error', 'warn', 'info', 'debug']);
+  assertMethods('clock', options.clock, ['now', 'after', 'every']);
   return {
     agents: agentFiles(agents),
     dataDir: resolve(options.dataDir),
@@ -125,6 +129,13 @@ function modulesAt(path: string): string[] {
       cause: error,
     });
   }
+}
+
+function assertMethods(name: 'log' | 'clock', value: unknown, methods: readonly string[]): void {
+  if (value === undefined || value === null) return;
+  const given = value as Record<string, unknown>;
+  if (!methods.every((method) => typeof given[method] === 'function'))
+    refuse(`${name} has the methods ${methods.join(', ')}`);
 }
 
 function refuse(what: string): never {

@@ -1,18 +1,16 @@
 // A host: starts its parts in order (compose.ts wires them), hears what threads and store say, and is the library's face.
 
 import type { AgentThreadNote } from '../protocol/control.js';
-import { CabanaError } from '../protocol/errors.js';
+import type { CabanaError } from '../protocol/errors.js';
+import { assertRunId, assertSessionId } from '../protocol/ids.js';
 import {
   COMPACT_SWEEP_INTERVAL_MS,
   EVICT_INTERVAL_MS,
   HEAP_SWEEP_INTERVAL_MS,
-  MESSAGES_LIMIT_DEFAULT_ROWS,
-  MESSAGES_LIMIT_MAX_ROWS,
   RESUME_MAX_RUNS,
   STALE_SWEEP_INTERVAL_MS,
   WATCHDOG_INTERVAL_MS,
 } from '../protocol/limits.js';
-import { assertRunId, assertSessionId } from '../protocol/ids.js';
 import type { AgentProfile, NewSession, RunInfo } from '../protocol/session.js';
 import { StatusTable } from '../protocol/status-table.js';
 import { systemClock, type Timer } from './clock.js';
@@ -22,22 +20,17 @@ import { agentFields } from './log.js';
 import { agentNice } from './pool/birth-priority.js';
 import { StoreThread } from './pool/store-thread.js';
 import { ThreadGroup } from './pool/thread-group.js';
-import { threadInfo, type ThreadInfo } from './registry/views/thread-info.js';
-import { Directory } from './registry/sessions/directory.js';
-import type { SendOptions } from './registry/runs/intake.js';
-import { toRunInfo } from './registry/sessions/run.js';
-import type { SessionRegistry } from './registry/session-registry.js';
 import type { EventStream, SessionEvent } from './registry/events/event-stream.js';
-import { Subscriptions, entryEvent } from './registry/events/subscriptions.js';
+import { Subscriptions } from './registry/events/subscriptions.js';
+import type { SendOptions } from './registry/runs/intake.js';
+import type { SessionRegistry } from './registry/session-registry.js';
+import { Directory } from './registry/sessions/directory.js';
+import { toRunInfo } from './registry/sessions/run.js';
+import type { MessagePage, PageOptions } from './registry/views/history-pages.js';
+import { threadInfo, type ThreadInfo } from './registry/views/thread-info.js';
 import { handleOf, refusedHandle, type RunHandle } from './run-handle.js';
 import { shutDown, type DrainProgress, type ShutdownReport } from './shutdown.js';
 import { Tasks } from './tasks.js';
-
-export interface MessagePage {
-  /** Oldest first. Each entry's own fields beside seq and created_at. */
-  messages: Record<string, unknown>[];
-  hasMore: boolean;
-}
 
 export interface StorageInfo {
   /** Transactions, each made durable as a whole. */
@@ -48,13 +41,18 @@ export interface StorageInfo {
 
 /**
  * Starts a host: opens the data folder, starts the threads, settles what an earlier process left behind.
- * @throws CabanaError CONFIG_INVALID, AGENT_MODULE_INVALID, DATA_DIR_IN_USE, DATA_DIR_INVALID, STORE_SCHEMA; nothing is
- * left running then
+ * @param beforeRuns called when all is up and before runs of an earlier process begin: for what must succeed first, like
+ * listening on a port
+ * @throws CabanaError CONFIG_INVALID, AGENT_MODULE_INVALID, DATA_DIR_IN_USE, DATA_DIR_INVALID, STORE_SCHEMA; or what
+ * beforeRuns threw. Nothing is left running then, and no run has begun
  */
-export async function createHost(options: HostOptions): Promise<Host> {
+export async function createHost(
+  options: HostOptions,
+  beforeRuns?: (host: Host) => void | Promise<void>,
+): Promise<Host> {
   const config = checkOptions(options);
   const host = new Host(config);
-  await host.start();
+  await host.start(beforeRuns);
   return host;
 }
 
@@ -83,7 +81,7 @@ export class Host {
   }
 
   /** See createHost. */
-  async start(): Promise<void> {
+  async start(beforeRuns?: (host: Host) => void | Promise<void>): Promise<void> {
     const { config, table } = this;
     // All threads start at once; the agent threads load the agents when the store has been opened.
     this.#store = new StoreThread(config.dataDir, table.buffer, {
@@ -103,8 +101,10 @@ export class Host {
         track: (task) => this.#background.track(task),
       });
       await this.#startThreads();
-      await this.#recover();
+      const begin = await this.#recover();
+      await beforeRuns?.(this);
       if (this.#fatal) throw this.#fatal;
+      begin();
     } catch (error) {
       await this.#stopStarting();
       throw error;
@@ -125,16 +125,20 @@ export class Host {
     }
   }
 
-  /** Settles the runs that an earlier process left open, and takes over those that have yet to start. */
-  async #recover(): Promise<void> {
+  /**
+   * Settles the runs that an earlier process left open, as far as their profile is loaded, and takes over what is due.
+   * @returns what has that begin
+   */
+  async #recover(): Promise<() => void> {
     const { clock, log } = this.config;
     const { pending, interrupted } = await this.#store.calls.recover({
+      profiles: [...this.#profiles.keys()],
       resumeProfiles: [...this.#profiles.values()].filter((p) => p.onInterrupted === 'resume').map((p) => p.profile),
       maxResumes: RESUME_MAX_RUNS,
       at: clock.now(),
     });
     if (interrupted > 0) log.warn({ interrupted }, 'runs were cut off by the end of an earlier process');
-    this.#parts.intake.adopt(pending);
+    return this.#parts.intake.adopt(pending);
   }
 
   async #startThreads(): Promise<void> {
@@ -153,7 +157,10 @@ export class Host {
       },
       detach: (no) => this.#store.calls.detach(no),
       onNote: (note) => this.#hear(note),
-      onDeath: (thread, reason) => this.#parts.rescue.threadDied(thread, reason),
+      onDeath: (thread, reason) => {
+        table.countThread(thread.no, 'crashes');
+        return this.#parts.rescue.threadDied(thread, reason);
+      },
       onReady: () => this.#parts.dispatcher.fill(),
       empty: (thread) => this.#parts.rescue.empty(thread),
     });
@@ -184,11 +191,9 @@ export class Host {
       case 'gap':
         return this.#subscriptions.publishGap(note.sessionId, note.runId, note.missed);
       case 'report':
-        if (session) Object.assign(session.live, note.stats);
-        return;
+        return session?.hear(note.epoch, note.stats);
       case 'rename':
-        if (session) session.live.name = note.name;
-        return;
+        return session?.hear(note.epoch, { name: note.name });
       case 'log':
         return this.config.log[note.level](agentFields(note.sessionId, note.fields), note.message);
       default:
@@ -265,7 +270,8 @@ export class Host {
     try {
       return handleOf(this.#parts.intake.send(sessionId, input, options), this.#subscriptions);
     } catch (error) {
-      return refusedHandle(options.runId ?? '', error as Error);
+      // Whatever was given for options: also that is refused by the handle.
+      return refusedHandle(typeof options?.runId === 'string' ? options.runId : '', error as Error);
     }
   }
 
@@ -300,28 +306,13 @@ export class Host {
    * @returns undefined if there is no such session
    * @throws CabanaError INVALID_ARGUMENT
    */
-  async messagesJson(
-    sessionId: string,
-    { limit = MESSAGES_LIMIT_DEFAULT_ROWS, before }: { limit?: number; before?: number } = {},
-  ): Promise<Uint8Array | undefined> {
-    assertSessionId(sessionId);
-    if (!(Number.isInteger(limit) && limit >= 1 && limit <= MESSAGES_LIMIT_MAX_ROWS)) {
-      throw new CabanaError('INVALID_ARGUMENT', `limit is a whole number from 1 to ${MESSAGES_LIMIT_MAX_ROWS}`);
-    }
-    if (before !== undefined && !Number.isSafeInteger(before))
-      throw new CabanaError('INVALID_ARGUMENT', 'before is a seq');
-    return (await this.#store.calls.messagesJson(sessionId, { limit, before: before ?? null })) ?? undefined;
+  messagesJson(sessionId: string, options: PageOptions = {}): Promise<Uint8Array | undefined> {
+    return this.#parts.history.json(sessionId, options);
   }
 
   /** A page of a session's history, oldest first within the page; undefined if there is no such session. */
-  async messages(
-    sessionId: string,
-    options: { limit?: number; before?: number } = {},
-  ): Promise<MessagePage | undefined> {
-    const json = await this.messagesJson(sessionId, options);
-    if (!json) return undefined;
-    const page = JSON.parse(new TextDecoder().decode(json)) as { messages: MessagePage['messages']; has_more: boolean };
-    return { messages: page.messages, hasMore: page.has_more };
+  messages(sessionId: string, options: PageOptions = {}): Promise<MessagePage | undefined> {
+    return this.#parts.history.page(sessionId, options);
   }
 
   /** What happens in a session from now on. End it (`return()`, or leave a for-await loop), or the session stays in memory. */
@@ -331,9 +322,13 @@ export class Host {
   }
 
   /** Entries from seq `from` on, as subscribers see them; undefined if there is no such session. */
-  async entriesFrom(sessionId: string, from: number, limit: number): Promise<SessionEvent[] | undefined> {
-    const rows = await this.#store.calls.entries(sessionId, from, limit);
-    return rows?.map(entryEvent);
+  entriesFrom(sessionId: string, from: number, limit: number): Promise<SessionEvent[] | undefined> {
+    return this.#parts.history.from(sessionId, from, limit);
+  }
+
+  /** The seq of a session's last entry, 0 if it has none; undefined if there is no such session. */
+  lastSeq(sessionId: string): Promise<number | undefined> {
+    return this.#parts.history.lastSeq(sessionId);
   }
 
   /**

@@ -1,12 +1,13 @@
 // The package's public face. Nothing inside imports it.
 
-export { createHost, type Host, type MessagePage, type StorageInfo } from './host.js';
+export { createHost, type Host, type StorageInfo } from './host.js';
 export type { RunHandle } from './run-handle.js';
 export type { HostOptions } from './config.js';
 export type { ShutdownReport, DrainProgress } from './shutdown.js';
 export type { SendOptions } from './registry/runs/intake.js';
 export type { WhenBusy } from './registry/sessions/run.js';
 export type { EventStream, SessionEvent } from './registry/events/event-stream.js';
+export type { MessagePage, PageOptions } from './registry/views/history-pages.js';
 export type { LiveAgent } from './registry/lifecycle/live-agents.js';
 export type { SessionRegistry } from './registry/session-registry.js';
 export type { SessionEntry, SessionSummary } from './registry/views/session-view.js';

@@ -2,8 +2,8 @@
 
 import type { RunInfo } from '../protocol/session.js';
 import type { SessionEvent } from './registry/events/event-stream.js';
-import type { Run } from './registry/sessions/run.js';
 import type { Subscriptions } from './registry/events/subscriptions.js';
+import type { Run } from './registry/sessions/run.js';
 
 /** A run that was sent. */
 export interface RunHandle {

@@ -1,19 +1,19 @@
 // The drain, as an ordered list of phases, each with its deadline. Its time grows with the work there is to write, never
 // with the number of agents times a timeout: all agents are flushed at once, against one deadline.
 
-import { CabanaError } from '../protocol/errors.js';
+import { codeOf, type CabanaError } from '../protocol/errors.js';
 import { CLOSE_DEADLINE_MS } from '../protocol/limits.js';
-import { delay, monotonic } from './clock.js';
+import { monotonic, within } from './clock.js';
 import type { HostConfig } from './config.js';
 import type { StoreThread } from './pool/store-thread.js';
 import type { ThreadGroup } from './pool/thread-group.js';
-import type { Directory } from './registry/sessions/directory.js';
+import type { Subscriptions } from './registry/events/subscriptions.js';
+import type { Places } from './registry/lifecycle/places.js';
 import type { Dispatcher } from './registry/runs/dispatcher.js';
 import type { Interrupts } from './registry/runs/interrupts.js';
-import type { Places } from './registry/lifecycle/places.js';
-import type { Session } from './registry/sessions/session.js';
 import type { SessionRegistry } from './registry/session-registry.js';
-import type { Subscriptions } from './registry/events/subscriptions.js';
+import type { Directory } from './registry/sessions/directory.js';
+import type { Session } from './registry/sessions/session.js';
 import type { Tasks } from './tasks.js';
 
 export interface ShutdownReport {
@@ -78,10 +78,10 @@ function refuseWork({ dispatcher, stopTimers }: ShutdownParts): void {
 async function letRunsFinish(parts: ShutdownParts, progress: DrainProgress): Promise<number> {
   const { dispatcher, interrupts, config } = parts;
   progress.draining?.(dispatcher.running().length);
-  await within(parts, dispatcher.quiet(), config.drainMs);
+  await within(config.clock, config.drainMs, dispatcher.quiet());
   const running = dispatcher.running();
   for (const session of running) interrupts.current(session, 'draining');
-  if (running.length > 0) await within(parts, dispatcher.quiet(), stopGrace(config));
+  if (running.length > 0) await within(config.clock, stopGrace(config), dispatcher.quiet());
   return running.length;
 }
 
@@ -111,14 +111,14 @@ async function flushAll(parts: ShutdownParts, progress: DrainProgress): Promise<
       // Nothing of a deleted session is kept.
       if (session.deleted) return;
       // Of a thread that was given up at the deadline the report tells enough.
-      if (!(error instanceof CabanaError && error.code === 'THREAD_DIED')) {
+      if (codeOf(error) !== 'THREAD_DIED') {
         config.log.error({ err: error, sessionId: id }, 'a session could not be flushed');
       }
     }
     progress.flushing?.(++done, live);
   });
   progress.flushing?.(done, live);
-  await within(parts, all, config.flushDeadlineMs);
+  await within(config.clock, config.flushDeadlineMs, all);
   // A session of which everything is in its last snapshot loses nothing by not answering.
   const unflushed = [...waiting]
     .filter(([, session]) => !session.deleted && (fatal() !== null || !session.clean))
@@ -132,11 +132,8 @@ async function closeAll(parts: ShutdownParts): Promise<boolean> {
   await threads.close();
   // Pending calls were answered with the threads' end.
   // Some of that may wait for room on the disk, which comes with the store's last try if at all.
-  await within(
-    parts,
-    Promise.allSettled([dispatcher.quiet(), places.retired(), background.settled()]),
-    CLOSE_DEADLINE_MS,
-  );
+  const settled = Promise.allSettled([dispatcher.quiet(), places.retired(), background.settled()]);
+  await within(config.clock, CLOSE_DEADLINE_MS, settled);
   dispatcher.leaveAll();
   subscriptions.end();
   // Also when it has failed: its thread would keep the process alive.
@@ -144,16 +141,5 @@ async function closeAll(parts: ShutdownParts): Promise<boolean> {
     if (!fatal()) config.log.error({ err: error }, 'the store could not be closed');
     return false;
   });
-  let complete = false;
-  const waited = closed.then((all) => {
-    complete = all;
-  });
-  await within(parts, waited, CLOSE_DEADLINE_MS);
-  return complete;
-}
-
-async function within({ config }: ShutdownParts, work: Promise<unknown>, ms: number): Promise<void> {
-  const deadline = delay(config.clock, ms);
-  await Promise.race([work, deadline.elapsed]);
-  deadline.stop();
+  return (await within(config.clock, CLOSE_DEADLINE_MS, closed)) === true;
 }

@@ -1,4 +1,4 @@
-// Typed calls between threads: serve() answers those of an object, remote() makes them. What is plain data travels as
+// Typed calls between threads: answerCalls() answers those of an object, remote() makes them. What is plain data travels as
 // the endpoint's own calls; a call that moves something (a port) is carried by Comlink, which knows how.
 
 import { expose, releaseProxy, wrap } from 'comlink';
@@ -25,7 +25,7 @@ type Envelope = { value: unknown } | { error: WireError };
  * Answers calls of `T` that arrive at the endpoint.
  * @param methods every method of T that may be called; nothing else of the object can be reached
  */
-export function serve<T extends Calls>(
+export function answerCalls<T extends Calls>(
   object: T,
   methods: readonly (keyof T & string)[],
   endpoint: BatchEndpoint,

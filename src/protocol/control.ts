@@ -3,10 +3,37 @@
 
 import type { MessagePort } from 'node:worker_threads';
 import type { WireError } from './errors.js';
-import type { InterruptReason } from './interrupt.js';
 import type { EntryRow } from './journal.js';
 import type { ListedPage } from './record-page.js';
 import type { AgentProfile, ListQuery, RunState, SessionRecord, SessionStats } from './session.js';
+
+// --- what a thread is started with
+
+export interface AgentThreadTask {
+  thread: number;
+  /** Main's calls arrive here. */
+  control: MessagePort;
+  /** The link to the store: its port, and its shared memory (journal-ring.ts). */
+  journal: MessagePort;
+  ring: SharedArrayBuffer;
+  table: SharedArrayBuffer;
+  /** The counter of what main has dealt with of this thread's notes, and how much may be on its way. */
+  noteCounter: SharedArrayBuffer;
+  noteWindowBytes: number;
+  /** File paths of the agent modules. */
+  agents: readonly string[];
+  /** The thread's nice value; null: the process's. */
+  nice: number | null;
+}
+
+/** What a thread that is to replace another does before. */
+export type PrepareTask = Pick<AgentThreadTask, 'agents' | 'nice'>;
+
+export interface StoreTask {
+  port: MessagePort;
+  table: SharedArrayBuffer;
+  dataDir: string;
+}
 
 // --- main -> agent thread
 
@@ -26,7 +53,7 @@ export interface AgentThreadCalls {
   /** Calls the definition's compact(), interruptible as the run `runNo`. False: it was undone. */
   compact(sessionId: string, runNo: number): Promise<boolean>;
   /** Aborts ctx.signal of that run; the table has told its checkpoint() already. */
-  interrupt(sessionId: string, runNo: number, reason: InterruptReason): void;
+  interrupt(sessionId: string, runNo: number): void;
   /** Makes everything of the agent durable; it stays in memory. */
   flush(sessionId: string): Promise<void>;
   /** Makes everything durable, calls stop() and releases the agent. @throws SAVE_FAILED: it stays in memory */
@@ -78,10 +105,10 @@ export interface RunReport {
 export type AgentThreadNote =
   /** Events of a watched session: a batch of event-batch.ts. */
   | { kind: 'events'; sessionId: string; runId: string | null; events: Uint8Array }
-  /** So many events are missing between those before and those after: main was too slow for them. */
+  /** `missed` events are missing between those before and those after: main was too slow for them. */
   | { kind: 'gap'; sessionId: string; runId: string | null; missed: number }
-  | { kind: 'report'; sessionId: string; stats: Partial<SessionStats> }
-  | { kind: 'rename'; sessionId: string; name: string }
+  | { kind: 'report'; sessionId: string; epoch: number; stats: Partial<SessionStats> }
+  | { kind: 'rename'; sessionId: string; epoch: number; name: string }
   | { kind: 'log'; sessionId: string; level: LogLevel; message: string; fields: Record<string, unknown> | null };
 
 /** A note on its way, and what it takes of the thread's window: given back when main has dealt with it. */
@@ -114,18 +141,20 @@ export interface StoreCalls {
   endRun(request: EndRunRequest): Promise<StoredRun>;
   /**
    * Puts a run that its thread has lost back in line; its activation is fenced off.
-   * @param unstarted only if the thread had not begun it
-   * @returns false: the run is over, or (unstarted) its thread had begun it
+   * @param ifUnstarted only if the thread had not begun it
+   * @returns false: the run is over, or (ifUnstarted) its thread had begun it
    */
-  requeue(sessionId: string, runId: string, unstarted: boolean): Promise<boolean>;
+  requeue(sessionId: string, runId: string, ifUnstarted: boolean): Promise<boolean>;
   /**
    * Forgets an activation that has left memory.
    * @param epoch null: whichever is current (it was never known, or ending the run changed it)
-   * @param refusable true: throw STORE_FULL instead of waiting for room
+   * @param whenFull keep (the default): wait for room on the disk; refuseInOrder: throw STORE_FULL
    */
-  release(sessionId: string, epoch: number | null, refusable?: boolean): Promise<void>;
-  /** Tombstones the session and ends its runs (`erase`: as if it had never been). False: there is none. */
-  remove(sessionId: string, at: number, erase?: boolean): Promise<boolean>;
+  release(sessionId: string, epoch: number | null, whenFull?: 'keep' | 'refuseInOrder'): Promise<void>;
+  /** Tombstones the session and ends its runs. False: there is none. */
+  remove(sessionId: string, at: number): Promise<boolean>;
+  /** As if it had never been created. */
+  erase(sessionId: string, at: number): Promise<void>;
   /** @returns the new record; null: there is no such session */
   update(sessionId: string, fields: SessionUpdate, at: number): Promise<SessionRecord | null>;
   record(sessionId: string): Promise<SessionRecord | null>;
@@ -137,6 +166,8 @@ export interface StoreCalls {
   messagesJson(sessionId: string, options: { limit: number; before: number | null }): Promise<Uint8Array | null>;
   /** Entries from seq `from` on, at most `limit`; null: no such session. */
   entries(sessionId: string, from: number, limit: number): Promise<EntryRow[] | null>;
+  /** The highest seq of a history, 0 if it has no entry; null: no such session. */
+  lastSeq(sessionId: string): Promise<number | null>;
   run(sessionId: string, runId: string): Promise<StoredRun | null>;
   /** Whether entries of this session are sent to main as they become durable. */
   watch(sessionId: string, on: boolean): void;
@@ -156,6 +187,7 @@ export const STORE_CALLS = [
   'requeue',
   'release',
   'remove',
+  'erase',
   'update',
   'record',
   'page',
@@ -163,6 +195,7 @@ export const STORE_CALLS = [
   'cronCount',
   'messagesJson',
   'entries',
+  'lastSeq',
   'run',
   'watch',
   'drain',
@@ -174,7 +207,7 @@ export interface AcceptRequest {
   runId: string;
   /** `{role: 'user', content: input}`, encoded. */
   input: Uint8Array;
-  /** Epoch milliseconds. */
+  /** Unix milliseconds. */
   at: number;
 }
 
@@ -211,22 +244,24 @@ export interface StoredRun {
   output: Uint8Array | null;
   error: string | null;
   code: string | null;
-  /** Epoch milliseconds. */
+  /** Unix milliseconds. */
   startedAt: number | null;
   endedAt: number | null;
-  /** How often it was started. */
+  /** How often it was started, less the starts that a requeue took back: with a run that runs, 1 and its resumes. */
   attempts: number;
 }
 
 export interface RecoverRequest {
-  /** Profiles whose cut-off runs start again instead of reading `interrupted`, and how often at most. */
+  /** The profiles that are loaded: runs of any other stay as they are. */
+  profiles: string[];
+  /** Those whose cut-off runs start again instead of reading `interrupted`, and how often at most. */
   resumeProfiles: string[];
   maxResumes: number;
   at: number;
 }
 
 export interface Recovered {
-  /** Runs that were accepted and never started, or that are resumed; in the order of their acceptance. */
+  /** Runs that never started, that are resumed, or whose profile is not loaded; in the order of their acceptance. */
   pending: { run: StoredRun; agentProfile: string }[];
   /** Runs that now read `interrupted`. */
   interrupted: number;

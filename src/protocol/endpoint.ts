@@ -52,7 +52,10 @@ const ITEM_VALUES = { [CALL]: 4, [ANSWER]: 3, [ERROR]: 3, [NOTE]: 2, [COMLINK]: 
 >;
 
 const COMLINK_REQUESTS = new Set(['GET', 'SET', 'APPLY', 'CONSTRUCT', 'ENDPOINT', 'RELEASE']);
-/** A part has so many items, or this share of the calls under way, or as many as the part has that is answered. */
+/**
+ * A batch is posted early once it has this many items: this share of the calls in flight, or as many as the batch has that
+ * is being answered; within these bounds.
+ */
 const PART_MIN_ITEMS = 24;
 const PART_MAX_ITEMS = 256;
 const PART_SHARE = 1 / 8;
@@ -137,6 +140,7 @@ export class BatchEndpoint {
   #postEach(batch: unknown[], transfers: Transferable[], why: unknown): void {
     // Comlink's own, which knows what it may send.
     if (transfers.length > 0) throw why;
+    let unsendableNote: unknown = null;
     for (let i = 0; i < batch.length;) {
       const item = batch.slice(i, i + ITEM_VALUES[batch[i] as Kind]);
       i += item.length;
@@ -147,9 +151,11 @@ export class BatchEndpoint {
         const unsendable = new CabanaError('VALUE_NOT_ENCODABLE', `this cannot be sent: ${messageOf(error)}`);
         if (kind === CALL) this.#reject(id, toWire(unsendable));
         else if (kind === ANSWER) postBatch(this.#port, [ERROR, id, toWire(unsendable)], transfers, false);
-        else throw error;
+        else unsendableNote ??= error;
       }
     }
+    // Only when the others have left.
+    if (unsendableNote !== null) throw unsendableNote as Error;
   }
 
   /** The other thread is gone: answers every pending and every later call with this error. */
@@ -177,9 +183,12 @@ export class BatchEndpoint {
       this.#comlinkPending.add(comlink.id);
     }
     if (this.#death) return;
+    // What is transferred travels alone: a batch that could not be sent could not be sent again without it.
+    if (transfers.length > 0) this.flush();
     this.#outbox.push(COMLINK, comlink);
     for (const transfer of transfers) this.#transfers.push(transfer);
     this.#pushed();
+    if (transfers.length > 0) this.flush();
   }
 
   addEventListener(_type: string, listener: unknown): void {

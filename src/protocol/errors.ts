@@ -142,6 +142,15 @@ export class CabanaError extends Error {
   }
 }
 
+/**
+ * Callers in plain JavaScript can leave out what the types ask for.
+ * @throws CabanaError INVALID_ARGUMENT
+ */
+export function assertFields(value: unknown, name: string): asserts value is object {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return;
+  throw new CabanaError('INVALID_ARGUMENT', `${name} is an object`);
+}
+
 /** An error as it crosses threads: structured clone and Comlink lose `code` and `cause`, this keeps them. */
 export interface WireError {
   code: ErrorCode | null;
@@ -156,6 +165,12 @@ const CAUSE_DEPTH = 3;
 
 export function isErrorCode(code: unknown): code is ErrorCode {
   return typeof code === 'string' && Object.hasOwn(ERROR_CODES, code);
+}
+
+/** The code of whatever was thrown; INTERNAL if it has none of the table. */
+export function codeOf(error: unknown): ErrorCode {
+  const code = (error as { code?: unknown } | null)?.code;
+  return isErrorCode(code) ? code : 'INTERNAL';
 }
 
 /** Of anything that was thrown: an agent's code may throw a Proxy, or an Error that has an object for its message. */

@@ -77,7 +77,7 @@ export interface RunEnd {
 /** A stored entry on its way to a reader. */
 export interface EntryRow {
   seq: number;
-  /** Epoch milliseconds. */
+  /** Unix milliseconds. */
   at: number;
   kind: number;
   body: Uint8Array;

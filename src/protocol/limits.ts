@@ -5,12 +5,17 @@ export const ID_MAX_CHARS = 128;
 export const NAME_MAX_CHARS = 512;
 /** Longest other short text of a record: source, profile, model names and the like. */
 export const LABEL_MAX_CHARS = 256;
+/** Names of sub-models in a session's row. */
+export const SUB_MODELS_MAX = 100;
 export const PATH_MAX_CHARS = 4096;
 /** Longest `q` of a list query. */
 export const QUERY_MAX_CHARS = 256;
 
 /** Longest text of an error that is kept, sent or shown. */
 export const ERROR_MAX_CHARS = 4096;
+/** A line that an agent logs: its message, and its fields as JSON. What is beyond is cut off. */
+export const LOG_MESSAGE_MAX_CHARS = 16 * 1024;
+export const LOG_FIELDS_MAX_CHARS = 64 * 1024;
 /** How deep objects and arrays may be nested in an entry, input, output, event or params. */
 export const VALUE_MAX_DEPTH = 512;
 
@@ -100,9 +105,9 @@ export const TIME_SLICE_MS = 10;
 /** Events gathered in a thread before they are posted, and their bytes. */
 export const EVENT_BATCH_MAX_EVENTS = 256;
 export const EVENT_BATCH_MAX_BYTES = 64 * 1024;
-/** The window in which a flood of events is told from a few, and how many of them are posted one by one. */
-export const EVENT_BATCH_MAX_MS = 5;
-export const EVENT_WINDOW_FREE_POSTS = 8;
+/** The span in which a flood of events is told from a few, and how many posts of one leave at once. */
+export const EVENT_BURST_MS = 5;
+export const EVENT_BURST_FREE_POSTS = 8;
 /**
  * Bytes of notes (events, log lines, reports) in flight from all agent threads to main, split evenly between them; and
  * the least share of one thread.
@@ -163,7 +168,7 @@ export const SPARE_FIRST_AFTER_MS = 500;
 export const SPARE_DEADLINE_MS = 10_000;
 /** Activations that wait for their threads, and are looked at to find better ones, at a time. */
 export const ACTIVATIONS_WINDOW = 64;
-/** From when on a run that has not minded its interrupt counts as holding its thread up. */
+/** From when on a run that has ignored its interrupt counts as holding its thread up. */
 export const DEAF_AFTER_MS = 100;
 /** Stand-in threads at most; never more than configured threads either. */
 export const STAND_INS_MAX_THREADS = 4;

@@ -1,7 +1,7 @@
 // A page of records on its way from the store to main. SQLite writes the rows as JSON itself: reading them column by
 // column and encoding them again would keep the store's thread busy four times as long.
 
-import { statsOf, type RecordPage, type SessionRecord } from './session.js';
+import { parseStats, type RecordPage, type SessionRecord } from './session.js';
 
 /** What lists show of a session, as columns. Not its params, which may be large. */
 export type ListedRow = readonly [
@@ -51,6 +51,6 @@ function toRecord(row: ListedRow): SessionRecord {
     createdAt,
     updatedAt,
     quarantine,
-    stats: statsOf(figures),
+    stats: parseStats(figures),
   };
 }

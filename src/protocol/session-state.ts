@@ -1,9 +1,9 @@
 // The names of a session's states and the numbers they have in the status table.
-// Which state may follow which is main's business: registry/state.ts.
+// Which state may follow which is main's business: registry/sessions/state.ts.
 
 export const SESSION_STATES = ['cold', 'restoring', 'idle', 'running', 'interrupting', 'flushing', 'failed'] as const;
 
-/** What each state means: main/registry/state.ts. */
+/** What each state means: main/registry/sessions/state.ts. */
 export type SessionState = (typeof SESSION_STATES)[number];
 
 export function stateNumber(state: SessionState): number {

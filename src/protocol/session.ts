@@ -81,8 +81,8 @@ export function emptyStats(): SessionStats {
 
 const NO_FIGURES: Readonly<SessionStats> = emptyStats();
 
-/** The figures that a session has: most have few of them, and lists read many. statsOf() undoes it. */
-export function figuresOf(stats: SessionStats): Partial<SessionStats> {
+/** The figures that a session has: most have few of them, and lists read many. parseStats() undoes it. */
+export function nonDefaultStats(stats: SessionStats): Partial<SessionStats> {
   const figures: Record<string, unknown> = {};
   for (const name of Object.keys(NO_FIGURES) as (keyof SessionStats)[]) {
     if (stats[name] !== NO_FIGURES[name]) figures[name] = stats[name];
@@ -93,7 +93,7 @@ export function figuresOf(stats: SessionStats): Partial<SessionStats> {
 /**
  * The figures of a session, from the JSON of those that it has. Text that is none costs the figures of that session alone.
  */
-export function statsOf(json: string): SessionStats {
+export function parseStats(json: string): SessionStats {
   if (json === '{}') return emptyStats();
   try {
     return { ...emptyStats(), ...(JSON.parse(json) as Partial<SessionStats>) };

@@ -2,7 +2,8 @@
 // status, counts, progress, interrupts and durability cost no message.
 //
 //   header          256 bytes   live sessions per status and per state (main), the version of the list (store)
-//   thread blocks   128 bytes   one per thread number: heartbeat, what it executes and since when, what it is offered
+//   thread blocks   128 bytes   one per thread number: heartbeat, what it executes and since when, what it is offered;
+//                               crashes, interrupts and migrations (main)
 //   session rows    128 bytes   one per session in memory, addressed by slot
 //
 // Every column has exactly one writer; the types of table-columns.ts refuse any other. (Two words have competing
@@ -31,9 +32,11 @@ import {
   STATUS_COUNT_WORD,
   THREAD_BYTES,
   THREAD_COLUMNS,
+  THREAD_COUNTS_WORD,
   type RowColumn,
   type RowColumnOf,
   type ThreadColumn,
+  type ThreadColumnOf,
   type Writer,
 } from './table-columns.js';
 
@@ -41,7 +44,7 @@ const STATUSES = ['idle', 'running', 'error'] as const satisfies readonly Sessio
 
 /**
  * How long a reader spins on a row that is being written, and how often it then steps aside for a millisecond, so that a
- * writer that was descheduled in the midst of it can go on. A thread that died there leaves the row locked for ever.
+ * writer that was descheduled during it can go on. A thread that died there leaves the row locked for ever.
  */
 const LOCK_SPINS = 20_000;
 const LOCK_WAITS = 50;
@@ -58,7 +61,7 @@ export interface RowStats {
   progress: number | null;
   label: string;
   cpuMs: number;
-  /** Epoch milliseconds. */
+  /** Unix milliseconds. */
   updatedAtMs: number;
 }
 
@@ -121,7 +124,6 @@ export class StatusTable {
     const base = rowWord(slot);
     const generation = (Atomics.load(this.#i32, base) + 1) | 0;
     this.#i32.fill(0, base + 1, base + ROW_BYTES / 4);
-    Atomics.store(this.#i32, base + ROW_COLUMNS.thread.word, -1);
     Atomics.store(this.#i32, base + ROW_COLUMNS.progress.word, -1);
     this.#f64[(base + ROW_COLUMNS.latestLatencyMs.word) >> 1] = NaN;
     Atomics.store(this.#i32, base, generation);
@@ -172,7 +174,8 @@ export class StatusTable {
       const last = look >= LOCK_SPINS + LOCK_WAITS;
       if ((before & 1) === 0 || last) {
         const stats = this.#readStatsOnce(slot);
-        if (Atomics.load(this.#i32, lock) === before || last) return stats;
+        // Not a load: on ARM the plain reads before one may still complete after it.
+        if (Atomics.add(this.#i32, lock, 0) === before || last) return stats;
       }
       if (look >= LOCK_SPINS) Atomics.wait(this.#i32, lock, before, LOCK_WAIT_MS);
     }
@@ -245,7 +248,7 @@ export class StatusTable {
 
   // --- the journal: the store writes, everybody reads
 
-  /** So many operations were committed together: before anybody is told. */
+  /** A commit held this number of operations: counted before anybody is told. */
   committed(operations: number): void {
     Atomics.add(this.#i64, COMMITS_WORD >> 1, 1n);
     Atomics.add(this.#i64, OPERATIONS_WORD >> 1, BigInt(operations));
@@ -267,19 +270,25 @@ export class StatusTable {
     return type === 'f64' ? this.#f64[at >> 1]! : Atomics.load(this.#i32, at);
   }
 
-  /** Before a thread of this number starts; main only. */
+  /** Before a thread of this number starts; main only. What main counts goes on. */
   clearThread(thread: number): void {
-    this.#i32.fill(0, threadWord(thread), threadWord(thread) + THREAD_BYTES / 4);
+    this.#i32.fill(0, threadWord(thread), threadWord(thread) + THREAD_COUNTS_WORD);
     this.setThread(thread, 'slot', -1);
     this.setThread(thread, 'culprit', -1);
+    this.setThread(thread, 'entered', -1);
   }
 
   /** Written by the thread itself; by main only while no thread has this number. */
-  setThread(thread: number, column: ThreadColumn, value: number): void {
+  setThread(thread: number, column: ThreadColumnOf<'thread'>, value: number): void {
     const { word, type } = THREAD_COLUMNS[column];
     const at = threadWord(thread) + word;
     if (type === 'f64') this.#f64[at >> 1] = value;
     else Atomics.store(this.#i32, at, value);
+  }
+
+  /** One more of what main counts of the threads of this number; main only. */
+  countThread(thread: number, column: ThreadColumnOf<'main'>): void {
+    Atomics.add(this.#i32, threadWord(thread) + THREAD_COLUMNS[column].word, 1);
   }
 
   /** Main offers the thread a run under this number, which is given once. */

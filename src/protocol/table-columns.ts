@@ -18,7 +18,12 @@ interface Column {
 export const ROW_COLUMNS = {
   generation: { word: 0, type: 'i32', writer: 'main', doc: 'Grows when the slot is given to another session.' },
   state: { word: 1, type: 'i32', writer: 'main', doc: 'A number of session-state.ts.' },
-  thread: { word: 2, type: 'i32', writer: 'main', doc: 'Thread number, or -1.' },
+  begunNo: {
+    word: 2,
+    type: 'i32',
+    writer: 'thread',
+    doc: 'The run (or compaction) that its thread began last, by its host-wide number; 0: none.',
+  },
   runNo: {
     word: 3,
     type: 'i32',
@@ -62,7 +67,7 @@ export const ROW_COLUMNS = {
     type: 'f64',
     writer: 'thread',
     group: 'stats',
-    doc: 'Epoch milliseconds of the last change.',
+    doc: 'Unix milliseconds of the last change.',
   },
   crashes: {
     word: 26,
@@ -86,6 +91,9 @@ export const LABEL_WORD = 19;
 export const LABEL_MAX_BYTES = 27;
 export const DURABLE_WORD = 30;
 
+/** As `culprit`: an activation that has left memory, whose slot may be another session's by now. */
+export const CULPRIT_LEFT = -2;
+
 export const THREAD_COLUMNS = {
   heartbeat: {
     word: 0,
@@ -96,9 +104,20 @@ export const THREAD_COLUMNS = {
   slot: { word: 1, type: 'i32', writer: 'thread', doc: 'The slot whose code holds the thread now, or -1.' },
   runNo: { word: 2, type: 'i32', writer: 'thread', doc: 'The run that holds the thread now, or 0.' },
   sessions: { word: 3, type: 'i32', writer: 'thread', doc: 'Activations in this thread.' },
-  culprit: { word: 10, type: 'i32', writer: 'thread', doc: 'The slot whose code is taking the thread down, or -1.' },
+  culprit: {
+    word: 10,
+    type: 'i32',
+    writer: 'thread',
+    doc: 'The slot whose code is taking the thread down; -1: none yet; CULPRIT_LEFT.',
+  },
+  entered: {
+    word: 17,
+    type: 'i32',
+    writer: 'thread',
+    doc: 'The slot whose code was called and has neither returned nor awaited anything, or -1.',
+  },
   runs: { word: 11, type: 'i32', writer: 'thread', doc: 'Runs that ended here.' },
-  sinceMs: { word: 4, type: 'f64', writer: 'thread', doc: 'Epoch milliseconds since when `slot` holds the thread.' },
+  sinceMs: { word: 4, type: 'f64', writer: 'thread', doc: 'Unix milliseconds since when `slot` holds the thread.' },
   heapUsedBytes: { word: 6, type: 'f64', writer: 'thread', doc: 'Used heap at the last heartbeat.' },
   heapLimitBytes: { word: 12, type: 'f64', writer: 'thread', doc: 'What the heap may grow to.' },
   cpuMs: {
@@ -108,7 +127,14 @@ export const THREAD_COLUMNS = {
     doc: 'CPU milliseconds of the thread so far, at the last heartbeat.',
   },
   elu: { word: 8, type: 'f64', writer: 'thread', doc: 'Event-loop utilization 0..1 between the last two heartbeats.' },
+  // What main counts belongs to the number, whichever thread has it: from THREAD_COUNTS_WORD on.
+  crashes: { word: 28, type: 'i32', writer: 'main', doc: 'Threads of this number that died or were given up.' },
+  interrupts: { word: 29, type: 'i32', writer: 'main', doc: 'Runs that were asked to stop there.' },
+  migrations: { word: 30, type: 'i32', writer: 'main', doc: 'Sessions that moved from there to another thread.' },
 } as const satisfies Record<string, Column>;
+
+/** From here on a thread block is not cleared when its number gets another thread. */
+export const THREAD_COUNTS_WORD = 28;
 
 /** As a row's runNo: its thread has been asked to activate the session, and has not begun. */
 export const ACTIVATION_OFFERED = -1;
@@ -118,6 +144,9 @@ export const OFFER_WORD = 16;
 
 export type RowColumn = keyof typeof ROW_COLUMNS;
 export type ThreadColumn = keyof typeof THREAD_COLUMNS;
+export type ThreadColumnOf<W extends Writer> = {
+  [C in ThreadColumn]: (typeof THREAD_COLUMNS)[C]['writer'] extends W ? C : never;
+}[ThreadColumn];
 /** The row columns that a writer may write one by one (the stats group is written as a whole). */
 export type RowColumnOf<W extends Writer> = {
   [C in RowColumn]: (typeof ROW_COLUMNS)[C] extends { writer: W; group: 'stats' }

@@ -7,8 +7,7 @@ import { HOOK_MAX_MS } from '../protocol/limits.js';
 import { outcomeEntry } from '../protocol/outcome.js';
 import type { StatusTable } from '../protocol/status-table.js';
 import type { AgentDefinition, StoredEntry } from './agent.js';
-import type { Blame } from './blame.js';
-import { capture } from './capture.js';
+import type { Blame, Suspect } from './blame.js';
 import { Context } from './context.js';
 import type { CpuClock } from './cpu-clock.js';
 import { inTime } from './deadline.js';
@@ -18,6 +17,7 @@ import { History } from './history.js';
 import { RunInterrupt } from './interrupt.js';
 import type { JournalLink, Restored } from './journal-link.js';
 import { Naming } from './naming.js';
+import { Snapshots } from './snapshots.js';
 import { StatusWriter } from './status-writer.js';
 
 /** What the activations of a thread share. */
@@ -43,15 +43,20 @@ export class Activation {
   readonly #definition: AgentDefinition;
   readonly #services: ThreadServices;
   readonly #slot: number;
+  /** As what it is blamed for its code's deeds, those of the timers included that it leaves behind. */
+  readonly #suspect: Suspect;
   readonly #history: History;
   readonly #status: StatusWriter;
   readonly #ctx: Context;
+  readonly #snapshots: Snapshots;
   /** Made by the first rename. */
   #naming: Naming | null = null;
   #run: CurrentRun | null = null;
   #compacting: Promise<unknown> | null = null;
-  /** Why its state is not to be used any more: a compaction could not be undone. What was before it is on its way to the disk. */
+  /** Why its state is not to be used any more: a compaction could not be undone. */
   #spoilt: CabanaError | null = null;
+  /** Then: the state from before it, on its way to the disk. */
+  #savedBefore: Promise<void> | null = null;
 
   private constructor(
     definition: AgentDefinition,
@@ -65,9 +70,17 @@ export class Activation {
     this.#definition = definition;
     this.#services = services;
     this.#slot = slot;
+    this.#suspect = { slot };
     this.#history = new History(services.link, services.table, { key, epoch, slot }, Date.now);
     this.#status = new StatusWriter(services.table, slot, { ...record.stats });
     this.#ctx = new Context(record, this.#history, this.#status, services.events, (name) => this.#rename(name));
+    this.#snapshots = new Snapshots({
+      definition,
+      ctx: this.#ctx,
+      history: this.#history,
+      status: this.#status,
+      link: services.link,
+    });
     services.table.set('thread', slot, 'historySeq', loaded.seq);
   }
 
@@ -83,37 +96,15 @@ export class Activation {
   ): Promise<Activation> {
     const activation = new Activation(definition, loaded, slot, services);
     try {
-      const restored = services.blame.on(slot, () => activation.#restore(loaded));
+      const restored = activation.#blamed(() => activation.#snapshots.restore(loaded));
       await inTime(restored, HOOK_MAX_MS, 'RESTORE_FAILED', 'start or restore');
       return activation;
     } catch (error) {
-      activation.#history.close();
+      activation.#leave();
       if (isA(error, CabanaError) && toWire(error, 0).code === 'STORE_CORRUPT') throw error;
       const what = `session ${loaded.record.sessionId} (${definition.profile}) cannot be brought up`;
       throw new CabanaError('RESTORE_FAILED', `${what}: ${messageOf(error)}`, { cause: error });
     }
-  }
-
-  async #restore(loaded: Restored<StoredEntry>): Promise<void> {
-    const { start, restore } = this.#definition;
-    const ctx = this.#ctx;
-    const initial = async (): Promise<unknown> => (start ? await start(ctx) : {});
-    const isNew = loaded.snapshot === null && loaded.tail.length === 0 && loaded.epoch === 1;
-    if (isNew) {
-      ctx.state = await initial();
-      // Kept from the beginning, so that restore never has to do without what start made. Nobody waits for it: it is in
-      // the store's queue before anything that the first run does.
-      await this.#captured((body) => this.#postSave(body));
-      return;
-    }
-    if (loaded.snapshot === null) {
-      // The process ended before the first snapshot was on disk: what start makes, as save would have kept it.
-      ctx.state = await initial();
-      if (!restore) return;
-    }
-    const saved = decodeState(loaded.snapshot ?? (await this.#captured((body) => body)));
-    ctx.state = saved;
-    if (restore) ctx.state = await restore(ctx, saved, loaded.tail);
   }
 
   get running(): boolean {
@@ -129,12 +120,13 @@ export class Activation {
     if (this.#spoilt) throw this.#spoilt;
     const interrupt = new RunInterrupt(this.#services.table, this.#slot, request.runNo);
     // Taken before the first await, so that a second run cannot slip in.
-    const ended = this.#services.blame.on(this.#slot, () => this.#execute(request, interrupt));
+    const ended = this.#blamed(() => this.#execute(request, interrupt));
     this.#run = { runNo: request.runNo, interrupt, ended };
     try {
       return await ended;
     } finally {
       this.#run = null;
+      this.#letGo(request.runNo);
     }
   }
 
@@ -144,17 +136,18 @@ export class Activation {
     const input = request.input ?? (await this.#readInput(request.inputSeq));
     link.send({ t: 'start', at: Date.now(), runId, ...this.#history.fence() });
     if (this.load === 'cpu') this.#hold(request.runNo);
+    table.set('thread', this.#slot, 'begunNo', request.runNo);
     this.#status.runStarted();
     this.#ctx.scope({ runId, interrupt, resumed: request.resumed });
     const startedAt = performance.now();
-    const startedCpu = cpu.now();
+    const cpuMs = (): number => (this.load === 'cpu' ? cpu.now() : cpu.shared());
+    const startedCpuMs = cpuMs();
     const outcome = await execute(this.#definition, this.#ctx, input, interrupt);
     this.#ctx.scope(null);
-    this.#letGo(request.runNo);
     table.setThread(thread, 'runs', table.getThread(thread, 'runs') + 1);
     this.#status.runEnded({
       latencyMs: performance.now() - startedAt,
-      cpuMs: cpu.now() - startedCpu,
+      cpuMs: cpuMs() - startedCpuMs,
       error: outcome.state === 'failed' ? outcome.error : null,
       code: outcome.state === 'failed' ? outcome.code : null,
     });
@@ -175,7 +168,7 @@ export class Activation {
     };
     if (this.#definition.saveWhen !== 'flush') {
       try {
-        await this.#captured(post);
+        await this.#snapshots.take(post);
         return true;
       } catch (error) {
         // The outcome must not fail for its snapshot: the state stays in memory, and the next save may succeed.
@@ -198,11 +191,13 @@ export class Activation {
     table.setThread(thread, 'sinceMs', Date.now());
     table.setThread(thread, 'runNo', runNo);
     table.setThread(thread, 'slot', this.#slot);
+    this.#services.cpu.hold();
   }
 
   #letGo(runNo: number): void {
     const { table, thread } = this.#services;
     if (table.getThread(thread, 'runNo') !== runNo) return;
+    this.#services.cpu.letGo();
     table.setThread(thread, 'slot', -1);
     table.setThread(thread, 'runNo', 0);
   }
@@ -216,7 +211,7 @@ export class Activation {
   async compact(runNo: number): Promise<boolean> {
     if (this.#run) throw new CabanaError('SESSION_BUSY', `session ${this.sessionId} has a run`);
     const interrupt = new RunInterrupt(this.#services.table, this.#slot, runNo);
-    const ended = this.#services.blame.on(this.#slot, () => this.#compact(runNo, interrupt));
+    const ended = this.#blamed(() => this.#compact(runNo, interrupt));
     this.#run = { runNo, interrupt, ended };
     this.#compacting = ended;
     try {
@@ -224,13 +219,15 @@ export class Activation {
     } finally {
       this.#run = null;
       this.#compacting = null;
+      this.#letGo(runNo);
     }
   }
 
   async #compact(runNo: number, interrupt: RunInterrupt): Promise<boolean> {
     const { compact } = this.#definition;
-    const before = await this.#captured((body) => body);
     this.#hold(runNo);
+    this.#services.table.set('thread', this.#slot, 'begunNo', runNo);
+    const before = await this.#snapshots.take((body) => body);
     this.#ctx.scope({ runId: null, interrupt, resumed: false });
     let outcome: Outcome = { state: 'completed', output: null, error: null, code: null };
     try {
@@ -241,7 +238,6 @@ export class Activation {
     }
     this.#ctx.scope(null);
     if (outcome.state !== 'completed') await this.#rollBack(before);
-    this.#letGo(runNo);
     const body = packEntry({
       role: 'compaction',
       state: outcome.state,
@@ -249,7 +245,7 @@ export class Activation {
     });
     await this.#history.appendOwn(body);
     if (this.#spoilt) throw this.#spoilt;
-    if (outcome.state === 'completed') await this.#captured((body) => this.#postSave(body));
+    if (outcome.state === 'completed') await this.#snapshots.take((body) => this.#snapshots.post(body));
     return outcome.state === 'completed';
   }
 
@@ -263,39 +259,55 @@ export class Activation {
       const what = `a compaction of session ${this.sessionId} could not be undone: ${messageOf(error)}`;
       this.#spoilt = new CabanaError('RESTORE_FAILED', what, { cause: error });
       // The state in memory is half compacted. Save the one from before, so that the next activation starts from it.
-      this.#postSave(before);
+      this.#savedBefore = this.#snapshots.keep(before);
+      // A refusal is told to whoever flushes the agent. If nobody does, the next activation starts from the snapshot before.
+      this.#savedBefore.catch(() => undefined);
     }
   }
 
   /** Aborts the signal of that run; a run that is over, or has yet to come, is not touched. */
   interrupt(runNo: number): void {
-    if (this.#run?.runNo === runNo) this.#run.interrupt.abort();
+    const run = this.#run;
+    // The signal's listeners are the agent's code.
+    if (run?.runNo === runNo) this.#blamed(() => run.interrupt.abort());
   }
 
   /** Everything durable: the state as it is now, and every entry before it. @throws SAVE_FAILED, STORE_FULL, STALE_EPOCH */
-  async flush(): Promise<void> {
+  flush(): Promise<void> {
+    return this.#blamed(() => this.#flush());
+  }
+
+  async #flush(): Promise<void> {
     // A compaction that is not at its end is undone first: half of one must not be saved.
     if (this.#compacting) await this.#compacting.catch(() => undefined);
-    // #rollBack() has already posted the state to keep.
-    if (this.#spoilt) return;
+    if (this.#savedBefore) return this.#savedBefore;
     // With room now, do not await: this snapshot must be counted in this turn, so that the next of many concurrent
     // flushes sees it.
     const room = this.#services.link.room();
     if (room) await room;
     this.#history.assertWritable();
     this.#naming?.settle();
-    const { stats } = this.#status;
-    const saved = await this.#captured((body) => ({
-      onDisk: this.#services.link.save({ at: Date.now(), body, stats, ...this.#history.fence() }),
-    }));
+    const saved = await this.#snapshots.take((body) => ({ onDisk: this.#snapshots.keep(body) }));
     await saved.onDisk;
   }
 
   /** Ends the activation; waits for its run. What is not saved is in the journal or lost on purpose (deleted). */
   async end(): Promise<void> {
     await this.#run?.ended.catch(() => undefined);
-    if (this.#definition.stop) await this.#stop();
+    if (this.#definition.stop) await this.#blamed(() => this.#stop());
+    this.#leave();
+  }
+
+  /** Its row is another session's soon: what the agent's timers and promises still do is neither shown nor written. */
+  #leave(): void {
+    this.#ctx.leave();
     this.#history.close();
+    this.#suspect.slot = null;
+  }
+
+  /** Runs the agent's code. */
+  #blamed<T>(code: () => T): T {
+    return this.#services.blame.on(this.#suspect, code);
   }
 
   async #stop(): Promise<void> {
@@ -304,17 +316,6 @@ export class Activation {
     } catch (error) {
       this.#ctx.log.error(`stop() threw: ${messageOf(error)}`);
     }
-  }
-
-  /** See capture(). */
-  #captured<T>(post: (body: Uint8Array) => T): Promise<T> {
-    return capture(this.#definition, this.#ctx, this.#history, post);
-  }
-
-  #postSave(body: Uint8Array): void {
-    // Request 0: nobody waits for the answer.
-    const request = { t: 'save', request: 0, at: Date.now(), body, stats: null, ...this.#history.fence() } as const;
-    this.#services.link.send(request);
   }
 
   #rename(name: string): void {

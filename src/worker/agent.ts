@@ -40,7 +40,10 @@ export interface AgentHistory {
    * much not yet on disk), STALE_EPOCH (this activation was superseded)
    */
   append(entry: JournalEntry): void | Promise<void>;
-  /** Reads entries from the store, oldest first, starting at seq `from` (default 1), at most `limit` (default all). */
+  /**
+   * Reads entries from the store, oldest first, starting at seq `from` (default 1), at most `limit` (default all).
+   * @throws CabanaError INVALID_ARGUMENT, STALE_EPOCH (the session was deleted), STORE_CORRUPT (an entry is damaged)
+   */
   entries(options?: { from?: number; limit?: number }): AsyncIterableIterator<StoredEntry>;
   /** Number of entries, including those not yet on disk. */
   readonly length: number;
@@ -75,13 +78,17 @@ export interface AgentContext<State> {
   readonly signal: AbortSignal;
   /** Throws AgentInterrupted if the current run was asked to stop. Synchronous; costs one atomic load. */
   checkpoint(): void;
-  /** Gives the thread up if this run's time slice is used, so that other work of the thread is served. */
+  /**
+   * Gives the thread up if this run has had it for 10 ms, so that other work of the thread is served.
+   * @throws AgentInterrupted if the run was asked to stop
+   */
   yield(): Promise<void>;
   readonly history: AgentHistory;
   /** True while a run that was cut off by a crash of the process is executed again (`onInterrupted: 'resume'`). */
   readonly resumed: boolean;
   /**
-   * Sends an event to the session's subscribers. Not kept: what must survive goes into the history.
+   * Sends an event to the session's subscribers. Not kept: what must survive goes into the history. While main is slower
+   * than its agents, this holds the thread for 50 ms at most; then the event is dropped, and subscribers are told of a gap.
    * @throws CabanaError VALUE_NOT_ENCODABLE, PAYLOAD_TOO_LARGE; without subscribers nothing is encoded and nothing
    * thrown
    */
@@ -107,7 +114,9 @@ export type AgentRun<State, Input, Output> = (
   input: Input,
 ) => Output | Promise<Output> | Generator<unknown, Output, void> | AsyncGenerator<unknown, Output, void>;
 
-/** An agent definition: the default export of an agent module. */
+/**
+ * An agent definition: the default export of an agent module. Hooks other than `run` and `compact` have 60 s.
+ */
 export interface AgentDefinition<State = unknown, Input = unknown, Output = unknown> {
   /** What a session names as its agent_profile; unique among the modules of a host. */
   profile: string;
@@ -116,22 +125,24 @@ export interface AgentDefinition<State = unknown, Input = unknown, Output = unkn
   /** A new session's state. Default: an empty object. */
   start?: (ctx: AgentContext<State>) => State | Promise<State>;
   /**
-   * The state after passivation or a crash.
+   * The state after passivation or a crash. Default: `saved`.
    * @param saved the last snapshot; before the first one, what save() makes of start()'s state
    * @param tail entries journaled after that snapshot, oldest first, in their stored form
-   * Default: `saved`.
    */
   restore?: (ctx: AgentContext<State>, saved: State, tail: StoredEntry[]) => State | Promise<State>;
   run: AgentRun<State, Input, Output>;
-  /** What a snapshot holds. Default: `ctx.state`. Structured data: plain values, Map, Set, Date, typed arrays. */
+  /**
+   * What a snapshot holds. Default: `ctx.state`. Structured data: plain values, Map, Set, Date, typed arrays. It may be
+   * asynchronous; it is called again if the history has grown meanwhile.
+   */
   save?: (ctx: AgentContext<State>) => unknown;
   /** Default 'run'. */
   saveWhen?: SaveWhen;
-  /** Called once after a while of idleness; interruptible like a run. */
+  /** Called once after a while of idleness; interruptible like a run. If it does not complete, the state from before is restored. */
   compact?: (ctx: AgentContext<State>) => void | Promise<void>;
-  /** Called when the activation leaves memory. */
+  /** Called when the activation leaves memory. What the agent's timers do afterwards is not heard: clear them here. */
   stop?: (ctx: AgentContext<State>) => void | Promise<void>;
-  /** Milliseconds after which a run of this profile is asked to stop. Default: no limit. */
+  /** Milliseconds, at most 7 days, after which a run of this profile is asked to stop. Default: no limit. */
   runTimeoutMs?: number;
   /** How often a run is started again when a neighbour took its thread down. Default 0. */
   retry?: number;

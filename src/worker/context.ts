@@ -3,7 +3,14 @@
 import type { LogLevel } from '../protocol/control.js';
 import { CabanaError, isA, messageOf, toWire } from '../protocol/errors.js';
 import { jsonSafe } from '../protocol/json.js';
-import { LABEL_MAX_CHARS, NAME_MAX_CHARS, TIME_SLICE_MS } from '../protocol/limits.js';
+import {
+  LABEL_MAX_CHARS,
+  LOG_FIELDS_MAX_CHARS,
+  LOG_MESSAGE_MAX_CHARS,
+  NAME_MAX_CHARS,
+  SUB_MODELS_MAX,
+  TIME_SLICE_MS,
+} from '../protocol/limits.js';
 import type { AgentContext, AgentLog, AgentReport } from './agent.js';
 import type { EventSender } from './event-sender.js';
 import type { History } from './history.js';
@@ -42,6 +49,8 @@ export class Context implements AgentContext<unknown> {
   readonly #events: EventSender;
   readonly #status: StatusWriter;
   readonly #renamed: (name: string) => void;
+  /** The activation has left memory, and its row of the table with it. */
+  #left = false;
   #run: RunScope | null = null;
   #sliceStart = 0;
 
@@ -67,6 +76,11 @@ export class Context implements AgentContext<unknown> {
     this.#sliceStart = performance.now();
   }
 
+  /** The host's: from now on what the agent's timers and promises still say is not heard. */
+  leave(): void {
+    this.#left = true;
+  }
+
   get signal(): AbortSignal {
     return this.#run?.interrupt.signal ?? NEVER;
   }
@@ -89,7 +103,7 @@ export class Context implements AgentContext<unknown> {
 
   emit(event: unknown): void {
     // Nobody listens: nothing to encode, nothing to send.
-    if (!this.#status.watched) return;
+    if (this.#left || !this.#status.watched) return;
     this.#events.event(this.sessionId, this.#run?.runId ?? null, event);
   }
 
@@ -100,7 +114,7 @@ export class Context implements AgentContext<unknown> {
 
   progress(fraction: number, label = ''): void {
     if (!(fraction >= 0)) throw new CabanaError('INVALID_ARGUMENT', 'progress is a fraction from 0 to 1');
-    this.#status.progress(Math.min(fraction, 1), label);
+    if (!this.#left) this.#status.progress(Math.min(fraction, 1), label);
   }
 
   report(figures: AgentReport): void {
@@ -114,21 +128,25 @@ export class Context implements AgentContext<unknown> {
       Object.assign(stats, { [field]: label(value, field) });
     }
     if (subModelOptions !== undefined) {
-      if (!Array.isArray(subModelOptions)) throw new CabanaError('INVALID_ARGUMENT', 'subModelOptions is an array');
+      if (!Array.isArray(subModelOptions) || subModelOptions.length > SUB_MODELS_MAX) {
+        throw new CabanaError('INVALID_ARGUMENT', `subModelOptions is an array of at most ${SUB_MODELS_MAX}`);
+      }
       stats.subModelOptions = subModelOptions.map((option) => label(option, 'subModelOptions'));
     }
     if (latencyMs !== undefined) stats.latestLatencyMs = finite(latencyMs, 'latencyMs');
     if (costUsd !== undefined) stats.totalCostUsd = this.#status.stats.totalCostUsd + finite(costUsd, 'costUsd');
+    if (this.#left) return;
     this.#status.report(stats);
-    this.#events.report(this.sessionId, stats);
+    this.#events.report(this.sessionId, this.history.epoch, stats);
   }
 
   rename(name: string): void {
     if (typeof name !== 'string' || name.length > NAME_MAX_CHARS) {
       throw new CabanaError('INVALID_ARGUMENT', `a name is text of at most ${NAME_MAX_CHARS} characters`);
     }
+    if (this.#left) return;
     this.#renamed(name);
-    this.#events.rename(this.sessionId, name);
+    this.#events.rename(this.sessionId, this.history.epoch, name);
   }
 
   get log(): AgentLog {
@@ -165,12 +183,17 @@ class ContextLog implements AgentLog {
     // As JSON: a function or a proxy among the fields must not spoil the batch that carries the line.
     const json = fields ? jsonOf(fields) : null;
     const safe = json === null ? null : (JSON.parse(json) as Record<string, unknown>);
-    const text = String(message);
+    const text = String(message).slice(0, LOG_MESSAGE_MAX_CHARS);
     this.#events.log(this.#sessionId, { level, message: text, fields: safe }, text.length + (json?.length ?? 0));
   }
 }
 
 function jsonOf(fields: unknown): string {
+  const json = wholeJsonOf(fields);
+  return json.length > LOG_FIELDS_MAX_CHARS ? JSON.stringify({ cut: json.slice(0, LOG_FIELDS_MAX_CHARS) }) : json;
+}
+
+function wholeJsonOf(fields: unknown): string {
   try {
     return JSON.stringify(asFields(fields), function (this: unknown, key, value) {
       // JSON sees nothing of an Error.

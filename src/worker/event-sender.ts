@@ -12,8 +12,8 @@ import { EventPacker } from '../protocol/event-batch.js';
 import {
   EVENT_BATCH_MAX_BYTES,
   EVENT_BATCH_MAX_EVENTS,
-  EVENT_BATCH_MAX_MS,
-  EVENT_WINDOW_FREE_POSTS,
+  EVENT_BURST_FREE_POSTS,
+  EVENT_BURST_MS,
   NOTES_RETRY_MS,
   NOTE_OVERHEAD_BYTES,
 } from '../protocol/limits.js';
@@ -24,9 +24,15 @@ import type { NoteWindow } from './note-window.js';
 interface Untold {
   /** Events that were not sent, by the run that emitted them. */
   missed: Map<string | null, number>;
+  droppedLines: number;
+  figures: Figures | null;
+}
+
+/** What an activation says of its session: of the newest one that has said something. */
+interface Figures {
+  epoch: number;
   stats: Partial<SessionStats> | null;
   name: string | null;
-  droppedLines: number;
 }
 
 export class EventSender {
@@ -38,8 +44,8 @@ export class EventSender {
   #gathered: WeighedNote[] = [];
   #count = 0;
   readonly #untold = new Map<string, Untold>();
-  /** When the current few milliseconds began, and how many posts they have had. */
-  #windowAt = -Infinity;
+  /** When the current burst began, and how many posts it has had. */
+  #burstAt = -Infinity;
   #posts = 0;
   #flushScheduled = false;
   #retryScheduled = false;
@@ -77,15 +83,16 @@ export class EventSender {
     return opened;
   }
 
-  report(sessionId: string, stats: Partial<SessionStats>): void {
-    if (this.#mayTell(sessionId)) return this.#note({ kind: 'report', sessionId, stats }, 0);
-    const untold = this.#untoldOf(sessionId);
-    untold.stats = { ...untold.stats, ...stats };
+  report(sessionId: string, epoch: number, stats: Partial<SessionStats>): void {
+    if (this.#mayTell(sessionId)) return this.#note({ kind: 'report', sessionId, epoch, stats }, 0);
+    const figures = this.#figuresOf(sessionId, epoch);
+    if (figures) figures.stats = { ...figures.stats, ...stats };
   }
 
-  rename(sessionId: string, name: string): void {
-    if (this.#mayTell(sessionId)) return this.#note({ kind: 'rename', sessionId, name }, name.length);
-    this.#untoldOf(sessionId).name = name;
+  rename(sessionId: string, epoch: number, name: string): void {
+    if (this.#mayTell(sessionId)) return this.#note({ kind: 'rename', sessionId, epoch, name }, name.length);
+    const figures = this.#figuresOf(sessionId, epoch);
+    if (figures) figures.name = name;
   }
 
   /** @param chars about how much text it is */
@@ -118,7 +125,7 @@ export class EventSender {
     this.flush();
   }
 
-  /** The same for all sessions. */
+  /** The same for all sessions that have something untold. */
   settleAll(): void {
     for (const sessionId of [...this.#untold.keys()]) this.#tell(sessionId);
     this.flush();
@@ -140,11 +147,19 @@ export class EventSender {
   #untoldOf(sessionId: string): Untold {
     let untold = this.#untold.get(sessionId);
     if (!untold) {
-      untold = { missed: new Map(), stats: null, name: null, droppedLines: 0 };
+      untold = { missed: new Map(), droppedLines: 0, figures: null };
       this.#untold.set(sessionId, untold);
       this.#retry();
     }
     return untold;
+  }
+
+  /** What the activation of this epoch has yet to say; null: a later one has spoken. */
+  #figuresOf(sessionId: string, epoch: number): Figures | null {
+    const untold = this.#untoldOf(sessionId);
+    if (untold.figures && untold.figures.epoch > epoch) return null;
+    if (untold.figures?.epoch !== epoch) untold.figures = { epoch, stats: null, name: null };
+    return untold.figures;
   }
 
   #tell(sessionId: string): void {
@@ -152,12 +167,16 @@ export class EventSender {
     if (!untold) return;
     this.#untold.delete(sessionId);
     for (const [runId, missed] of untold.missed) this.#note({ kind: 'gap', sessionId, runId, missed }, 0);
-    if (untold.stats) this.#note({ kind: 'report', sessionId, stats: untold.stats }, 0);
-    if (untold.name !== null) this.#note({ kind: 'rename', sessionId, name: untold.name }, untold.name.length);
+    if (untold.figures) this.#tellFigures(sessionId, untold.figures);
     if (untold.droppedLines > 0) {
       const message = `${untold.droppedLines} log lines were dropped: there were more than the main thread could take`;
       this.#note({ kind: 'log', sessionId, level: 'warn', message, fields: null }, message.length);
     }
+  }
+
+  #tellFigures(sessionId: string, { epoch, stats, name }: Figures): void {
+    if (stats) this.#note({ kind: 'report', sessionId, epoch, stats }, 0);
+    if (name !== null) this.#note({ kind: 'rename', sessionId, epoch, name }, name.length);
   }
 
   /** Looks now and then whether what is untold can be told: its session may have nothing more to say by itself. */
@@ -190,11 +209,11 @@ export class EventSender {
     this.#count++;
     if (this.#count >= EVENT_BATCH_MAX_EVENTS || this.#packer.byteLength >= EVENT_BATCH_MAX_BYTES) return this.flush();
     const now = performance.now();
-    if (now - this.#windowAt >= EVENT_BATCH_MAX_MS) {
-      this.#windowAt = now;
+    if (now - this.#burstAt >= EVENT_BURST_MS) {
+      this.#burstAt = now;
       this.#posts = 0;
     }
-    if (this.#posts < EVENT_WINDOW_FREE_POSTS) return this.flush();
+    if (this.#posts < EVENT_BURST_FREE_POSTS) return this.flush();
     if (this.#flushScheduled) return;
     this.#flushScheduled = true;
     setImmediate(() => {

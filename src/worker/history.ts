@@ -29,7 +29,8 @@ export class History implements AgentHistory, JournalListener {
   #waiters: DurableWaiter[] | null = null;
   /** Set when the store refused what this activation wrote: it may write no more. */
   #refused: CabanaError | null = null;
-  #closed = false;
+  /** Set when the activation has left memory: its row of the table is another session's then. */
+  #durableAtEnd: { seq: number; appends: number } | null = null;
 
   constructor(
     link: JournalLink,
@@ -52,12 +53,16 @@ export class History implements AgentHistory, JournalListener {
   }
 
   get length(): number {
-    const durable = this.#table.durable(this.#slot);
-    return durable.seq + (this.#n - durable.appends);
+    const { seq, appends } = this.#durable;
+    return seq + (this.#n - appends);
   }
 
   get durableSeq(): number {
-    return this.#table.durable(this.#slot).seq;
+    return this.#durable.seq;
+  }
+
+  get #durable(): { seq: number; appends: number } {
+    return this.#durableAtEnd ?? this.#table.durable(this.#slot);
   }
 
   append(entry: JournalEntry): void | Promise<void> {
@@ -95,7 +100,9 @@ export class History implements AgentHistory, JournalListener {
 
   /** Why this activation may write no more; null: it may. */
   #end(): CabanaError | null {
-    return this.#refused ?? (this.#closed ? new CabanaError('STALE_EPOCH', 'this activation has left memory') : null);
+    return (
+      this.#refused ?? (this.#durableAtEnd ? new CabanaError('STALE_EPOCH', 'this activation has left memory') : null)
+    );
   }
 
   async *entries(options: { from?: number; limit?: number } = {}): AsyncIterableIterator<StoredEntry> {
@@ -124,7 +131,7 @@ export class History implements AgentHistory, JournalListener {
     const end = this.#end();
     if (end) return Promise.reject(end);
     const n = this.#n;
-    if (n <= this.#durableN || n <= this.#table.durable(this.#slot).appends) return Promise.resolve();
+    if (n <= this.#durableN || n <= this.#durable.appends) return Promise.resolve();
     return new Promise((resolve, reject) => (this.#waiters ??= []).push({ n, resolve, reject }));
   }
 
@@ -149,7 +156,7 @@ export class History implements AgentHistory, JournalListener {
 
   close(): void {
     this.#link.unlisten(this.key, this);
-    this.#closed = true;
+    this.#durableAtEnd ??= this.#table.durable(this.#slot);
     for (const waiter of this.#waiters ?? []) waiter.reject(this.#end()!);
     this.#waiters = null;
   }

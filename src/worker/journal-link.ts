@@ -153,7 +153,7 @@ export class JournalLink {
     }
   }
 
-  /** So many entries, in as many pages as their bytes take. */
+  /** `count` entries, in as many pages as their bytes take. */
   async #readWhole(key: number, from: number, count: number): Promise<EntryRow[]> {
     const rows = await this.read(key, from, count);
     while (rows.length > 0 && rows.length < count) {
@@ -249,8 +249,16 @@ export class JournalLink {
   }
 }
 
-/** The buffers that are handed over instead of copied: codec.ts gives every body one of its own, and nobody here keeps it. */
+function bodyOf(request: JournalRequest): Uint8Array | null {
+  if (request.t === 'save' || request.t === 'append') return request.body;
+  return request.t === 'end' ? request.snapshot : null;
+}
+
+/**
+ * The buffers that are handed over instead of copied: codec.ts gives every snapshot one of its own, append() every entry
+ * that does not fit into the ring; and nobody here keeps it.
+ */
 function largeBuffersOf(request: JournalRequest): ArrayBuffer[] {
-  const body = request.t === 'save' ? request.body : request.t === 'end' ? request.snapshot : null;
+  const body = bodyOf(request);
   return body !== null && body.byteLength >= TRANSFER_FROM_BYTES ? [body.buffer as ArrayBuffer] : [];
 }

@@ -2,7 +2,7 @@
 
 import { pathToFileURL } from 'node:url';
 import { CabanaError, messageOf } from '../protocol/errors.js';
-import { LABEL_MAX_CHARS } from '../protocol/limits.js';
+import { LABEL_MAX_CHARS, RUN_TIMEOUT_MAX_MS } from '../protocol/limits.js';
 import type { AgentProfile } from '../protocol/session.js';
 import type { AgentDefinition } from './agent.js';
 
@@ -66,8 +66,8 @@ function check(value: unknown, file: string): AgentDefinition {
   if (saveWhen !== undefined && saveWhen !== 'run' && saveWhen !== 'flush') {
     refuse(`has a saveWhen that is neither 'run' nor 'flush'`);
   }
-  if (runTimeoutMs !== undefined && !(typeof runTimeoutMs === 'number' && runTimeoutMs > 0)) {
-    refuse('has a runTimeoutMs that is no positive number');
+  if (runTimeoutMs !== undefined && !(typeof runTimeoutMs === 'number' && isTimeout(runTimeoutMs))) {
+    refuse(`has a runTimeoutMs that is no positive number of at most ${RUN_TIMEOUT_MAX_MS}`);
   }
   if (retry !== undefined && !(Number.isInteger(retry) && (retry as number) >= 0))
     refuse('has a retry that is no count');
@@ -75,6 +75,10 @@ function check(value: unknown, file: string): AgentDefinition {
     refuse(`has an onInterrupted that is neither 'report' nor 'resume'`);
   }
   return definition as unknown as AgentDefinition;
+}
+
+function isTimeout(ms: number): boolean {
+  return ms > 0 && ms <= RUN_TIMEOUT_MAX_MS;
 }
 
 function describe(definition: AgentDefinition, file: string): AgentProfile {

@@ -1,11 +1,7 @@
 // What a thread that is to replace another executes first: it loads all that an agent thread executes. CommonJS like
 // entry.cts, and for its reason.
 
-interface PrepareTask {
-  /** File paths of the agent modules. */
-  agents: string[];
-  nice: number | null;
-}
+import type { PrepareTask } from '../protocol/control.js';
 
 /** Rejects only if the thread dies. */
 async function prepare({ agents, nice }: PrepareTask): Promise<void> {

@@ -2,9 +2,9 @@
 
 import { performance } from 'node:perf_hooks';
 import { getHeapStatistics } from 'node:v8';
-import { resourceLimits, type MessagePort } from 'node:worker_threads';
-import { serve as serveCalls } from '../protocol/calls.js';
-import { AGENT_THREAD_CALLS, type AgentThreadCalls } from '../protocol/control.js';
+import { resourceLimits } from 'node:worker_threads';
+import { answerCalls } from '../protocol/calls.js';
+import { AGENT_THREAD_CALLS, type AgentThreadCalls, type AgentThreadTask } from '../protocol/control.js';
 import { BatchEndpoint } from '../protocol/endpoint.js';
 import { HEARTBEAT_INTERVAL_MS } from '../protocol/limits.js';
 import { StatusTable } from '../protocol/status-table.js';
@@ -15,22 +15,6 @@ import { EventSender } from './event-sender.js';
 import { JournalLink } from './journal-link.js';
 import { NoteWindow } from './note-window.js';
 
-export interface AgentThreadTask {
-  thread: number;
-  /** Main's calls arrive here. */
-  control: MessagePort;
-  /** The link to the store: its port, and its shared memory (journal-ring.ts). */
-  journal: MessagePort;
-  ring: SharedArrayBuffer;
-  table: SharedArrayBuffer;
-  /** The counter of what main has dealt with of this thread's notes, and how much may be on its way. */
-  noteCounter: SharedArrayBuffer;
-  noteWindowBytes: number;
-  /** File paths of the agent modules. */
-  agents: string[];
-  nice: number | null;
-}
-
 /** Resolves when main has shut the thread down. */
 export async function serve(task: AgentThreadTask): Promise<void> {
   const endpoint = new BatchEndpoint(task.control);
@@ -40,20 +24,22 @@ export async function serve(task: AgentThreadTask): Promise<void> {
   const blame = new Blame(table, task.thread);
   const events = new EventSender(endpoint, new NoteWindow(task.noteCounter, task.noteWindowBytes));
   const services = { thread: task.thread, table, link, events, cpu, blame };
+  let stopHeartbeat = (): void => undefined;
   await new Promise<void>((resolve) => {
     const host = new AgentHost(task, services, resolve);
-    startHeartbeat(table, task.thread, host, cpu);
-    serveCalls<AgentThreadCalls>(host, AGENT_THREAD_CALLS, endpoint);
+    stopHeartbeat = startHeartbeat(table, task.thread, host, cpu);
+    answerCalls<AgentThreadCalls>(host, AGENT_THREAD_CALLS, endpoint);
   });
   events.settleAll();
   // The answer to shutdown() leaves in this turn; the ports close after it.
   await new Promise((resolve) => setImmediate(resolve));
   endpoint.flush();
+  stopHeartbeat();
   cpu.close();
 }
 
-/** Shows main that this thread's event loop turns, how busy it is, and how full its heap. */
-function startHeartbeat(table: StatusTable, thread: number, host: AgentHost, cpu: CpuClock): void {
+/** Shows main that this thread's event loop turns, how busy it is, and how full its heap. @returns what ends it */
+function startHeartbeat(table: StatusTable, thread: number, host: AgentHost, cpu: CpuClock): () => void {
   let last = performance.eventLoopUtilization();
   const beat = (): void => {
     const now = performance.eventLoopUtilization();
@@ -69,5 +55,6 @@ function startHeartbeat(table: StatusTable, thread: number, host: AgentHost, cpu
     table.setThread(thread, 'heartbeat', (table.getThread(thread, 'heartbeat') + 1) | 0);
   };
   beat();
-  setInterval(beat, HEARTBEAT_INTERVAL_MS).unref();
+  const timer = setInterval(beat, HEARTBEAT_INTERVAL_MS).unref();
+  return () => clearInterval(timer);
 }

@@ -4,6 +4,7 @@
 
 import { existsSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
+import { runInNewContext } from 'node:vm';
 import { threadId } from 'node:worker_threads';
 import type { AgentContext, StoredEntry } from '../../src/worker/agent.js';
 
@@ -26,7 +27,19 @@ export interface Act {
   after?: boolean;
 }
 
-export type Crash = 'exit' | 'timer' | 'rejection' | 'heap';
+export type Crash =
+  | 'exit'
+  | 'timer'
+  | 'rejection'
+  | 'heap'
+  /** Before the run awaits anything. */
+  | 'heap-now'
+  | 'undefined'
+  | 'null'
+  | 'circle'
+  | 'frozen-circle'
+  | 'alien-circle'
+  | 'no-prototype';
 
 export interface ActState {
   n: number;
@@ -59,6 +72,7 @@ export function restore(_ctx: unknown, saved: ActState, tail: StoredEntry[]): Ac
 export async function act(ctx: AgentContext<ActState>, input: Act): Promise<ActAnswer> {
   const mine = ++begun;
   for (let i = 0; i < (input.count ?? 0); i++) countOne(ctx);
+  if (input.crash === 'heap-now') fillHeap();
   if (input.how) await hold(ctx, input);
   if (input.crash) await crash(input.crash, input.laterMs);
   if (input.after) countOne(ctx);
@@ -87,10 +101,26 @@ async function crash(how: Crash, laterMs?: number): Promise<void> {
   const now = (): void => {
     if (how === 'exit') process.exit(7);
     if (how === 'timer') throw new Error('thrown in a timer');
+    if (how === 'heap') fillHeap();
     if (how === 'rejection') hoard.push(Promise.reject(new Error('rejected by nobody')));
-    if (how === 'heap') for (;;) hoard.push(Array.from({ length: 10_000 }, (_, i) => ({ i, hoarded: hoard.length })));
+    else throw strange(how);
   };
   setTimeout(now, laterMs ?? 0);
   // The run does not go on beyond the crash.
   if (laterMs === undefined) await pause(DEAF_MAX_MS);
+}
+
+function fillHeap(): never {
+  for (;;) hoard.push(Array.from({ length: 10_000 }, (_, i) => ({ i, hoarded: hoard.length })));
+}
+
+/** Nothing that anybody expects to be thrown. */
+function strange(how: Crash): unknown {
+  if (how === 'undefined') return undefined;
+  if (how === 'null') return null;
+  if (how === 'alien-circle') return runInNewContext('const error = new Error("alien"); error.cause = error; error');
+  if (how === 'no-prototype') return Object.setPrototypeOf(new Error('no prototype'), null);
+  const error = new Error('its own cause');
+  error.cause = error;
+  return how === 'frozen-circle' ? Object.freeze(error) : error;
 }

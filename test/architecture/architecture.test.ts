@@ -100,6 +100,21 @@ test('there is no cycle among the imports, those of types included', () => {
   for (const path of sources.keys()) assert.equal(visit(path, [])?.join(' -> '), undefined);
 });
 
+test('the rooms of the registry import one another one way, and none the files above them', () => {
+  const ROOMS = ['events', 'sessions', 'lifecycle', 'runs', 'views'];
+  const floor = (path: string): number => {
+    const [main, registry, room, file] = path.split('/');
+    if (main !== 'main' || registry !== 'registry') return -1;
+    if (file === undefined) return ROOMS.length;
+    assert.ok(ROOMS.includes(room!), `${path} has a place in the order`);
+    return ROOMS.indexOf(room!);
+  };
+  assert.deepEqual(
+    offenders((from, to) => floor(from) >= 0 && floor(to) > floor(from)),
+    [],
+  );
+});
+
 test('worker-pool.ts alone imports piscina', () => {
   const importers = [...sources.values()].filter(({ packages }) => packages.includes('piscina'));
   assert.deepEqual(

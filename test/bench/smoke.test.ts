@@ -9,7 +9,8 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { BENCHES } from '../../bench/benches.js';
-import { BenchRun, CheckFailed, median } from '../../bench/harness.js';
+import { BenchRun, CheckFailed, median, type Bench } from '../../bench/harness.js';
+import { Runner } from '../../bench/runner.js';
 import { tempDir } from '../support/temp.js';
 
 const MAIN = fileURLToPath(new URL('../../bench/main.js', import.meta.url));
@@ -50,6 +51,63 @@ test('a benchmark whose own check fails is a failure, whatever it measured', asy
   await assert.rejects(measured, CheckFailed);
   assert.equal(run.results.length, 0);
 });
+
+test('what a benchmark leaves to be done when it is over is done, whatever of it fails', async () => {
+  const done: string[] = [];
+  const leaving: Bench = {
+    name: 'leaving',
+    question: 'Is everything cleaned up?',
+    run: async (b) => {
+      b.after(() => done.push('first'));
+      b.after(() => Promise.reject(new Error('the second cannot')));
+      b.after(() => {
+        throw new Error('the third cannot');
+      });
+      b.after(() => done.push('fourth'));
+    },
+  };
+  const runner = runnerOf(10_000);
+  await runner.run([leaving]);
+  assert.deepEqual(done, ['fourth', 'first']);
+  assert.equal(runner.failures.length, 1);
+  assert.match(runner.failures[0]!, /^leaving, when it was over: .*the third cannot.*the second cannot/s);
+});
+
+test('nothing runs beside a benchmark that does not end, and what was measured by then is kept', async () => {
+  const ran: string[] = [];
+  const bench = (name: string, run: (b: BenchRun) => Promise<unknown>): Bench => ({
+    name,
+    question: 'Which of them run?',
+    run: async (b) => {
+      b.after(() => ran.push(`${name} is cleaned up`));
+      ran.push(name);
+      await b.measure({ metric: 'answers', unit: 'ms' }, () => 1);
+      await run(b);
+    },
+  });
+  const runner = runnerOf(50);
+  await runner.run([
+    bench('failing', (b) => Promise.reject(new CheckFailed(`${b.rounds} is wrong`))),
+    bench('endless', () => new Promise(() => undefined)),
+    bench('next', () => Promise.resolve()),
+    bench('last', () => Promise.resolve()),
+  ]);
+  assert.deepEqual(ran, ['failing', 'failing is cleaned up', 'endless', 'endless is cleaned up']);
+  assert.deepEqual(
+    runner.results.map((result) => result.bench),
+    ['failing', 'endless'],
+  );
+  assert.deepEqual(runner.failures, [
+    '1 is wrong',
+    'endless: answers, round 1 of 1: not over after 0.05 s',
+    'not run, since endless is not over: next, last',
+  ]);
+});
+
+function runnerOf(runMs: number): Runner {
+  const nothing = (): void => undefined;
+  return new Runner({ smoke: true, limitsMs: { run: runMs, cleanUp: 10_000 }, onProgress: nothing, onOver: nothing });
+}
 
 test('what there is not is named in one line, and nothing is run', async (t) => {
   const missing = join(tempDir(t), 'no', 'folder');

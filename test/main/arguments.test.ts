@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createHost, type Host } from '../../src/main/index.js';
+import { createHost, type Host, type HostOptions, type SendOptions } from '../../src/main/index.js';
 import { testAgent } from '../support/host.js';
 import { tempDir } from '../support/temp.js';
 import { launch } from './launch.js';
@@ -41,6 +41,34 @@ test('the bounds of a page of messages are whole numbers', async (t) => {
   }
   assert.equal((await host.messages('a', { limit: 1000 }))?.messages.length, 2);
   assert.equal((await host.messages('a', { limit: 1, before: 2 }))?.messages.length, 1);
+});
+
+test('what an imported session brings along is checked', async (t) => {
+  const host = await launch(t, { threads: 1 });
+  const create = (fields: object) =>
+    host.create(loose<Parameters<Host['create']>[0]>({ agentProfile: 'general', ...fields }));
+  for (const createdAt of ['1', 'March 7', '2026', '+099999-01-01', '-000001-01-01', 5, {}]) {
+    await assert.rejects(create({ createdAt }), REFUSED, JSON.stringify(createdAt));
+  }
+  for (const stats of [
+    'x',
+    { totalTasks: 1n },
+    { totalCostUsd: NaN },
+    { totalTasks: -5 },
+    { model: 5 },
+    { other: 1 },
+  ]) {
+    await assert.rejects(create({ stats }), REFUSED);
+  }
+  assert.equal(host.registry.countByStatus('idle'), 0);
+  // Without a zone it is UTC, like wherever else an instant is given.
+  const id = await create({
+    createdAt: '2026-03-07T12:00',
+    stats: { totalTasks: 3, model: 'm', subModelOptions: ['a'] },
+  });
+  const row = await host.registry.snapshot(id);
+  assert.deepEqual([row?.createdAt, row?.totalTasks, row?.model], ['2026-03-07T12:00:00.000Z', 3, 'm']);
+  assert.equal((await host.registry.list({ before: '+099999-01-01' })).rows.length, 1);
 });
 
 test('a page of the list begins before an instant or a cursor, and nothing else', async (t) => {
@@ -87,9 +115,52 @@ test('whoever subscribes to a host that is closed is told that it is over', asyn
 });
 
 test('agents are at a path: an empty one is not the folder that the process is in', async (t) => {
-  for (const agents of ['', [''], [testAgent('general'), '']]) {
+  const paths: unknown[] = ['', [''], [testAgent('general'), ''], [1], [null], [[]], new URL('file:///agents'), {}];
+  for (const agents of paths.map((each) => loose<string[]>(each))) {
     await assert.rejects(createHost({ agents, dataDir: tempDir(t), threads: 1, logLevel: 'silent' }), {
       code: 'CONFIG_INVALID',
     });
+  }
+});
+
+test('what is no option of a host is refused by name, in the promise', async (t) => {
+  const base = { agents: testAgent('general'), dataDir: tempDir(t), threads: 1, logLevel: 'silent' as const };
+  const wrong: unknown[] = [undefined, null, 5, 'agents', {}];
+  wrong.push(...[{}, 5, { now: () => 0 }].map((clock) => ({ ...base, clock })));
+  wrong.push(...[{}, 'warn', { error: console.error }].map((log) => ({ ...base, log })));
+  for (const options of wrong) {
+    await assert.rejects(createHost(loose<HostOptions>(options)), { name: 'CabanaError', code: 'CONFIG_INVALID' });
+  }
+});
+
+test('what should be an object and is none is refused by name', async (t) => {
+  const host = await launch(t, { threads: 1 });
+  await host.create({ sessionId: 'a', agentProfile: 'general' });
+  for (const nothing of [null, 5, 'name', []]) {
+    const fields = loose<never>(nothing);
+    const refused = [
+      host.create(fields),
+      host.registry.edit('a', fields),
+      host.registry.list(fields),
+      host.registry.restoreFromDisk(fields),
+      host.messages('a', fields),
+      host.send('a', 'x', fields).accepted,
+      host.send('a', 'x', fields).result,
+    ];
+    for (const each of refused) await assert.rejects(each, { name: 'CabanaError', ...REFUSED }, String(nothing));
+  }
+  await assert.rejects(host.create(loose<never>(undefined)), REFUSED);
+  const handle = host.send('a', 'x', { runId: loose<string>(5) });
+  assert.equal(handle.runId, '');
+  await assert.rejects(handle.accepted, { code: 'RUN_ID_INVALID' });
+  assert.equal((await host.messages('a'))?.messages.length, 0);
+});
+
+test('a run whose options are wrong leaves nothing in memory', async (t) => {
+  const host = await launch(t, { threads: 1 });
+  const wrong: unknown[] = [{ runTimeoutMs: 0 }, { priority: 11 }, { whenBusy: 'later' }, { runId: '' }];
+  for (const options of wrong.map((each) => loose<SendOptions>(each))) {
+    await assert.rejects(host.send('unknown', 'x', options).accepted, { name: 'CabanaError' });
+    assert.equal(host.registry.get('unknown'), undefined, JSON.stringify(options));
   }
 });

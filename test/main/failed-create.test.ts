@@ -1,7 +1,7 @@
 // A create whose start fails: as if it had never been, for whoever comes next.
 
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { until } from '../support/host.js';
@@ -10,7 +10,7 @@ import { launch } from './launch.js';
 
 /** Says who it is in its history; fails if its params say so, when its run was accepted. */
 const AGENT = `
-  import { existsSync } from 'node:fs';
+  import { existsSync, writeFileSync } from 'node:fs';
   import { setTimeout as pause } from 'node:timers/promises';
   export default {
     profile: 'diarist',
@@ -18,6 +18,10 @@ const AGENT = `
     async start(ctx) {
       ctx.history.append({ role: 'note', of: ctx.sessionId });
       await ctx.history.durable();
+      if (ctx.params.holdsUntil) {
+        writeFileSync(ctx.params.holdsUntil + ' is awaited', '');
+        while (!existsSync(ctx.params.holdsUntil));
+      }
       while (ctx.params.waitFor && !existsSync(ctx.params.waitFor)) await pause(2);
       if (ctx.params.fails) throw new Error('it cannot start');
       return {};
@@ -55,4 +59,30 @@ test('a create that fails hands nothing of itself to the next session', async (t
     (await host.messages('first'))!.messages.map(({ of }) => of),
     ['first'],
   );
+});
+
+test('a run that was accepted for a creation that is cancelled is not executed by the next session of that id', async (t) => {
+  const dir = tempDir(t);
+  const [agent, gate] = [join(dir, 'agent.mjs'), join(dir, 'gate')];
+  writeFileSync(agent, AGENT);
+  const host = await launch(t, { agents: [agent], threads: 1 });
+  const create = (sessionId: string, params = {}) => host.create({ sessionId, agentProfile: 'diarist', params });
+  // Its thread does nothing else meanwhile.
+  const holds = create('holds', { holdsUntil: gate });
+  await until('it holds the thread', () => existsSync(`${gate} is awaited`));
+  const cancelled = assert.rejects(create('a'), { code: 'SESSION_DELETED' });
+  await until('it is on disk', () => host.registry.get('a')?.state === 'restoring');
+  const run = host.send('a', 'old', { runId: 'r1' });
+  const lost = assert.rejects(run.result, { code: 'SESSION_NOT_FOUND' });
+  await run.accepted;
+  const deleted = host.registry.delete('a');
+  const again = create('a');
+  await cancelled;
+  writeFileSync(gate, '');
+  assert.equal(await deleted, true, 'there was something to delete');
+  assert.equal(await again, 'a');
+  await Promise.all([holds, lost]);
+  assert.equal(await host.run('a', 'r1'), undefined);
+  const info = await host.send('a', 'new', { runId: 'r1' }).result;
+  assert.deepEqual([info.state, info.output], ['completed', 'new']);
 });

@@ -32,7 +32,7 @@ const due = (home: ThreadLoad | null, movable = true, load: 'cpu' | 'io' = 'cpu'
   load,
   backlog,
   skips: 0,
-  stuck: false,
+  homebound: false,
   suspect: false,
   suits: () => true,
 });
@@ -140,9 +140,9 @@ test('nothing begins on a retiring thread, but the run of a session that cannot 
   for (const load of ['cpu', 'io'] as const) {
     assert.equal(placeRun(due(retiring, true, load), [other]), other);
     assert.equal(placeRun(due(retiring, false, load), [other]), null);
-    assert.equal(placeRun({ ...due(retiring, false, load), stuck: true }, [other]), retiring);
+    assert.equal(placeRun({ ...due(retiring, false, load), homebound: true }, [other]), retiring);
   }
-  assert.equal(placeRun({ ...due({ ...retiring, cpuBusy: true }, false), stuck: true }, [other]), null);
+  assert.equal(placeRun({ ...due({ ...retiring, cpuBusy: true }, false), homebound: true }, [other]), null);
 });
 
 test('one that may run is looked for in a bounded part of the line', () => {
@@ -165,7 +165,7 @@ test('a mailbox is first in, first out, and bounded', () => {
   mailbox.unshift(a);
   assert.equal(mailbox.remove(b), true);
   assert.equal(mailbox.remove(b), false);
-  assert.deepEqual(mailbox.drain(), [a, c]);
+  assert.deepEqual(mailbox.takeAll(), [a, c]);
   assert.deepEqual([mailbox.size, mailbox.shift(), mailbox.head], [0, undefined, undefined]);
 });
 

@@ -83,7 +83,7 @@ describe('suspicion', () => {
 
   it('tells once that somebody who may have waited for it need not any more', () => {
     const { clock, suspicion } = suspicionNow();
-    const eased = (): boolean[] => [suspicion.hasEased(), suspicion.hasEased()];
+    const eased = (): boolean[] => [suspicion.takeEasing(), suspicion.takeEasing()];
     suspicion.completed('good');
     assert.deepEqual(eased(), [false, false]);
     suspicion.struck('bad');

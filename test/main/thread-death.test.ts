@@ -6,7 +6,7 @@ import type { Host } from '../../src/main/index.js';
 import { testAgent, until } from '../support/host.js';
 import { launch } from './launch.js';
 
-const agents = ['crasher', 'counter', 'ledger', 'general'].map(testAgent);
+const agents = ['crasher', 'counter', 'ledger', 'general', 'held-save'].map(testAgent);
 
 /** Runs to its end, which must be a good one. */
 async function complete<T>(host: Host, id: string, input: unknown = {}): Promise<T> {
@@ -75,18 +75,26 @@ test('runs that were queued behind the crash are run, in order, by the replaceme
   assert.deepEqual(outputs, [2, 3, 4]);
 });
 
-test('calls that were pending when the thread died settle', async (t) => {
+test('calls that were pending when the thread died settle, and say that it did', { timeout: 20_000 }, async (t) => {
   const host = await house(t);
-  const crash = host.send('crasher', { how: 'exit' });
+  const held = ['held-1', 'held-2'];
+  for (const sessionId of held) {
+    await host.create({ sessionId, agentProfile: 'held-save' });
+    await complete(host, sessionId, { hold: true });
+  }
   const flushes: Promise<unknown>[] = [];
-  const each = host.registry.eachLiveAgent(async (_id, agent) => {
-    await crash.result;
-    flushes.push(agent.flush().catch((error: { code: string }) => error.code));
+  await host.registry.eachLiveAgent((id, agent) => {
+    if (!held.includes(id)) return;
+    flushes.push(
+      agent.flush().then(
+        () => 'flushed',
+        (error: { code: string }) => error.code,
+      ),
+    );
   });
-  await each;
-  const answers = await Promise.all(flushes);
-  assert.equal(answers.length, 2);
-  for (const answer of answers) assert.ok(answer === undefined || answer === 'THREAD_DIED', String(answer));
+  // Asked for first, and never answered by their thread: the crash finds them pending.
+  assert.equal((await host.send('crasher', { how: 'exit' }).result).code, 'AGENT_CRASHED');
+  assert.deepEqual(await Promise.all(flushes), ['THREAD_DIED', 'THREAD_DIED']);
 });
 
 test('a thread that dies between runs costs only memory: no run fails, no session reads error', async (t) => {

@@ -8,7 +8,7 @@ import { describe, it, type TestContext } from 'node:test';
 import { testAgent } from '../support/host.js';
 import { Server } from '../support/server.js';
 import { tempDir } from '../support/temp.js';
-import { create, eventually, flags, history, run } from './client.js';
+import { accept, create, ended, eventually, flags, history, run, spin } from './client.js';
 
 const AGENTS = testAgent('general');
 
@@ -36,6 +36,8 @@ function file(dir: string, path: string, text: string): string {
 async function refusal(t: TestContext, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
   const server = new Server(['serve', ...args], env);
   t.after(() => server.kill());
+  // One that starts after all does not end by itself.
+  server.child.stdout!.once('data', () => server.child.kill());
   const { code, signal } = await server.exited;
   assert.deepEqual({ code, signal }, { code: 2, signal: null }, server.stderr);
   assert.equal(server.stdout, '');
@@ -103,6 +105,20 @@ describe('a bad start is one clear line on stderr and exit code 2', { timeout: 1
     const start = ['--agents', AGENTS, '--data', join(tempDir(t), 'data')];
     assert.match(await refusal(t, start, { CABANA_PORT: 'x' }), /CABANA_PORT|--port/);
     assert.match(await refusal(t, start, { CABANA_LOG_LEVEL: 'loud' }), /CABANA_LOG_LEVEL|--log-level/);
+  });
+
+  it('names the flag or the variable that is empty, and does not listen on every address instead', async (t) => {
+    const [agents, data] = [
+      ['--agents', AGENTS],
+      ['--data', join(tempDir(t), 'data')],
+    ];
+    const start = [...agents, ...data, '--port', '0'];
+    for (const flag of ['--host', '--data', '--agents', '--port', '--threads', '--log-level']) {
+      assert.match(await refusal(t, [...start, `${flag}=`]), new RegExp(flag.slice(2)));
+    }
+    assert.match(await refusal(t, start, { CABANA_HOST: '' }), /CABANA_HOST/);
+    assert.match(await refusal(t, data, { CABANA_AGENTS: '' }), /agents/);
+    assert.match(await refusal(t, agents, { CABANA_DATA: '' }), /CABANA_DATA/);
   });
 
   it('names an agents folder that is not there or holds no agents, and makes no data folder', async (t) => {
@@ -228,6 +244,23 @@ describe('a bad start is one clear line on stderr and exit code 2', { timeout: 1
     assert.match(line, /EADDRINUSE|in use/);
     assert.ok(line.includes(String(port)), line);
     await Server.start(t, flags(data, ['general']));
+  });
+
+  it('begins no run of an earlier process, if it fails for its port', async (t) => {
+    const other = createServer();
+    t.after(() => other.close());
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+    const { port } = other.address() as AddressInfo;
+    const data = tempDir(t);
+    const first = await Server.start(t, flags(data, ['counter'], '--threads', '1'));
+    const [busy, waits] = [await create(first, 'counter'), await create(first, 'counter')];
+    await spin(first, busy, 'never');
+    const runId = await accept(first, waits, { entries: 1 });
+    await first.kill();
+    const taken = ['--port', String(port), '--drain-ms', '0', '--log-level', 'error'];
+    await refusal(t, ['--agents', testAgent('counter'), '--data', data, ...taken]);
+    const second = await Server.start(t, flags(data, ['counter']));
+    assert.equal((await ended(second, waits, runId)).state, 'completed');
   });
 });
 

@@ -87,6 +87,19 @@ describe('the event stream of a session', { timeout: 120_000 }, () => {
     assert.deepEqual(client.seqs, [603, 604, 605]);
   });
 
+  it('goes on from the end of the history if Last-Event-ID is beyond it', async (t) => {
+    const server = await Server.start(t, flags(tempDir(t), AGENTS, '--threads', '1'));
+    for (const entries of [0, 4]) {
+      const id = await create(server, 'counter');
+      if (entries > 0) await run(server, id, { by: entries - 2 });
+      const client = await EventClient.open(server, id, 1_000);
+      t.after(() => client.close());
+      await run(server, id, { by: 1 });
+      await client.until('the new entries, and the end', (events) => client.seqs.length >= 3 && hasEnded(events));
+      assert.deepEqual(client.seqs, upTo(entries + 3).slice(entries));
+    }
+  });
+
   it('takes the seq as a query too, for clients that cannot set headers', async (t) => {
     const server = await Server.start(t, flags(tempDir(t), AGENTS, '--threads', '1'));
     const id = await create(server, 'general');

@@ -46,6 +46,9 @@ describe('the rest', { timeout: 120_000 }, () => {
       [idle!['state'], idle!['session_id'], idle!['run_id'], idle!['since']],
       ['idle', null, null, null],
     );
+    for (const { crashes, interrupts, migrations } of threads) {
+      assert.deepEqual([crashes, interrupts, migrations], [0, 0, 0]);
+    }
 
     const before = (await look())['store'] as { commits: number; operations: number };
     const MADE = 40;

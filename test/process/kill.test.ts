@@ -124,11 +124,10 @@ describe('kill -9', { timeout: 300_000 }, () => {
     }
 
     let completed = 0;
-    await inParallel(8, sent, async ({ sessionId, runId, by }) => {
+    await inParallel(8, sent, async ({ sessionId, runId }) => {
       const outcome = await ended(server, sessionId, runId);
       assert.ok(['completed', 'interrupted'].includes(outcome.state), JSON.stringify(outcome));
       if (outcome.state === 'completed') completed++;
-      assert.ok(by >= 0);
     });
     t.diagnostic(`${sent.length} runs, ${completed} of them completed`);
     for (const id of ids) {

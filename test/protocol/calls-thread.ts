@@ -1,7 +1,7 @@
 // A thread of the endpoint's tests: answers calls, until it is asked one that it never answers.
 
 import { workerData, type MessagePort } from 'node:worker_threads';
-import { serve } from '../../src/protocol/calls.js';
+import { answerCalls } from '../../src/protocol/calls.js';
 import { BatchEndpoint } from '../../src/protocol/endpoint.js';
 
 export interface ThreadCalls {
@@ -11,5 +11,5 @@ export interface ThreadCalls {
 
 if (workerData) {
   const calls: ThreadCalls = { double: (n) => 2 * n, never: () => new Promise(() => undefined) };
-  serve<ThreadCalls>(calls, ['double', 'never'], new BatchEndpoint((workerData as { port: MessagePort }).port));
+  answerCalls<ThreadCalls>(calls, ['double', 'never'], new BatchEndpoint((workerData as { port: MessagePort }).port));
 }

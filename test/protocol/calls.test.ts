@@ -6,7 +6,7 @@ import { test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { MessageChannel, Worker, receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
 import { transfer } from 'comlink';
-import { remote, serve } from '../../src/protocol/calls.js';
+import { remote, answerCalls } from '../../src/protocol/calls.js';
 import { BatchEndpoint } from '../../src/protocol/endpoint.js';
 import { CabanaError } from '../../src/protocol/errors.js';
 import type { ThreadCalls } from './calls-thread.js';
@@ -52,7 +52,7 @@ function pair(t: TestContext, log: string[] = [], thrown?: Error) {
     never: () => new Promise(() => undefined),
     hidden: () => 'hidden',
   };
-  serve(echo, METHODS, far);
+  answerCalls(echo, METHODS, far);
   far.onNote((note) => log.push(`note ${String(note)}`));
   return { near, far, posted, calls: remote<Echo>(METHODS, near) };
 }
@@ -252,7 +252,7 @@ test('answers that arrive after settle() are passed over, and what is behind the
   const far = new BatchEndpoint(port2);
   let sayNote = (): void => undefined;
   near.onNote((note) => heard.push(note));
-  serve<Pick<Echo, 'echo'>>({ echo: (value) => (sayNote(), value) }, ['echo'], far);
+  answerCalls<Pick<Echo, 'echo'>>({ echo: (value) => (sayNote(), value) }, ['echo'], far);
   const calls = remote<Pick<Echo, 'echo'>>(['echo'], near);
   // In the same batch, behind the answer.
   sayNote = () => queueMicrotask(() => far.note('behind'));

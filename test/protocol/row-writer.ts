@@ -2,7 +2,6 @@
 
 import { parentPort, workerData } from 'node:worker_threads';
 import { StatusTable, type RowStats } from '../../src/protocol/status-table.js';
-import { ROW_COLUMNS } from '../../src/protocol/table-columns.js';
 
 /** A row whose columns all tell the same number. */
 export function rowOf(n: number): RowStats {
@@ -51,8 +50,3 @@ function run({ buffer, stop, slot, what }: WriterData): void {
 }
 
 if (parentPort && workerData) run(workerData as WriterData);
-
-/** The columns of the group that the sequence lock covers. */
-export const STATS_COLUMNS = Object.entries(ROW_COLUMNS)
-  .filter(([, column]) => 'group' in column)
-  .map(([name]) => name);

@@ -5,10 +5,19 @@ import { once } from 'node:events';
 import { test, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import { TABLE_INITIAL_ROWS, THREADS_MAX_THREADS } from '../../src/protocol/limits.js';
+import { STAND_INS_MAX_THREADS, TABLE_INITIAL_ROWS, THREADS_MAX_THREADS } from '../../src/protocol/limits.js';
 import { SESSION_STATES, stateFromNumber, stateNumber } from '../../src/protocol/session-state.js';
 import { StatusTable } from '../../src/protocol/status-table.js';
-import { LABEL_MAX_BYTES, ROW_BYTES, ROW_COLUMNS, THREAD_COLUMNS } from '../../src/protocol/table-columns.js';
+import {
+  LABEL_MAX_BYTES,
+  OFFER_WORD,
+  ROW_BYTES,
+  ROW_COLUMNS,
+  THREAD_BYTES,
+  THREAD_COLUMNS,
+  type ThreadColumn,
+  type ThreadColumnOf,
+} from '../../src/protocol/table-columns.js';
 import { rowOf, type WriterData } from './row-writer.js';
 
 const WRITER = fileURLToPath(new URL('./row-writer.js', import.meta.url));
@@ -57,7 +66,7 @@ test('the columns of a row do not overlap, not even with the label and the durab
 });
 
 test('the columns of a thread block do not overlap and fit in it', () => {
-  for (const [w, name] of wordsOf(THREAD_COLUMNS)) assert.ok(w >= 0 && w < 16, name);
+  for (const [w, name] of wordsOf(THREAD_COLUMNS)) assert.ok(w >= 0 && w < THREAD_BYTES / 4 && w !== OFFER_WORD, name);
 });
 
 test('a full label, the durable word and every column hold their values beside each other and beside other rows', () => {
@@ -67,12 +76,14 @@ test('a full label, the durable word and every column hold their values beside e
   const label = 'l'.repeat(LABEL_MAX_BYTES);
   table.setDurable(7, 0xfffffff0, 123456);
   table.writeStats(7, { ...rowOf(41), label });
-  const words = ['state', 'thread', 'runNo', 'interruptRunNo', 'interruptReason', 'watchers'] as const;
+  const words = ['state', 'runNo', 'interruptRunNo', 'interruptReason', 'watchers'] as const;
   words.forEach((column, i) => table.set('main', 7, column, -100 - i));
   table.set('thread', 7, 'historySeq', 77);
+  table.set('thread', 7, 'begunNo', 78);
 
   words.forEach((column, i) => assert.equal(table.get(7, column), -100 - i, column));
   assert.equal(table.get(7, 'historySeq'), 77);
+  assert.equal(table.get(7, 'begunNo'), 78);
   assert.deepEqual(table.readStats(7), { ...rowOf(41), label });
   assert.deepEqual(table.durable(7), { seq: 0xfffffff0, appends: 123456 });
   assert.deepEqual(
@@ -99,7 +110,7 @@ test('a cleared row tells nothing of the session before, and its generation is n
   assert.equal(table.clearRow(3), first + 1);
   assert.equal(table.get(3, 'generation'), first + 1);
   assert.equal(table.get(3, 'interruptRunNo'), 0);
-  assert.equal(table.get(3, 'thread'), -1);
+  assert.equal(table.get(3, 'begunNo'), 0);
   assert.deepEqual(table.durable(3), { seq: 0, appends: 0 });
   const { latestLatencyMs, progress, label, totalTasks } = table.readStats(3);
   assert.deepEqual(
@@ -113,15 +124,37 @@ test('a cleared row tells nothing of the session before, and its generation is n
   );
 });
 
+const columnsOf = <W extends 'main' | 'thread'>(writer: W): ThreadColumnOf<W>[] =>
+  (Object.keys(THREAD_COLUMNS) as ThreadColumn[]).filter(
+    (column): column is ThreadColumnOf<W> => THREAD_COLUMNS[column].writer === writer,
+  );
+
+test('the next thread of a number finds nothing of the one before, and goes on with what main counts', () => {
+  const table = new StatusTable();
+  const fresh = new StatusTable();
+  fresh.clearThread(3);
+  for (const column of columnsOf('thread')) table.setThread(3, column, 7);
+  table.offer(3, 7);
+  for (const column of columnsOf('main')) for (let n = 0; n < 2; n++) table.countThread(3, column);
+  table.clearThread(3);
+  for (const column of columnsOf('thread'))
+    assert.equal(table.getThread(3, column), fresh.getThread(3, column), column);
+  assert.equal(table.takeAnyOffer(3), 0);
+  for (const column of columnsOf('main')) assert.equal(table.getThread(3, column), 2, column);
+});
+
 test('the last thread block and the first row do not touch', () => {
   const table = new StatusTable();
-  for (const column of Object.keys(THREAD_COLUMNS) as (keyof typeof THREAD_COLUMNS)[]) {
-    table.setThread(THREADS_MAX_THREADS - 1, column, -1);
-  }
+  // Behind the configured threads come their stand-ins.
+  const last = THREADS_MAX_THREADS + STAND_INS_MAX_THREADS - 1;
+  for (const column of columnsOf('thread')) table.setThread(last, column, -1);
+  for (const column of columnsOf('main')) table.countThread(last, column);
   assert.equal(table.get(0, 'generation'), 0);
   assert.equal(table.clearRow(0), 1);
-  assert.equal(table.getThread(THREADS_MAX_THREADS - 1, 'elu'), -1);
-  assert.equal(table.getThread(THREADS_MAX_THREADS - 2, 'elu'), 0);
+  // Nor does the block lie in any row further on, as it would if stand-ins were not reckoned with.
+  for (let slot = 1; slot < TABLE_INITIAL_ROWS; slot++) assert.equal(table.clearRow(slot), 1);
+  assert.equal(table.getThread(last, 'elu'), -1);
+  assert.equal(table.getThread(last - 1, 'elu'), 0);
 });
 
 test('a thread that has the table sees it grow, and what is written in the new rows', async (t) => {

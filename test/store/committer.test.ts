@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { mock, test } from 'node:test';
 import { CabanaError, type ErrorCode } from '../../src/protocol/errors.js';
 import { COMMIT_MAX_OPS, STORE_FULL_RETRY_MS } from '../../src/protocol/limits.js';
-import { GroupCommitter, type Item } from '../../src/worker/store/committer.js';
+import { GroupCommitter, type Item, type WhenFull } from '../../src/worker/store/committer.js';
 import type { OpResult, Store, WriteOp } from '../../src/worker/store/store.js';
 
 /** Operations are told apart by a name; it is all that matters to the committer. */
@@ -42,17 +42,17 @@ function setUp(awaitMore?: () => void) {
     onBatch: () => log.push('batch'),
     onFatal: (error) => log.push(`fatal ${error.code}`),
   });
-  const item = (name: string, refusable = false): Item => ({
+  const item = (name: string, whenFull: WhenFull = 'keep'): Item => ({
     op: named(name),
-    refusable,
+    whenFull,
     done: (result) => log.push(`${name} ${'ok' in result ? result.ok.sessionId === name : result.error.code}`),
     stalled: () => log.push(`${name} stalled`),
   });
   const submit = (...names: string[]): void => {
-    for (const name of names) committer.submit(item(name, name.endsWith('?')));
+    for (const name of names) committer.submit(item(name, name.endsWith('?') ? 'refuse' : 'keep'));
   };
   const barrier = (name: string): void =>
-    committer.submit({ op: null, refusable: false, done: () => log.push(`barrier ${name}`) });
+    committer.submit({ op: null, whenFull: 'keep', done: () => log.push(`barrier ${name}`) });
   return { log, commits, state, committer, submit, barrier, item };
 }
 
@@ -128,7 +128,7 @@ test('one operation that is wrong is refused, and takes no other along', async (
     ['a true', 'bad INTERNAL', 'b true', 'batch'],
   );
   const result = await new Promise<OpResult>((done) => {
-    committer.submit({ op: named('bad'), refusable: true, done });
+    committer.submit({ op: named('bad'), whenFull: 'refuse', done });
   });
   assert.equal('error' in result && result.error.cause instanceof TypeError, true);
 });
@@ -274,7 +274,7 @@ test('what must not overtake is refused while something waits for room, and what
   submit('a');
   await committer.idle();
   state.full = false;
-  committer.submit({ ...item('load', true), inOrder: true });
+  committer.submit(item('load', 'refuseInOrder'));
   submit('other?');
   await committer.idle();
   assert.ok(log.includes('load STORE_FULL'));
@@ -286,7 +286,7 @@ test('and in the batch in which the disk turns out to be full', async (t) => {
   const { committer, submit, log, state, item } = setUp();
   state.failing.set('a', 'STORE_FULL');
   submit('a');
-  committer.submit({ ...item('load', true), inOrder: true });
+  committer.submit(item('load', 'refuseInOrder'));
   await committer.idle();
   assert.deepEqual(
     log.filter((line) => line !== 'batch'),

@@ -10,7 +10,7 @@ import type { StoreFactory } from './contract.js';
 import { Activation, accept, AT, create, endRun, load, record, seqs, write } from './records.js';
 
 const LATER = { t: 'update', at: AT + 5000 } as const;
-const RESTART = { resumeProfiles: [] as string[], maxResumes: 3, at: AT + 9000 };
+const RESTART = { profiles: ['general'], resumeProfiles: [] as string[], maxResumes: 3, at: AT + 9000 };
 
 const idsFor = async (store: Store, q?: string): Promise<string[]> =>
   recordPage(await store.page(q === undefined ? {} : { q })).records.map((r) => r.sessionId);
@@ -152,7 +152,8 @@ export function lifeContract(open: StoreFactory): void {
     await create(store, record('a', { agentProfile: 'indexer' }), record('b'));
     await accept(store, 'a', 'r1');
     await accept(store, 'b', 'r2');
-    const options = { ...RESTART, resumeProfiles: ['indexer', 'general'], maxResumes: 1 };
+    const profiles = ['indexer', 'general'];
+    const options = { ...RESTART, profiles, resumeProfiles: profiles, maxResumes: 1 };
     for (const attempt of [1, 2]) {
       const a = await Activation.of(store, 'a');
       await a.commit(a.start('r1'));

@@ -3,10 +3,11 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { holdDataDir } from '../../src/worker/store/data-dir.js';
+import { holdDataDir, holdName } from '../../src/worker/store/data-dir.js';
 import { tempDir } from '../support/temp.js';
 
 const DATA_DIR = new URL('../../src/worker/store/data-dir.js', import.meta.url).href;
@@ -40,6 +41,23 @@ test('a folder that another process holds is refused by name, and free again aft
   await once(second, 'exit');
   held.release();
   holdDataDir(dir).release();
+});
+
+test('a folder stays held when some code of the process has read the files in it', async (t) => {
+  const dir = tempDir(t);
+  const held = holdDataDir(dir);
+  const release = await holdName(dir);
+  readFileSync(join(dir, 'cabana.lock'));
+  // The kernel has dropped the lock of the file by now.
+  await assert.rejects(holdName(dir), { code: 'DATA_DIR_IN_USE', message: new RegExp(dir) });
+  held.release();
+  // Somebody who connects to the name does not keep it from being given back.
+  const { dev, ino } = statSync(dir, { bigint: true });
+  const visitor = connect({ path: `\0cabana.${dev}.${ino}` });
+  await once(visitor, 'close');
+  await release();
+  const again = await holdName(dir);
+  await again();
 });
 
 test('a folder that cannot be made is refused by name', (t) => {

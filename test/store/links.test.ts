@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import Sqlite from 'better-sqlite3';
 import { decodeState, encodeState } from '../../src/protocol/codec.js';
 import { JOURNAL_CREDIT_BYTES, OP_OVERHEAD_BYTES, TAIL_PAGE_ROWS } from '../../src/protocol/limits.js';
@@ -9,10 +10,14 @@ import { storedEntry } from '../../src/worker/history.js';
 import { linked } from './linked.js';
 import { accept, AT, load, seqs } from './records.js';
 
+/** Turns of the event loop: from an append to its acknowledgement, by way of both ports, takes fewer. */
+const TURNS = 10;
+
+/** Whether it is over once all that does not wait for a gate has happened. */
 const settled = async (promise: Promise<unknown>): Promise<boolean> => {
   let done = false;
   void promise.then(() => (done = true));
-  for (let i = 0; i < 5; i++) await Promise.resolve();
+  for (let i = 0; i < TURNS; i++) await nextTurn();
   return done;
 };
 

@@ -1,7 +1,7 @@
 // The contract on SQLite, and what is SQLite's own: damage, a full disk, versions.
 
 import assert from 'node:assert/strict';
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import Sqlite from 'better-sqlite3';
@@ -85,6 +85,22 @@ describe('SqliteStore: files', () => {
     assert.equal(second.upkeepDue, false);
     assert.equal((await load(second, 'a')).snapshot!.byteLength, large.length);
     assert.deepEqual(seqs(await second.entries(a.loaded.key, 1, 10)), [1]);
+  });
+
+  test('a log that another program has removed is the end: nothing is lost, nothing more is acknowledged', async (t) => {
+    const path = newPath(t);
+    const first = new SqliteStore(path);
+    await create(first, record('a'));
+    const a = await Activation.of(first, 'a');
+    await a.commit(a.append(1));
+    rmSync(`${path}-wal`);
+    await assert.rejects(first.commit([a.append(2)]), { code: 'STORE_IO', message: /removed the log/ });
+    // As a process that is killed leaves it: without an orderly close.
+    const copy = newPath(t);
+    copyFileSync(path, copy);
+    await first.close();
+    const second = openAt(t, copy);
+    assert.deepEqual(seqs((await load(second, 'a')).tail), [1, 2]);
   });
 
   test('a folder of a newer version is refused by name, and not changed', async (t) => {

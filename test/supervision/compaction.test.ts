@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import type { Host } from '../../src/main/index.js';
 import { until } from '../support/host.js';
-import { complete, gate, house, houseWithClock, inhabit, outcome, timed } from './house.js';
+import { complete, gate, hasCounted, house, houseWithClock, inhabit, outcome, timed } from './house.js';
 import type { CompactInput, CompactState } from '../agents/supervision-compact.js';
 import type { SleepyClock } from '../main/launch.js';
 
@@ -64,6 +64,21 @@ describe('compaction', { timeout: 28_000 }, () => {
     await idleUntil(clock, 'it was compacted again', () => seq() === 10);
     assert.deepEqual(await told(host), ['completed', 'completed']);
     assert.deepEqual([(await run(host)).log, (await run(host)).compactions], [[10], 2]);
+  });
+
+  it('is not forgotten because the session was brought up elsewhere when its thread was given up', async (t) => {
+    const { host, clock } = await houseWithClock(t, { threads: 1, compactAfterMs: IDLE_MS });
+    await inhabit(host, 'compact', 'cpu');
+    for (const add of [1, 2, 3]) await run(host, { add });
+    const { path } = gate(t);
+    const deaf = host.send('cpu', { count: 1, how: 'spin', deaf: true, until: path });
+    await until('it is deaf', () => hasCounted(host, 'cpu', 2));
+    host.interrupt('cpu');
+    assert.deepEqual(outcome(await deaf.result), ['interrupted', 'AGENT_UNRESPONSIVE']);
+    assert.equal(await host.registry.ensure('compact'), true);
+    const seq = (): number => host.registry.sessionSummary('compact')!.durableSeq;
+    await idleUntil(clock, 'it was compacted', () => seq() === 7);
+    assert.deepEqual(await told(host), ['completed']);
   });
 
   it('is not repeated because the session left memory and came back', async (t) => {

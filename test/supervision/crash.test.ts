@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, test } from 'node:test';
-import type { CabanaError, Host } from '../../src/main/index.js';
+import type { CabanaError, Host, RunHandle } from '../../src/main/index.js';
 import { until } from '../support/host.js';
 import { tempDir } from '../support/temp.js';
 import {
@@ -223,6 +223,30 @@ describe('quarantine', { timeout: 20_000 }, () => {
     assert.deepEqual(outcome(await last.result), CRASHED);
     for (const { result } of queued) assert.deepEqual(outcome(await result), ['failed', 'SESSION_QUARANTINED']);
     assert.deepEqual(outcome(await other.result), ['completed', null]);
+    assert.deepEqual(await counts(host, 'cpu'), []);
+  });
+
+  it('refuses what is sent while it begins, and ends no run that never came to be', async (t) => {
+    const host = await house(t, { threads: 1 });
+    await inhabit(host, 'cpu');
+    const sent: RunHandle[] = [];
+    const sendOn = (): void => {
+      sent.push(host.send('cpu', { count: 1 }));
+      if (sent.length < 200) setImmediate(sendOn);
+    };
+    const notStored: unknown[] = [];
+    t.mock.method(host.config.log, 'error', ({ err }: { err?: unknown }, message?: string) => {
+      // Memory knows of it, the disk not yet.
+      if (message === 'a session was quarantined') setImmediate(sendOn);
+      if (message === 'an outcome could not be stored') notStored.push(err);
+    });
+    for (let round = 1; round <= 4; round++) {
+      await strike(host, 'cpu', 3);
+      await until('all are sent', () => sent.length === 200);
+      for (const { result } of sent.splice(0)) await assert.rejects(result, { code: 'SESSION_QUARANTINED' });
+      assert.equal(await host.registry.clearQuarantine('cpu'), true);
+    }
+    assert.deepEqual(notStored, []);
     assert.deepEqual(await counts(host, 'cpu'), []);
   });
 

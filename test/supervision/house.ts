@@ -11,22 +11,7 @@ import { launch, launchWithClock, type SleepyClock } from '../main/launch.js';
 import { testAgent } from '../support/host.js';
 import { tempDir } from '../support/temp.js';
 
-export type Kind =
-  'cpu' | 'io' | 'retry' | 'flush' | 'timeout' | 'resume' | 'restorer' | 'compact' | 'ballast' | 'writer' | 'flood';
-
-const KINDS: Kind[] = [
-  'cpu',
-  'io',
-  'retry',
-  'flush',
-  'timeout',
-  'resume',
-  'restorer',
-  'compact',
-  'ballast',
-  'writer',
-  'flood',
-];
+const KINDS = ['cpu', 'io', 'retry', 'flush', 'timeout', 'resume', 'restorer', 'compact', 'ballast', 'writer', 'flood'];
 const agents = KINDS.map((kind) => testAgent(`supervision-${kind}`));
 
 /** Runs may ignore their interrupt for so long. */

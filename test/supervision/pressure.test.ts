@@ -160,6 +160,24 @@ describe('passivation', { timeout: 15_000 }, () => {
 });
 
 test(
+  'a thread whose heap is nearly full is relieved of idle agents, also while runs follow each other',
+  { timeout: 25_000 },
+  async (t) => {
+    const host = await house(t, { threads: 1, threadHeapMb: 96 });
+    const ids = Array.from({ length: 16 }, (_, i) => `ballast${i + 1}`);
+    await inhabit(host, 'cpu', ...ids);
+    const left = (): number => ids.filter((id) => !host.registry.exists(id)).length;
+    for (const id of ids) {
+      // The line is never empty: no timer of main finds the thread free.
+      const others = Array.from({ length: 40 }, () => host.send('cpu', { how: 'slices', ms: 15 }));
+      assert.deepEqual(await complete(host, id, { mb: 8 }), { n: 1 });
+      for (const { result } of others) assert.deepEqual(outcome(await result), ['completed', null]);
+    }
+    assert.ok(left() > 0, 'some have left');
+  },
+);
+
+test(
   'a thread whose heap is nearly full is relieved of idle agents, until it is not',
   { timeout: 25_000 },
   async (t) => {

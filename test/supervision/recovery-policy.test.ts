@@ -3,12 +3,14 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { RESUME_MAX_RUNS } from '../../src/protocol/limits.js';
+import { testAgent } from '../support/host.js';
 import { Server } from '../support/server.js';
 import { tempDir } from '../support/temp.js';
 import { accept, create, ended, eventually, flags, history, readRun } from '../process/client.js';
 import { SqliteStore } from '../../src/worker/store/sqlite-store.js';
 import { Activation, accept as acceptIn, create as createIn, record, write } from '../store/records.js';
-import { complete, gate, house } from './house.js';
+import { complete, gate, house, outcome } from './house.js';
 
 const AGENTS = ['supervision-resume', 'supervision-cpu'];
 
@@ -82,11 +84,70 @@ test('a retry that the end of the process overtook is no resumed run', { timeout
     const activation = await Activation.of(store, sessionId);
     await activation.commit(activation.start(runId));
     // A neighbour took the thread down.
-    await write(store, { t: 'requeue', sessionId, runId, unstarted: false });
+    await write(store, { t: 'requeue', sessionId, runId, ifUnstarted: false });
   }
   await store.close();
   const host = await house(t, { dataDir, threads: 1 });
   const resumed = async (id: string) => ((await host.pending(id, 'again'))?.output as { resumed: boolean }).resumed;
   assert.deepEqual(await Promise.all([resumed('retried'), resumed('resumed')]), [false, true]);
   assert.equal((await complete(host, 'resumed', {})).resumed, false);
+});
+
+test('a run that was retried may still be resumed three times', { timeout: 20_000 }, async (t) => {
+  const dataDir = tempDir(t);
+  const store = new SqliteStore(join(dataDir, 'cabana.db'));
+  await createIn(store, record('a', { agentProfile: 'supervision-resume' }));
+  const { runId } = await acceptIn(store, 'a', 'often');
+  const begin = async (): Promise<void> => {
+    const activation = await Activation.of(store, 'a');
+    await activation.commit(activation.start(runId));
+  };
+  // Neighbours took the thread down, also before the run had begun: no process has ended yet.
+  for (let retries = 0; retries < 4; retries++) {
+    await begin();
+    await write(store, { t: 'requeue', sessionId: 'a', runId, ifUnstarted: false });
+    await write(store, { t: 'requeue', sessionId: 'a', runId, ifUnstarted: true });
+  }
+  // The process ends in the midst of the run, three times.
+  const profiles = ['supervision-resume'];
+  const recovery = { profiles, resumeProfiles: profiles, maxResumes: RESUME_MAX_RUNS, at: Date.now() };
+  for (let resumes = 0; resumes < RESUME_MAX_RUNS - 1; resumes++) {
+    await begin();
+    assert.equal((await store.recover(recovery)).interrupted, 0);
+  }
+  await begin();
+  await store.close();
+  const host = await house(t, { dataDir, threads: 1 });
+  const info = (await host.pending('a', runId)) ?? (await host.run('a', runId));
+  assert.deepEqual([info?.state, info?.code], ['completed', null]);
+  assert.equal((info?.output as { resumed: boolean }).resumed, true);
+});
+
+test('a run that was cut off waits for a start that knows its profile', { timeout: 20_000 }, async (t) => {
+  const dataDir = tempDir(t);
+  const store = new SqliteStore(join(dataDir, 'cabana.db'));
+  const ids = ['resume', 'cpu'];
+  for (const sessionId of ids) {
+    await createIn(store, record(sessionId, { agentProfile: `supervision-${sessionId}` }));
+    const { runId } = await acceptIn(store, sessionId, 'cut');
+    const activation = await Activation.of(store, sessionId);
+    await activation.commit(activation.start(runId));
+  }
+  await store.close();
+
+  const without = await house(t, { dataDir, threads: 1, agents: [testAgent('supervision-io')] });
+  for (const id of ids) {
+    assert.deepEqual(outcome((await without.run(id, 'cut'))!), ['running', null]);
+    const again = without.send(id, {}, { runId: 'cut' });
+    assert.equal((await again.accepted).state, 'running');
+    await assert.rejects(again.result, { code: 'UNKNOWN_PROFILE' });
+    const another = await without.send(id, {}).result;
+    assert.deepEqual(outcome(another), ['failed', 'UNKNOWN_PROFILE']);
+  }
+  await without.close();
+
+  const host = await house(t, { dataDir, threads: 1 });
+  const end = async (id: string) => outcome(((await host.pending(id, 'cut')) ?? (await host.run(id, 'cut')))!);
+  assert.deepEqual(await end('resume'), ['completed', null]);
+  assert.deepEqual(await end('cpu'), ['interrupted', 'RUN_CUT_OFF']);
 });

@@ -62,8 +62,10 @@ describe('placement', { timeout: 10_000 }, () => {
     const host = await house(t, { threads: 2 });
     const [[busy, moves, ...others]] = await settle(host, 'cpu', 6);
     await complete(host, moves!, { count: 2 });
+    host.registry.update(moves!, { model: 'set by hand' });
     const { run, letGo } = await occupy(t, host, busy!);
     const moved = await complete(host, moves!, { count: 1 });
+    assert.equal((await host.registry.snapshot(moves!))?.model, 'set by hand');
     assert.deepEqual([moved.n, threadOf(host, moves!), host.registry.get(moves!)!.epoch], [3, 1, 2]);
     assert.equal(host.registry.sessionSummary(moves!)!.migrations, 1);
     for (const id of others) assert.equal(threadOf(host, id), 0, 'who has nothing to do stays');
@@ -220,6 +222,46 @@ describe('the line', { timeout: 15_000 }, () => {
     await assert.rejects(host.send('cpu1', {}, { priority: 11 }).accepted, { code: 'INVALID_ARGUMENT' });
   });
 
+  it('counts for the run that is next now, when one that was before it is interrupted', async (t) => {
+    const host = await house(t, { threads: 1 });
+    await inhabit(host, 'cpu1', 'cpu2', 'cpu3');
+    const { run, letGo } = await occupy(t, host, 'cpu1');
+    const high = host.send('cpu2', {}, { priority: 10 });
+    const low = host.send('cpu2', {}, { priority: -10 });
+    const middle = host.send('cpu3', {}, { priority: 5 });
+    await Promise.all([high, low, middle].map(({ accepted }) => accepted));
+    assert.equal(host.interrupt('cpu2', high.runId), high.runId);
+    const { order, all } = endings([
+      ['low', low],
+      ['middle', middle],
+    ]);
+    letGo();
+    await run.result;
+    await all;
+    assert.deepEqual(order, ['middle', 'low']);
+  });
+
+  it('of the two loads neither keeps the other from running, whatever the limit', async (t) => {
+    const host = await house(t, { threads: 2, maxRunningAgents: 1 });
+    await inhabit(host, 'io1', 'io2', 'cpu1', 'cpu2');
+    const { path, open } = gate(t);
+    const first = host.send('io1', { how: 'wait', until: path });
+    await until('it runs', () => isRunning(host, 'io1'));
+    const many = ['io1', 'io2', 'cpu1'].flatMap((id) =>
+      Array.from({ length: 30 }, () => [id, host.send(id, {})] as const),
+    );
+    const last = ['cpu2', host.send('cpu2', {})] as const;
+    await Promise.all([...many, last].map(([, { accepted }]) => accepted));
+    const { order, all } = endings([...many, last]);
+    open();
+    await first.result;
+    await all;
+    for (const id of ['io1', 'io2', 'cpu1', 'cpu2']) assert.ok(order.indexOf(id) <= 4, `${id}: ${order.indexOf(id)}`);
+    // They take turns to the end, not one after the other.
+    const lastOf = (id: string): number => order.lastIndexOf(id);
+    for (const id of ['io1', 'io2', 'cpu1']) assert.ok(lastOf(id) >= order.length / 2, `${id}: ${lastOf(id)}`);
+  });
+
   it('holds no more runs back than maxRunningAgents says', async (t) => {
     const host = await house(t, { threads: 2, maxRunningAgents: 1 });
     await inhabit(host, 'io1', 'io2', 'cpu1');
@@ -246,4 +288,32 @@ test('what a thread does, and since when, is told without asking it', { timeout:
   letGo();
   await run.result;
   assert.deepEqual([host.threads()[0]!.sessionId, host.threads()[0]!.runId], [null, null]);
+});
+
+test('what befell the threads of a number is counted, also of those before', { timeout: 10_000 }, async (t) => {
+  const host = await house(t, { threads: 2 });
+  const counted = () => host.threads().map(({ crashes, interrupts, migrations }) => [crashes, interrupts, migrations]);
+  const [[busy, moves]] = await settle(host, 'cpu', 4);
+  const [[leaves]] = await settle(host, 'flush', 4);
+  assert.deepEqual(counted(), [
+    [0, 0, 0],
+    [0, 0, 0],
+  ]);
+  // Of the one everything is on disk; the other is saved by its thread first, which serves it in between.
+  await complete(host, leaves!, { count: 1 });
+  const { path } = gate(t);
+  const run = host.send(busy!, { how: 'slices', until: path });
+  await until('it has its thread', () => isRunning(host, busy!));
+  for (const id of [moves!, leaves!]) {
+    await complete(host, id, { count: 1 });
+    assert.equal(threadOf(host, id), 1, id);
+  }
+  assert.equal(host.interrupt(busy!), run.runId);
+  assert.deepEqual(outcome(await run.result), ['interrupted', 'RUN_INTERRUPTED']);
+  assert.deepEqual(outcome(await host.send(busy!, { crash: 'exit' }).result), ['failed', 'AGENT_CRASHED']);
+  await until('the thread is replaced', () => host.threads().every(({ state }) => state === 'idle'));
+  assert.deepEqual(counted(), [
+    [1, 1, 2],
+    [0, 0, 0],
+  ]);
 });

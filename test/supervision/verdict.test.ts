@@ -19,11 +19,11 @@ import { REPLACE_AFTER_CULPRIT, REPLACE_AFTER_OWN_DEATH } from '../../src/protoc
 
 const GRACE = 100;
 const watched = (fields: Partial<WatchedRun>): WatchedRun => ({
-  startedAt: 1_000,
   deadlineAt: null,
   interruptedAt: null,
   load: 'cpu',
   waits: false,
+  holds: true,
   ...fields,
 });
 
@@ -51,25 +51,31 @@ describe('the verdict about a run', () => {
   ];
   it('an io run is not judged while a cpu run holds its thread, nor before its thread has shown how it is', () => {
     const run = watched({ interruptedAt: 1_500, load: 'io' });
-    assert.equal(judgeRun(run, { beatAgeMs: 60_000, cpuBusy: true }, 5_000, GRACE), 'fine');
-    assert.equal(judgeRun(run, { beatAgeMs: STANDSTILL_MS - 1, cpuBusy: false }, 1_700, GRACE), 'fine');
-    assert.equal(judgeRun(run, { beatAgeMs: STANDSTILL_MS, cpuBusy: false }, 1_700, GRACE), 'giveUp');
+    const stands = (standstillMs: number) => ({ beatAgeMs: 60_000, standstillMs });
+    assert.equal(judgeRun(run, stands(0), 5_000, GRACE), 'fine');
+    assert.equal(judgeRun(run, stands(STANDSTILL_MS - 1), 1_700, GRACE), 'fine');
+    assert.equal(judgeRun(run, stands(STANDSTILL_MS), 1_700, GRACE), 'giveUp');
+  });
+  it('an io run that had its chance is abandoned, though cpu runs have its thread one after the other', () => {
+    const run = watched({ interruptedAt: 1_500, load: 'io' });
+    assert.equal(judgeRun(run, { beatAgeMs: 50, standstillMs: 0 }, 1_650, GRACE), 'abandon');
+    assert.equal(judgeRun(run, { beatAgeMs: 51, standstillMs: 0 }, 1_650, GRACE), 'fine');
   });
   it('a cpu run that has not minded its interrupt for a while holds its thread up, until its grace is used up', () => {
     const run = watched({ interruptedAt: 1_500 });
-    const signs = { beatAgeMs: 0, cpuBusy: true };
+    const signs = { beatAgeMs: 0, standstillMs: 0 };
     const verdicts = [99, 100, 1_999, 2_000].map((ms) => judgeRun(run, signs, 1_500 + ms, 2_000));
     assert.deepEqual(verdicts, ['fine', 'deaf', 'deaf', 'giveUp']);
     assert.equal(judgeRun({ ...run, load: 'io' }, signs, 1_700, 2_000), 'fine');
   });
   it('one that waits for its thread is not what holds it', () => {
-    const signs = { beatAgeMs: 60_000, cpuBusy: true };
+    const signs = { beatAgeMs: 60_000, standstillMs: 60_000 };
     assert.equal(judgeRun(watched({ interruptedAt: 1_500, waits: true }), signs, 1e9, GRACE), 'fine');
     assert.equal(judgeRun(watched({ deadlineAt: 1_500, waits: true }), signs, 1_500, GRACE), 'timeout');
   });
   for (const [title, run, turns, now, verdict] of cases) {
     // A thread that turns has just shown it; one that does not has been silent for long.
-    const signs = { beatAgeMs: turns ? 0 : 60_000, cpuBusy: false };
+    const signs = turns ? { beatAgeMs: 0, standstillMs: 0 } : { beatAgeMs: 60_000, standstillMs: 60_000 };
     it(title, () => assert.equal(judgeRun(watched(run), signs, now, GRACE), verdict));
   }
 });
@@ -84,14 +90,14 @@ it('as many threads stand in as are held up, if somebody waits, and stay as long
 });
 
 it('a thread hangs when it stands still for the whole bound while no cpu run has it', () => {
-  const table: [number, boolean, boolean][] = [
-    [999, false, false],
-    [1_000, false, true],
-    [1e9, true, false],
-    [0, true, false],
+  const table: [number, number, boolean][] = [
+    [999, 999, false],
+    [1_000, 1_000, true],
+    [1e9, 0, false],
+    [0, 0, false],
   ];
-  for (const [beatAgeMs, cpuBusy, verdict] of table) {
-    assert.equal(hangs({ beatAgeMs, cpuBusy }, 1_000), verdict, `${beatAgeMs} ${cpuBusy}`);
+  for (const [beatAgeMs, standstillMs, verdict] of table) {
+    assert.equal(hangs({ beatAgeMs, standstillMs }, 1_000), verdict, `${beatAgeMs} ${standstillMs}`);
   }
 });
 

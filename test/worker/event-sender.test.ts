@@ -7,7 +7,7 @@ import { MessageChannel, receiveMessageOnPort } from 'node:worker_threads';
 import { newNoteCounter, type WeighedNote } from '../../src/protocol/control.js';
 import { BatchEndpoint } from '../../src/protocol/endpoint.js';
 import { unpackEvents } from '../../src/protocol/event-batch.js';
-import { EVENT_WAIT_MAX_MS, EVENT_WINDOW_FREE_POSTS, NOTE_OVERHEAD_BYTES } from '../../src/protocol/limits.js';
+import { EVENT_WAIT_MAX_MS, EVENT_BURST_FREE_POSTS, NOTE_OVERHEAD_BYTES } from '../../src/protocol/limits.js';
 import { EventSender } from '../../src/worker/event-sender.js';
 import { NoteWindow } from '../../src/worker/note-window.js';
 
@@ -44,7 +44,7 @@ const gap = (missed: number, runId: string | null = 'r') => ({ kind: 'gap', runI
 
 test('the first few events leave in the turn in which they are emitted; the rest of a burst when it turns', async (t) => {
   const { events, heard } = sender(t, 1 << 20);
-  for (let i = 0; i < EVENT_WINDOW_FREE_POSTS; i++) {
+  for (let i = 0; i < EVENT_BURST_FREE_POSTS; i++) {
     events.event('s', 'r', i);
     assert.deepEqual(heard(), [i]);
   }
@@ -85,26 +85,37 @@ test('the end of a run tells what is missing of it, though there is no room', (t
   assert.deepEqual(heard(), [gap(1, 'q')]);
 });
 
+test('what a superseded activation says is not told beside what its successor says', (t) => {
+  const { events, heard } = sender(t, NOTE_OVERHEAD_BYTES);
+  events.event('s', 'r', 0);
+  events.report('s', 1, { model: 'old' });
+  events.rename('s', 2, 'new');
+  events.rename('s', 1, 'old');
+  heard();
+  events.settle('s');
+  assert.deepEqual(heard(), [{ kind: 'rename', epoch: 2, name: 'new' }]);
+});
+
 test('figures and names that wait for room are merged, lines are counted; all is told when there is room', async (t) => {
   const { events, heard } = sender(t, NOTE_OVERHEAD_BYTES);
   const line = { level: 'info', message: 'a line', fields: null } as const;
   events.log('s', line, 6);
   for (let i = 1; i <= 3; i++) {
-    events.report('s', { totalCostUsd: i, ...(i === 2 ? { model: 'two' } : {}) });
-    events.rename('s', `name ${i}`);
+    events.report('s', 1, { totalCostUsd: i, ...(i === 2 ? { model: 'two' } : {}) });
+    events.rename('s', 1, `name ${i}`);
     events.log('s', line, 6);
   }
   assert.deepEqual(heard(), [{ kind: 'log', ...line }]);
   const dealt = sender(t, NOTE_OVERHEAD_BYTES);
   dealt.events.log('s', line, 6);
-  dealt.events.rename('s', 'later');
+  dealt.events.rename('s', 1, 'later');
   dealt.heard(true);
   // Nothing more is said by the session: it is told by itself.
   await pause(50);
-  assert.deepEqual(dealt.heard(), [{ kind: 'rename', name: 'later' }]);
+  assert.deepEqual(dealt.heard(), [{ kind: 'rename', epoch: 1, name: 'later' }]);
   events.settle('s');
   const [report, rename, dropped] = heard();
-  assert.deepEqual(report, { kind: 'report', stats: { totalCostUsd: 3, model: 'two' } });
-  assert.deepEqual(rename, { kind: 'rename', name: 'name 3' });
+  assert.deepEqual(report, { kind: 'report', epoch: 1, stats: { totalCostUsd: 3, model: 'two' } });
+  assert.deepEqual(rename, { kind: 'rename', epoch: 1, name: 'name 3' });
   assert.match((dropped as { message: string }).message, /^3 log lines were dropped/);
 });

@@ -6,6 +6,7 @@ import {
   AGENT_THREAD_CALLS,
   newNoteCounter,
   type AgentThreadCalls,
+  type AgentThreadTask,
   type AgentThreadNote,
   type WeighedNote,
 } from '../../protocol/control.js';
@@ -59,6 +60,7 @@ export class AgentThread {
   readonly #endpoint: BatchEndpoint;
   readonly #table: StatusTable;
   #culpritSlot: number | null = null;
+  #isShutDown = false;
 
   /** Cpu runs and compactions that have the thread to themselves, or are on their way to: one, but for a moment of two. */
   cpuRuns = 0;
@@ -94,7 +96,7 @@ export class AgentThread {
       noteWindowBytes: options.noteWindowBytes,
       agents: options.agents,
       nice: options.nice,
-    };
+    } satisfies AgentThreadTask;
     this.#thread = options.thread;
     const ended = this.#thread.run(ENTRY, 'serve', task, [control.port2, journal.port1]);
     this.exited = ended.then(
@@ -102,7 +104,8 @@ export class AgentThread {
       () => this.#thread.terminate(),
     );
     this.death = ended.then(
-      () => this.#gone(null),
+      // Its task ends of itself when it was asked to, and when its code throws null, which Piscina takes for no error.
+      () => this.#gone(this.#isShutDown ? null : deathOf(options.no, new Error('its code threw null'))),
       (error: unknown) => this.#gone(deathOf(options.no, error)),
     );
   }
@@ -140,8 +143,8 @@ export class AgentThread {
   }
 
   /**
-   * The slot whose code took the thread down, or held it when it died; null: nobody's that is known. Read when it dies,
-   * before a thread of the same number can write there.
+   * The slot whose code took the thread down, or held it when it died; CULPRIT_LEFT: nobody's who lives there; null:
+   * nobody's that is known. Read when it dies, before a thread of the same number can write there.
    */
   get culpritSlot(): number | null {
     return this.#culpritSlot;
@@ -151,6 +154,18 @@ export class AgentThread {
   condemn(): void {
     this.#state = 'gone';
     this.offer?.withdraw();
+  }
+
+  /** Has its agents stop, and ends it. @throws CabanaError THREAD_DIED */
+  shutDown(): Promise<void> {
+    this.#isShutDown = true;
+    return this.calls.shutdown();
+  }
+
+  /** The slot whose code the thread has entered and not left for a turn; null: nobody's, or code after an await. */
+  get enteredSlot(): number | null {
+    const slot = this.#table.getThread(this.no, 'entered');
+    return slot >= 0 ? slot : null;
   }
 
   /** Ends the thread at once; pending calls are answered with THREAD_DIED. */
@@ -170,10 +185,12 @@ export class AgentThread {
   }
 }
 
-/** Who said so at the last moment; else who held the thread. */
+/** Who said so at the last moment; else whose code was entered and had not returned; else whose cpu run it was. */
 function culpritIn(table: StatusTable, no: number): number | null {
   const culprit = table.getThread(no, 'culprit');
-  if (culprit >= 0) return culprit;
+  if (culprit !== -1) return culprit;
+  const entered = table.getThread(no, 'entered');
+  if (entered >= 0) return entered;
   const holder = table.getThread(no, 'slot');
   return holder >= 0 ? holder : null;
 }
@@ -181,6 +198,9 @@ function culpritIn(table: StatusTable, no: number): number | null {
 /** Why the thread died, as a code: its runs end with it. */
 function deathOf(no: number, error: unknown): CabanaError {
   const code: ErrorCode =
-    (error as { code?: unknown }).code === 'ERR_WORKER_OUT_OF_MEMORY' ? 'AGENT_OUT_OF_MEMORY' : 'AGENT_CRASHED';
+    // Code may throw anything, undefined too.
+    (error as { code?: unknown } | undefined)?.code === 'ERR_WORKER_OUT_OF_MEMORY'
+      ? 'AGENT_OUT_OF_MEMORY'
+      : 'AGENT_CRASHED';
   return new CabanaError(code, `thread ${no} died: ${messageOf(error)}`, { cause: error });
 }

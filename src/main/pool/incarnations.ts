@@ -11,7 +11,7 @@ import {
   STOP_DEADLINE_MS,
 } from '../../protocol/limits.js';
 import type { AgentProfile } from '../../protocol/session.js';
-import { delay, type Clock } from '../clock.js';
+import { LATE, within, type Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import { AgentThread, type AgentThreadOptions } from './agent-thread.js';
 import { isForSuspects } from './placement.js';
@@ -54,20 +54,12 @@ export class Incarnations {
   /** Has the thread load its agents. From then on it is up. */
   async greet(thread: AgentThread): Promise<AgentProfile[]> {
     await this.#options.attach(thread);
-    const deadline = delay(this.#options.clock, BOOT_DEADLINE_MS);
-    const late = deadline.elapsed.then(() =>
-      Promise.reject(
-        new CabanaError('THREAD_DIED', `thread ${thread.no} did not load its agents within ${BOOT_DEADLINE_MS} ms`),
-      ),
-    );
-    try {
-      const { profiles } = await Promise.race([thread.calls.hello(), late]);
-      thread.isUp();
-      return profiles;
-    } finally {
-      late.catch(() => undefined);
-      deadline.stop();
+    const answer = await within(this.#options.clock, BOOT_DEADLINE_MS, thread.calls.hello());
+    if (answer === LATE) {
+      throw new CabanaError('THREAD_DIED', `thread ${thread.no} did not load its agents within ${BOOT_DEADLINE_MS} ms`);
     }
+    thread.isUp();
+    return answer.profiles;
   }
 
   /** Has the store take in what the dead thread had posted: its number is free then. */
@@ -82,11 +74,9 @@ export class Incarnations {
 
   /** Ends a thread, its agents' stop() included; one that does not answer in time is terminated. */
   async shutDown(thread: AgentThread): Promise<void> {
-    const deadline = delay(this.#options.clock, STOP_DEADLINE_MS);
     // A dead thread answers at once with THREAD_DIED; a deaf one loses its chance at the deadline.
-    const answered = thread.calls.shutdown().catch(() => undefined);
-    await Promise.race([answered, deadline.elapsed]);
-    deadline.stop();
+    const answered = thread.shutDown().catch(() => undefined);
+    await within(this.#options.clock, STOP_DEADLINE_MS, answered);
     await thread.terminate();
   }
 }

@@ -25,7 +25,7 @@ export interface Due<T extends ThreadLoad> {
   /** Whether another thread could take over at once: everything since the last snapshot is in it. */
   movable: boolean;
   /** It could not be saved lately: nowhere but at home may its run begin. */
-  stuck: boolean;
+  homebound: boolean;
   /** Whether it may use the threads for suspects only (suspicion.ts). */
   suspect: boolean;
   /** Runs that wait in the session. */
@@ -60,7 +60,7 @@ function isBetter<T extends ThreadLoad>(thread: T, than: T, suits: (thread: T) =
  */
 export function placeRun<T extends ThreadLoad>(due: Due<T>, threads: readonly T[]): T | null {
   const home = due.home?.alive ? due.home : null;
-  const mayStay = home !== null && (due.stuck || (!home.retiring && allows(due, home)));
+  const mayStay = home !== null && (due.homebound || (!home.retiring && allows(due, home)));
   if (mayStay && !home.cpuBusy) return home;
   if (due.load === 'io') return placeIo(due, mayStay ? home : null, threads);
   if (home && !due.movable) return null;
@@ -111,7 +111,7 @@ export function pickDue<T extends ThreadLoad, D extends Due<T> & { skips: number
   const forSuspects = threads.some((thread) => thread.forSuspects && isFree(thread));
   for (const due of line) {
     if (seen++ >= LINE_WINDOW || (oldest && looked++ >= AFFINITY_WINDOW)) break;
-    if (due.load === 'cpu' && !forSuspects && !due.stuck && due.suspect) continue;
+    if (due.load === 'cpu' && !forSuspects && !due.homebound && due.suspect) continue;
     const thread = placeRun(due, threads);
     if (!thread) continue;
     const stays = due.home === null || due.home === thread || !due.home.alive;

@@ -2,6 +2,7 @@
 //
 // One, from soon after the start on; and where several were needed lately, as many as were.
 
+import type { PrepareTask } from '../../protocol/control.js';
 import { CabanaError } from '../../protocol/errors.js';
 import {
   SPARE_DEADLINE_MS,
@@ -60,7 +61,7 @@ export class SpareThreads {
    * A ready spare; else the one being prepared (unless urgent); else a new thread.
    * @param urgent a new thread keeps main's priority until it is up
    */
-  take(urgent = false): Thread {
+  take({ urgent } = { urgent: false }): Thread {
     for (const spare of this.#ready) {
       this.#ready.delete(spare);
       return spare;
@@ -146,7 +147,7 @@ export class SpareThreads {
   #begin(nice: number | null): { thread: Thread; prepared: Promise<void> } {
     const { agents, heapMb } = this.#options;
     const thread = new Thread(heapMb);
-    const prepared = bornWith(nice, () => thread.run(PREPARE, 'prepare', { agents, nice }));
+    const prepared = bornWith(nice, () => thread.run(PREPARE, 'prepare', { agents, nice } satisfies PrepareTask));
     return { thread, prepared };
   }
 

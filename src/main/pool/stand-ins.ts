@@ -96,7 +96,7 @@ export class StandIns {
     const no = this.#freeNumber();
     if (no === null || liveTime.now() < this.#notBefore) return;
     // Urgent: at the agents' priority it would start behind the very threads it stands in for.
-    const thread = this.#parts.incarnations.make(no, this.#parts.spares.take(true));
+    const thread = this.#parts.incarnations.make(no, this.#parts.spares.take({ urgent: true }));
     this.#all.add(thread);
     this.#parts.onChange();
     this.#tasks.track(this.#live(thread));

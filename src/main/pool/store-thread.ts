@@ -3,7 +3,7 @@
 import { MessageChannel } from 'node:worker_threads';
 import { transfer } from 'comlink';
 import { remote, type Remote } from '../../protocol/calls.js';
-import { STORE_CALLS, type StoreCalls, type StoreNote } from '../../protocol/control.js';
+import { STORE_CALLS, type StoreCalls, type StoreNote, type StoreTask } from '../../protocol/control.js';
 import { BatchEndpoint } from '../../protocol/endpoint.js';
 import { CabanaError, fromWire, messageOf } from '../../protocol/errors.js';
 import type { AgentThread } from './agent-thread.js';
@@ -50,7 +50,7 @@ export class StoreThread {
         }
       });
     });
-    const task = { port: port2, table, dataDir };
+    const task = { port: port2, table, dataDir } satisfies StoreTask;
     this.#thread = new Thread(null);
     this.#ended = this.#thread.run(ENTRY, 'serve', task, [port2]);
     const died = this.#ended.then(

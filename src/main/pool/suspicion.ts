@@ -68,8 +68,8 @@ export class Suspicion {
     if (this.#suspects.delete(id)) this.#easing = true;
   }
 
-  /** Whether somebody who was suspected, and may be waiting for that, is not any more. Asked again and again. */
-  hasEased(): boolean {
+  /** Whether, since it was last asked, somebody who was suspected, and may be waiting for that, is not any more. */
+  takeEasing(): boolean {
     if (!this.#easing || this.#alarmed) return false;
     this.#easing = false;
     return true;

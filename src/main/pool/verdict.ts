@@ -6,14 +6,15 @@ import type { RunState } from '../../protocol/session.js';
 
 /** A run in progress (or a compaction), as the watchdog sees it. Instants in milliseconds of LiveTime (clock.ts). */
 export interface WatchedRun {
-  startedAt: number;
   /** It is to be over by then; null: no limit. */
   deadlineAt: number | null;
   /** When it was asked to stop; null: it was not. */
   interruptedAt: number | null;
   load: 'cpu' | 'io';
-  /** Its thread has nothing of it in hand yet: whatever holds the thread, it is not this. */
+  /** Its thread has not begun anything of it, or is executing another's code: whatever holds the thread, it is not this. */
   waits: boolean;
+  /** It does not wait, and is a cpu run, or bringing the session of one up: it may hold the thread. */
+  holds: boolean;
 }
 
 /**
@@ -30,11 +31,11 @@ export type RunVerdict = 'fine' | 'timeout' | 'deaf' | 'abandon' | 'giveUp';
 export interface ThreadSigns {
   /** Milliseconds since its heartbeat last changed. */
   beatAgeMs: number;
-  /** A cpu run has it to itself, and may hold it for as long as it likes. */
-  cpuBusy: boolean;
+  /** Likewise, not counting the time in which a cpu run had it: that may hold it for as long as it likes. */
+  standstillMs: number;
 }
 
-/** So many milliseconds without a heartbeat, several of them late, and the event loop does not turn. */
+/** After this many milliseconds without a heartbeat, when several are late, the event loop does not turn. */
 export const STANDSTILL_MS = 1_500;
 
 export function judgeRun(run: WatchedRun, thread: ThreadSigns, now: number, graceMs: number): RunVerdict {
@@ -43,11 +44,10 @@ export function judgeRun(run: WatchedRun, thread: ThreadSigns, now: number, grac
   const graceEndsAt = run.interruptedAt + graceMs;
   if (now < graceEndsAt) return run.load === 'cpu' && now - run.interruptedAt >= DEAF_AFTER_MS ? 'deaf' : 'fine';
   if (run.load === 'cpu') return 'giveUp';
-  // It shares its thread, which may be held by another: by a cpu run, which is waited for, or by itself.
-  if (thread.cpuBusy) return 'fine';
   const hasTurned = now - thread.beatAgeMs >= graceEndsAt;
   if (hasTurned) return 'abandon';
-  return thread.beatAgeMs >= STANDSTILL_MS ? 'giveUp' : 'fine';
+  // Its thread is held: by a cpu run, which is waited for, or by itself.
+  return thread.standstillMs >= STANDSTILL_MS ? 'giveUp' : 'fine';
 }
 
 export interface StandInNeeds {
@@ -72,8 +72,8 @@ export function standInsWanted({ heldUp, dead, open, starved, max }: StandInNeed
 }
 
 /** Whether a thread hangs in code that is no cpu run: a timer of an idle agent, a hook, an io run. */
-export function hangs(thread: { beatAgeMs: number; cpuBusy: boolean }, hangMaxMs: number): boolean {
-  return !thread.cpuBusy && thread.beatAgeMs >= hangMaxMs;
+export function hangs({ standstillMs }: ThreadSigns, hangMaxMs: number): boolean {
+  return standstillMs >= hangMaxMs;
 }
 
 export interface Ending {

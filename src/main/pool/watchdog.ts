@@ -8,12 +8,24 @@ import { HANG_MAX_MS } from '../../protocol/limits.js';
 import type { StatusTable } from '../../protocol/status-table.js';
 import type { LiveTime } from '../clock.js';
 import type { AgentThread } from './agent-thread.js';
-import { hangs, judgeRun, type WatchedRun } from './verdict.js';
+import { hangs, judgeRun, type ThreadSigns, type WatchedRun } from './verdict.js';
 
 /** A run in progress with the thread that executes it. */
 export interface InProgress extends WatchedRun {
   thread: AgentThread;
+  /** It is looked at, at this instant. */
+  look(now: number): void;
 }
+
+interface Beat {
+  /** The last heartbeat that was seen, and when it changed. */
+  beat: number;
+  turnedAt: number;
+  /** When it changed, or a cpu run was seen to have the thread. */
+  stirredAt: number;
+}
+
+const NO_SIGNS: ThreadSigns = { beatAgeMs: 0, standstillMs: 0 };
 
 export interface WatchdogParts<R extends InProgress> {
   /** All of them. */
@@ -33,8 +45,7 @@ export interface WatchdogParts<R extends InProgress> {
 
 export class Watchdog<R extends InProgress> {
   readonly #parts: WatchdogParts<R>;
-  /** The last heartbeat seen of each thread, and when it changed. */
-  readonly #beats = new Map<AgentThread, { beat: number; at: number }>();
+  readonly #beats = new Map<AgentThread, Beat>();
 
   constructor(parts: WatchdogParts<R>) {
     this.#parts = parts;
@@ -44,14 +55,14 @@ export class Watchdog<R extends InProgress> {
   look(): void {
     const { time, graceMs, onTimeout, onAbandon, onGiveUp, onLooked, threads, inProgress } = this.#parts;
     const now = time.now();
-    const ages = this.#ages(now);
+    for (const run of inProgress()) run.look(now);
+    const signs = this.#signs(now);
     const givenUp = new Set<AgentThread>();
     const deaf: R[] = [];
     for (const run of inProgress()) {
       const { thread } = run;
       if (!thread.alive || givenUp.has(thread)) continue;
-      const signs = { beatAgeMs: ages.get(thread) ?? 0, cpuBusy: thread.cpuBusy };
-      const verdict = judgeRun(run, signs, now, graceMs);
+      const verdict = judgeRun(run, signs.get(thread) ?? NO_SIGNS, now, graceMs);
       switch (verdict) {
         case 'fine':
           break;
@@ -74,27 +85,25 @@ export class Watchdog<R extends InProgress> {
     }
     for (const thread of threads()) {
       if (!thread.alive || givenUp.has(thread)) continue;
-      const beatAgeMs = ages.get(thread) ?? 0;
-      if (hangs({ beatAgeMs, cpuBusy: thread.cpuBusy }, HANG_MAX_MS)) onGiveUp(thread, null);
+      if (hangs(signs.get(thread) ?? NO_SIGNS, HANG_MAX_MS)) onGiveUp(thread, null);
     }
     onLooked(deaf);
   }
 
-  /** Milliseconds since each live thread's heartbeat last changed. */
-  #ages(now: number): Map<AgentThread, number> {
-    const ages = new Map<AgentThread, number>();
-    const alive = this.#parts.threads().filter((thread) => thread.alive);
+  #signs(now: number): Map<AgentThread, ThreadSigns> {
+    const { threads, table, inProgress } = this.#parts;
+    const held = new Set<AgentThread>();
+    for (const run of inProgress()) if (run.holds) held.add(run.thread);
+    const alive = threads().filter((thread) => thread.alive);
     for (const known of this.#beats.keys()) if (!alive.includes(known)) this.#beats.delete(known);
+    const signs = new Map<AgentThread, ThreadSigns>();
     for (const thread of alive) {
-      const beat = this.#parts.table.getThread(thread.no, 'heartbeat');
-      const seen = this.#beats.get(thread);
-      if (seen?.beat === beat) {
-        ages.set(thread, now - seen.at);
-      } else {
-        this.#beats.set(thread, { beat, at: now });
-        ages.set(thread, 0);
-      }
+      const beat = table.getThread(thread.no, 'heartbeat');
+      let seen = this.#beats.get(thread);
+      if (seen?.beat !== beat) this.#beats.set(thread, (seen = { beat, turnedAt: now, stirredAt: now }));
+      if (held.has(thread)) seen.stirredAt = now;
+      signs.set(thread, { beatAgeMs: now - seen.turnedAt, standstillMs: now - seen.stirredAt });
     }
-    return ages;
+    return signs;
   }
 }

@@ -1,7 +1,7 @@
 // Compaction: a definition's compact() is called once after a while of idleness, steps back for anything else, and is
 // undone if it does not come to its end.
 
-import type { CabanaError } from '../../protocol/errors.js';
+import { codeOf } from '../../protocol/errors.js';
 import { INTERRUPT_REASONS } from '../../protocol/interrupt.js';
 import type { AgentProfile } from '../../protocol/session.js';
 import type { StatusTable } from '../../protocol/status-table.js';
@@ -9,16 +9,18 @@ import { liveTime, monotonic, type Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import { isFree } from '../pool/placement.js';
 import type { Departures } from './lifecycle/departures.js';
-import type { Directory } from './sessions/directory.js';
 import type { Dispatcher } from './runs/dispatcher.js';
-import type { Run } from './sessions/run.js';
+import type { Directory } from './sessions/directory.js';
+import type { Quarantine } from './runs/quarantine.js';
 import type { RunTable } from './sessions/run-table.js';
+import type { Run } from './sessions/run.js';
 import type { ActivationPlace, Session } from './sessions/session.js';
 
 export interface CompactorParts {
   directory: Directory;
   departures: Departures;
   dispatcher: Dispatcher;
+  quarantine: Quarantine;
   runs: RunTable;
   table: StatusTable;
   profiles: ReadonlyMap<string, AgentProfile>;
@@ -58,7 +60,7 @@ export class Compactor {
 
   /** Holds the session's lock: whoever needs the session interrupts the compaction and then waits for its rollback. */
   async #compact(session: Session, place: ActivationPlace): Promise<void> {
-    const { dispatcher, runs, log } = this.#parts;
+    const { dispatcher, runs, quarantine, log } = this.#parts;
     const run = runs.make(session.id, 'compaction', null);
     // In the turn of the choice, so that the thread is not chosen twice.
     session.compaction = { interrupt: () => this.#interrupt(session, place, run) };
@@ -74,7 +76,8 @@ export class Compactor {
     } catch (error) {
       // Its thread died or was given up, or it could not be undone: the state on disk is that before the compaction.
       session.compacted = true;
-      log.warn({ err: error as CabanaError, sessionId: session.id }, 'a compaction failed');
+      if (run.loss?.isCulprit) await quarantine.strike(session, run.loss.error.message);
+      log.warn({ err: error, sessionId: session.id }, 'a compaction failed');
     } finally {
       session.compaction = null;
       end();
@@ -86,7 +89,7 @@ export class Compactor {
     try {
       return await Promise.race([place.thread.calls.compact(session.id, run.no), run.lost]);
     } catch (error) {
-      const isSpoilt = (error as CabanaError).code === 'RESTORE_FAILED';
+      const isSpoilt = codeOf(error) === 'RESTORE_FAILED';
       if (isSpoilt && session.state === 'idle' && session.place === place) await this.#parts.departures.letGo(session);
       throw error;
     }
@@ -99,7 +102,7 @@ export class Compactor {
     const { table, dispatcher } = this.#parts;
     table.set('main', place.slot, 'interruptReason', INTERRUPT_REASONS.superseded.number);
     table.set('main', place.slot, 'interruptRunNo', run.no);
-    const told = place.thread.calls.interrupt(session.id, run.no, 'superseded');
+    const told = place.thread.calls.interrupt(session.id, run.no);
     // A dead thread needs no interrupt.
     dispatcher.track(told.catch(() => undefined));
   }

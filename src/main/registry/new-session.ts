@@ -1,13 +1,27 @@
 // What a caller says of a new session, checked and completed to a record.
 
 import { decodeValue, encodeValue, isPlainObject } from '../../protocol/codec.js';
-import { CabanaError } from '../../protocol/errors.js';
+import { CabanaError, assertFields } from '../../protocol/errors.js';
 import { assertSessionId, newSessionId } from '../../protocol/ids.js';
-import { LABEL_MAX_CHARS, NAME_MAX_CHARS, PATH_MAX_CHARS } from '../../protocol/limits.js';
-import { emptyStats, profileOf, type NewSession, type SessionRecord } from '../../protocol/session.js';
+import {
+  ERROR_MAX_CHARS,
+  LABEL_MAX_CHARS,
+  NAME_MAX_CHARS,
+  PATH_MAX_CHARS,
+  SUB_MODELS_MAX,
+} from '../../protocol/limits.js';
+import {
+  emptyStats,
+  profileOf,
+  type NewSession,
+  type SessionRecord,
+  type SessionStats,
+} from '../../protocol/session.js';
+import { FIRST_INSTANT, LAST_INSTANT, instantOf } from './views/listing.js';
 
 /** @throws CabanaError SESSION_ID_INVALID, INVALID_ARGUMENT, UNKNOWN_PROFILE, VALUE_NOT_ENCODABLE, PAYLOAD_TOO_LARGE */
 export function newRecord(fields: NewSession, profiles: ReadonlyMap<string, unknown>, now: number): SessionRecord {
+  assertFields(fields, 'fields');
   const sessionId = fields.sessionId ?? newSessionId();
   assertSessionId(sessionId);
   const params = fields.params ?? {};
@@ -24,7 +38,7 @@ export function newRecord(fields: NewSession, profiles: ReadonlyMap<string, unkn
     createdAt: instant(fields.createdAt, now, 'createdAt'),
     updatedAt: instant(fields.updatedAt ?? fields.createdAt, now, 'updatedAt'),
     quarantine: null,
-    stats: { ...emptyStats(), ...fields.stats },
+    stats: statsFrom(fields.stats ?? {}),
   };
   const profile = profileOf(record);
   if (!profiles.has(profile)) {
@@ -45,6 +59,41 @@ export function checkPinned(pinned: unknown): boolean {
   throw new CabanaError('INVALID_ARGUMENT', 'pinned is true or false');
 }
 
+/** @throws CabanaError INVALID_ARGUMENT */
+function statsFrom(fields: unknown): SessionStats {
+  if (!isPlainObject(fields)) throw new CabanaError('INVALID_ARGUMENT', 'stats is a plain object');
+  const stats = emptyStats();
+  for (const [field, value] of Object.entries(fields)) {
+    if (!Object.hasOwn(stats, field)) throw new CabanaError('INVALID_ARGUMENT', `there is no figure "${field}"`);
+    if (value === undefined) continue;
+    Object.assign(stats, { [field]: figure(field as keyof SessionStats, value) });
+  }
+  return stats;
+}
+
+function figure(field: keyof SessionStats, value: unknown): unknown {
+  switch (field) {
+    case 'latestLatencyMs':
+      return value === null ? null : amount(value, field);
+    case 'totalTasks':
+    case 'totalCostUsd':
+      return amount(value, field);
+    case 'subModelOptions':
+      if (value === null) return null;
+      if (!Array.isArray(value) || value.length > SUB_MODELS_MAX) {
+        throw new CabanaError('INVALID_ARGUMENT', `${field} is an array of at most ${SUB_MODELS_MAX}`);
+      }
+      return value.map((option) => text(option, field, LABEL_MAX_CHARS));
+    default:
+      return text(value, field, field === 'error' ? 2 * ERROR_MAX_CHARS : LABEL_MAX_CHARS);
+  }
+}
+
+function amount(value: unknown, field: string): number {
+  if (typeof value === 'number' && Number.isFinite(value) && value >= 0) return value;
+  throw new CabanaError('INVALID_ARGUMENT', `${field} is a number, 0 or more`);
+}
+
 function text(value: unknown, field: string, maxChars: number): string | null {
   if (value === undefined || value === null) return null;
   if (typeof value !== 'string' || value.length > maxChars) {
@@ -55,7 +104,9 @@ function text(value: unknown, field: string, maxChars: number): string | null {
 
 function instant(value: unknown, now: number, field: string): string {
   if (value === undefined || value === null) return new Date(now).toISOString();
-  const at = typeof value === 'string' ? Date.parse(value) : NaN;
-  if (Number.isNaN(at)) throw new CabanaError('INVALID_ARGUMENT', `${field} is an ISO 8601 instant`);
+  const at = typeof value === 'string' ? instantOf(value) : NaN;
+  if (!(at >= FIRST_INSTANT && at <= LAST_INSTANT)) {
+    throw new CabanaError('INVALID_ARGUMENT', `${field} is an ISO 8601 instant of the years 0000 to 9999`);
+  }
   return new Date(at).toISOString();
 }

@@ -2,17 +2,22 @@
 // it is terminated. (thread-group.ts replaces it.)
 
 import { CabanaError } from '../../protocol/errors.js';
-import { EVACUATE_IN_FLIGHT_AGENTS, RESCUE_FIRST_MS, RESCUE_IN_FLIGHT_AGENTS } from '../../protocol/limits.js';
-import { delay, monotonic, systemClock, type Clock } from '../clock.js';
+import {
+  EVACUATE_IN_FLIGHT_AGENTS,
+  HANG_MAX_MS,
+  RESCUE_FIRST_MS,
+  RESCUE_IN_FLIGHT_AGENTS,
+} from '../../protocol/limits.js';
+import { monotonic, systemClock, within, type Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { AgentThread } from '../pool/agent-thread.js';
 import { inFlight } from '../tasks.js';
 import type { Departures } from './lifecycle/departures.js';
-import type { Directory } from './sessions/directory.js';
+import type { Lifecycle } from './lifecycle/lifecycle.js';
 import type { Dispatcher } from './runs/dispatcher.js';
 import type { Execution } from './runs/execution.js';
-import type { Lifecycle } from './lifecycle/lifecycle.js';
 import type { Quarantine } from './runs/quarantine.js';
+import type { Directory } from './sessions/directory.js';
 import type { Session } from './sessions/session.js';
 
 export interface RescueParts {
@@ -28,15 +33,20 @@ export interface RescueParts {
 
 export class Rescue {
   readonly #parts: RescueParts;
+  /** Threads that were given up for a run or compaction: whoever had that in hand holds its session to account. */
+  readonly #judged = new WeakSet<AgentThread>();
 
   constructor(parts: RescueParts) {
     this.#parts = parts;
   }
 
-  /** A thread has died by itself. An idle session whose timer or promise did it is held to account like a run. */
+  /**
+   * A thread has died by itself. An idle session whose timer or promise did it is held to account like a run. (One whose
+   * hook did it on the way out of memory: departures.ts.)
+   */
   async threadDied(thread: AgentThread, reason: CabanaError): Promise<void> {
     const { directory, departures, quarantine } = this.#parts;
-    const slot = thread.culpritSlot;
+    const slot = this.#judged.has(thread) ? null : thread.culpritSlot;
     const culprit = slot === null ? undefined : idleAt(directory, thread, slot);
     await departures.threadDied(thread);
     if (culprit) await quarantine.strike(culprit, reason.message);
@@ -47,23 +57,25 @@ export class Rescue {
     execution.run.lose({ isCulprit: true, error: this.#unresponsive(execution) });
   }
 
-  /** @param culprit null: the thread hangs outside of any run */
-  async giveUp(thread: AgentThread, culprit: Execution | null): Promise<void> {
+  /** @param deaf whose interrupt was ignored; null: the thread hangs, in whatever it has entered */
+  async giveUp(thread: AgentThread, deaf: Execution | null): Promise<void> {
     const { directory, dispatcher, log } = this.#parts;
+    const culprit = deaf ?? this.#enteredOn(thread);
+    if (culprit) this.#judged.add(thread);
+    // It is known whose code hangs, though that is no run: then it is none of the runs' fault.
+    const nobody = thread.enteredSlot === null ? null : false;
     // From here on nothing is put there, and its sessions count as not live: in the same turn as the verdict.
     thread.condemn();
-    const error = culprit ? this.#unresponsive(culprit) : new CabanaError('THREAD_DIED', `thread ${thread.no} hangs`);
+    const error = deaf ? this.#unresponsive(deaf) : hanging(thread, culprit);
     log.error({ err: error, thread: thread.no, sessionId: culprit?.session.id }, 'an agent thread is given up');
     for (const execution of [...dispatcher.inProgress()]) {
       // What waits there is not lost: it is told of the thread's death, and had elsewhere.
-      if (execution.thread !== thread || execution.waits) continue;
-      execution.run.lose({ isCulprit: culprit ? execution === culprit : null, error });
+      if (execution.thread !== thread || !execution.hasBegun) continue;
+      execution.run.lose({ isCulprit: culprit ? execution === culprit : nobody, error });
     }
     const neighbours = [...directory.all()].filter((s) => s.place?.thread === thread && s.state === 'idle');
-    const first = delay(systemClock, RESCUE_FIRST_MS);
     const rescued = this.#bringUp(neighbours);
-    await Promise.race([rescued, first.elapsed]);
-    first.stop();
+    await within(systemClock, RESCUE_FIRST_MS, rescued);
     await thread.terminate();
     await rescued;
   }
@@ -97,6 +109,16 @@ export class Rescue {
     this.#parts.directory.dropIfUnused(session);
   }
 
+  /** The run whose code the thread has called, and which has not given the event loop a turn since; null: none. */
+  #enteredOn(thread: AgentThread): Execution | null {
+    const slot = thread.enteredSlot;
+    if (slot === null) return null;
+    for (const execution of this.#parts.dispatcher.inProgress()) {
+      if (execution.thread === thread && execution.session.place?.slot === slot) return execution;
+    }
+    return null;
+  }
+
   /** Each under a new epoch: what the condemned thread still sends for it is refused. */
   async #bringUp(neighbours: readonly Session[]): Promise<void> {
     const { lifecycle, log } = this.#parts;
@@ -117,6 +139,11 @@ export class Rescue {
       cause: run.interruptReason,
     });
   }
+}
+
+function hanging({ no }: AgentThread, culprit: Execution | null): CabanaError {
+  if (!culprit) return new CabanaError('THREAD_DIED', `thread ${no} hangs`);
+  return new CabanaError('AGENT_UNRESPONSIVE', `the run held its thread for ${HANG_MAX_MS} ms without a pause`);
 }
 
 function idleAt(directory: Directory, thread: AgentThread, slot: number): Session | undefined {

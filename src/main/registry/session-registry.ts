@@ -2,7 +2,7 @@
 
 import type { Remote } from '../../protocol/calls.js';
 import type { SessionUpdate, StoreCalls } from '../../protocol/control.js';
-import { CabanaError } from '../../protocol/errors.js';
+import { CabanaError, assertFields } from '../../protocol/errors.js';
 import { assertSessionId } from '../../protocol/ids.js';
 import { RESTORE_DEFAULT_SESSIONS } from '../../protocol/limits.js';
 import {
@@ -17,20 +17,20 @@ import {
 import type { StatusTable } from '../../protocol/status-table.js';
 import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
+import type { Lifecycle } from './lifecycle/lifecycle.js';
+import { eachLive, type LiveAgentVisitor } from './lifecycle/live-agents.js';
+import type { Passivator } from './lifecycle/passivator.js';
+import { checkName, checkPinned, newRecord } from './new-session.js';
 import type { Admission } from './runs/admission.js';
-import type { Directory } from './sessions/directory.js';
 import type { Dispatcher } from './runs/dispatcher.js';
 import type { Endings } from './runs/endings.js';
-import type { Interrupts } from './runs/interrupts.js';
 import type { Intake } from './runs/intake.js';
-import type { Lifecycle } from './lifecycle/lifecycle.js';
-import type { Listing, SessionPage } from './views/listing.js';
-import { eachLive, type LiveAgentVisitor } from './lifecycle/live-agents.js';
-import { checkName, checkPinned, newRecord } from './new-session.js';
-import type { Passivator } from './lifecycle/passivator.js';
+import type { Interrupts } from './runs/interrupts.js';
 import type { Quarantine } from './runs/quarantine.js';
-import { entryOf, summaryOf, type SessionEntry, type SessionSummary } from './views/session-view.js';
+import type { Directory } from './sessions/directory.js';
 import type { LiveFields, Session } from './sessions/session.js';
+import type { Listing, SessionPage } from './views/listing.js';
+import { entryOf, summaryOf, type SessionEntry, type SessionSummary } from './views/session-view.js';
 
 export interface RegistryParts {
   directory: Directory;
@@ -68,7 +68,10 @@ export class SessionRegistry {
   async create(fields: NewSession): Promise<string> {
     this.#parts.intake.assertOpen();
     const record = newRecord(fields, this.#parts.profiles, this.#parts.clock.now());
-    await this.#parts.lifecycle.create(record);
+    await this.#parts.lifecycle.create(record, (session) => {
+      this.#parts.admission.withdraw(session);
+      this.#parts.endings.sessionErased(session);
+    });
     return record.sessionId;
   }
 
@@ -85,7 +88,9 @@ export class SessionRegistry {
    * Brings up the newest n sessions of each source. Those that cannot be restored are logged and left on disk.
    * @returns the ids that are live now and were not before
    */
-  async restoreFromDisk({ n = RESTORE_DEFAULT_SESSIONS }: { n?: number } = {}): Promise<string[]> {
+  async restoreFromDisk(options: { n?: number } = {}): Promise<string[]> {
+    assertFields(options, 'options');
+    const { n = RESTORE_DEFAULT_SESSIONS } = options;
     if (!Number.isInteger(n) || n < 0) throw new CabanaError('INVALID_ARGUMENT', 'n is a count');
     const ids = await this.#parts.store.newest(n);
     const restored = await Promise.all(
@@ -111,11 +116,14 @@ export class SessionRegistry {
     return session && entryOf(session);
   }
 
-  /** Merges runtime fields into the entry (they are shown, not stored) and stamps updatedAt; false if unknown. */
+  /**
+   * Merges runtime fields into the entry and stamps updatedAt; false if unknown. They are shown in rows until something
+   * newer is told, and neither stored nor searched (edit() changes the stored name). Totals and latency are the agent's.
+   */
   update(id: string, fields: LiveFields): boolean {
     const session = this.#parts.directory.get(id);
     if (!session) return false;
-    Object.assign(session.live, fields);
+    session.show(fields);
     session.updatedAt = this.#parts.clock.now();
     return true;
   }
@@ -127,12 +135,18 @@ export class SessionRegistry {
    */
   async edit(id: string, fields: SessionUpdate): Promise<SessionRow | undefined> {
     assertSessionId(id);
+    assertFields(fields, 'fields');
     const checked: SessionUpdate = {};
     if (fields.name !== undefined) checked.name = checkName(fields.name);
     if (fields.pinned !== undefined) checked.pinned = checkPinned(fields.pinned);
-    const record = await this.#parts.store.update(id, checked, this.#parts.clock.now());
+    const now = this.#parts.clock.now();
+    const record = await this.#parts.store.update(id, checked, now);
     const session = this.#parts.directory.get(id);
-    if (record && session && checked.name !== undefined) session.live.name = checked.name;
+    if (record && session) {
+      if (checked.name !== undefined) session.tell({ name: checked.name });
+      // A run may have ended meanwhile.
+      session.updatedAt = Math.max(session.updatedAt, now);
+    }
     return record ? this.snapshot(id) : undefined;
   }
 
@@ -193,7 +207,10 @@ export class SessionRegistry {
     return session !== undefined && session.state !== 'cold';
   }
 
-  /** Runs fn with exclusive access to the raw entry: nothing activates, passivates, deletes or starts a run meanwhile. */
+  /**
+   * Runs fn with exclusive access to the raw entry: nothing activates, passivates, deletes or starts a run meanwhile. So fn
+   * must not await anything of the same session (ensure(), delete(), a run's result): that waits for fn.
+   */
   async withSession<T>(id: string, fn: (session: Session) => T | Promise<T>): Promise<T | undefined> {
     const session = this.#parts.directory.get(id);
     if (!session || session.state === 'cold') return undefined;

@@ -38,7 +38,7 @@ export function answerError(log: Log) {
 }
 
 /**
- * Reads what the client is still sending, up to a bound: a connection that is closed on a client in the midst of its body
+ * Reads what the client is still sending, up to a bound: a connection that is closed on a client that still sends its body
  * is an error to it, and the answer is lost.
  */
 async function drain({ raw }: FastifyRequest): Promise<void> {

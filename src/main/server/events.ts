@@ -9,14 +9,14 @@ import {
   SSE_HEARTBEAT_MS,
   SSE_STALLED_MAX_MS,
 } from '../../protocol/limits.js';
-import { delay } from '../clock.js';
+import { LATE, within } from '../clock.js';
 import type { Host } from '../host.js';
 import type { EventStream, SessionEvent } from '../registry/events/event-stream.js';
 import { eventJson } from './json.js';
 
 /**
  * Streams until the client goes, the session is deleted or the host is closed.
- * @param after the last seq that the client has; null: it wants only what is new
+ * @param after the last seq that the client has, one of the history's or 0; null: it wants only what is new
  */
 export async function streamEvents(
   host: Host,
@@ -113,14 +113,12 @@ class SseWriter {
 
   /** Waits until the client has read; a client that reads nothing for too long is cut off. */
   async #drained(): Promise<void> {
-    const patience = delay(this.#host.config.clock, SSE_STALLED_MAX_MS);
     let goOn!: () => void;
-    const drained = new Promise<'drained'>((resolve) => (goOn = () => resolve('drained')));
+    const drained = new Promise<void>((resolve) => (goOn = resolve));
     for (const event of ['drain', 'close']) this.#response.once(event, goOn);
-    const end = await Promise.race([drained, patience.elapsed]);
-    patience.stop();
+    const end = await within(this.#host.config.clock, SSE_STALLED_MAX_MS, drained);
     for (const event of ['drain', 'close']) this.#response.off(event, goOn);
-    if (end === 'drained') return;
+    if (end !== LATE) return;
     this.#stream.close();
     this.#response.destroy();
   }

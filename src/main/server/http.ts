@@ -6,7 +6,7 @@ import { assertRunId, assertSessionId } from '../../protocol/ids.js';
 import { jsonSafe } from '../../protocol/json.js';
 import { HTTP_BODY_MAX_BYTES, ID_MAX_CHARS } from '../../protocol/limits.js';
 import { isTerminal, type ListQuery, type NewSession, type RunInfo } from '../../protocol/session.js';
-import { delay } from '../clock.js';
+import { LATE, within } from '../clock.js';
 import type { Host } from '../host.js';
 import { answerError, send } from './errors.js';
 import { streamEvents } from './events.js';
@@ -181,9 +181,11 @@ function runs(server: FastifyInstance, host: Host): void {
       if (last !== undefined && !/^[0-9]{1,15}$/.test(String(last))) {
         throw new CabanaError('INVALID_ARGUMENT', 'Last-Event-ID is a seq');
       }
-      await found(host.registry.snapshot(id), id);
+      // A seq beyond the end (the data folder is an older one again, say) is no place in the history: waiting for it would
+      // hold back all that is new. Looked up before the subscription, whose entries are all beyond this end then.
+      const end = await found(host.lastSeq(id), id);
       reply.hijack();
-      await streamEvents(host, id, last === undefined ? null : Number(last), reply.raw);
+      await streamEvents(host, id, last === undefined ? null : Math.min(Number(last), end), reply.raw);
     },
   );
 }
@@ -193,12 +195,10 @@ async function runAfter(host: Host, sessionId: string, runId: string, waitMs: nu
   const run = await host.run(sessionId, runId);
   const outcome = run && !isTerminal(run.state) && waitMs > 0 ? host.pending(sessionId, runId) : undefined;
   if (!outcome) return run;
-  const patience = delay(host.config.clock, waitMs);
   // A host that closes lets go of what still waits, which stays on disk as it is.
   const ended = outcome.catch(() => run);
-  const told = await Promise.race([ended, patience.elapsed]);
-  patience.stop();
-  return told ?? host.run(sessionId, runId);
+  const told = await within(host.config.clock, waitMs, ended);
+  return told === LATE ? host.run(sessionId, runId) : told;
 }
 
 function listQuery(query: Record<string, string | undefined>): ListQuery {

@@ -1,8 +1,8 @@
 // The JSON spelling of what the library returns: snake_case names, as existing clients of such a server know them.
 
 import type { RunInfo, SessionRow } from '../../protocol/session.js';
-import type { ThreadInfo } from '../registry/views/thread-info.js';
 import type { SessionEvent } from '../registry/events/event-stream.js';
+import type { ThreadInfo } from '../registry/views/thread-info.js';
 
 export function sessionJson(row: SessionRow): Record<string, unknown> {
   return {
@@ -50,6 +50,9 @@ export function threadJson(thread: ThreadInfo): Record<string, unknown> {
     heap_limit: thread.heapLimit,
     runs: thread.runs,
     cpu_ms: thread.cpuMs,
+    crashes: thread.crashes,
+    interrupts: thread.interrupts,
+    migrations: thread.migrations,
   };
 }
 

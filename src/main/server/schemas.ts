@@ -1,5 +1,6 @@
 // What requests may hold. Bodies are not coerced: a number in quotes is refused. Query values are text by nature.
 
+import { CabanaError } from '../../protocol/errors.js';
 import {
   LABEL_MAX_CHARS,
   LIST_LIMIT_MAX_ROWS,
@@ -10,7 +11,6 @@ import {
   RUN_TIMEOUT_MAX_MS,
   RUN_WAIT_MAX_MS,
 } from '../../protocol/limits.js';
-import { CabanaError } from '../../protocol/errors.js';
 
 const text = (maxLength: number) => ({ type: ['string', 'null'], maxLength });
 const digits = { type: 'string', pattern: '^[0-9]{1,15}$' };

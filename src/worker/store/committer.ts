@@ -1,7 +1,8 @@
 // Group commit: everything that has arrived is one transaction and one fsync; then everybody is told.
 //
-// Items are applied strictly in the order of their arrival. A batch starts in the next turn of the event loop, so that
-// all that a turn brought in is in it; what arrives during the fsync is in the one after.
+// Items are applied in the order of their arrival; on a full disk some may overtake others that wait (WhenFull). A batch
+// starts in the next turn of the event loop, so that all that a turn brought in is in it; what arrives during the fsync
+// is in the one after.
 //
 // On a full disk, an operation that somebody waits for with a choice (a create, an accepted run) is refused. What an
 // agent has already done (an append, an outcome, a snapshot) is kept, in order, and tried again until there is room;
@@ -9,16 +10,22 @@
 
 import { CabanaError } from '../../protocol/errors.js';
 import { COMMIT_MAX_OPS, STORE_FULL_RETRY_MS } from '../../protocol/limits.js';
-import { isPassing } from './sqlite-errors.js';
+import { isPassing, storeError } from './sqlite-errors.js';
 import type { OpResult, Store, WriteOp } from './store.js';
+
+/**
+ * What becomes of an operation for which the disk has no room.
+ * - keep: it waits for room
+ * - refuse: it takes its chance, also while earlier ones wait, and is refused if there is no room for it
+ * - refuseInOrder: it is refused, also while earlier ones wait, which it must not overtake
+ */
+export type WhenFull = 'keep' | 'refuse' | 'refuseInOrder';
 
 export interface Item {
   /** Null: a barrier, whose `done` runs when everything before it is durable. */
   op: WriteOp | null;
-  /** Whether a full disk refuses the operation instead of keeping it for later. */
-  refusable: boolean;
-  /** With `refusable`: while earlier operations wait for room, refuse this one rather than let it overtake them. */
-  inOrder?: boolean;
+  /** Of a barrier: without meaning. */
+  whenFull: WhenFull;
   /** Called once, when the operation is durable or refused for good. */
   done(result: OpResult): void;
   /** Called each time the operation had to wait for room. */
@@ -30,7 +37,7 @@ export interface CommitterHooks {
   collect?(): void;
   /** The queue is empty: collects once more, and arranges that whatever arrives later calls submit(). */
   awaitMore?(): void;
-  /** So many operations are durable, as one commit: before their `done` calls. */
+  /** A commit of this number of operations is durable: before their `done` calls. */
   onCommit?(operations: number): void;
   /** After a batch and its `done` calls. */
   onBatch(): void;
@@ -82,9 +89,9 @@ export class GroupCommitter {
     while (this.#working) await this.#working;
   }
 
-  /** Resolves when everything submitted so far is durable (what waits for room on the disk excepted). */
+  /** Resolves when everything submitted so far is durable, what waits for room on the disk excepted; or refused for good. */
   settled(): Promise<void> {
-    return new Promise((resolve) => this.submit({ op: null, refusable: false, done: () => resolve() }));
+    return new Promise((resolve) => this.submit({ op: null, whenFull: 'keep', done: () => resolve() }));
   }
 
   /** Tries a last time what waits for room. False: some of it is not on disk. */
@@ -125,8 +132,9 @@ export class GroupCommitter {
     try {
       await this.#hooks.upkeep?.();
     } catch (error) {
-      // A full disk is found out by the next commit as well.
-      if (error instanceof CabanaError && error.code === 'STORE_IO') this.fail(error);
+      // A full disk, or a busy database, is found out by the next commit as well.
+      const failure = storeError(error);
+      if (!isPassing(failure)) this.fail(failure);
     }
   }
 
@@ -151,7 +159,7 @@ export class GroupCommitter {
       const alone = await this.#tryCommit([item]);
       if (!alone) continue;
       if (alone.code === 'STORE_IO') return this.fail(alone, items.slice(i));
-      if (isPassing(alone) && !item.refusable) this.#stall(item, alone);
+      if (isPassing(alone) && item.whenFull === 'keep') this.#stall(item, alone);
       else item.done({ error: alone });
     }
   }
@@ -163,20 +171,21 @@ export class GroupCommitter {
     try {
       results = await this.#store.commit(items.map((item) => item.op!));
     } catch (error) {
-      return error instanceof CabanaError ? error : new CabanaError('INTERNAL', String(error), { cause: error });
+      return storeError(error);
     }
     this.#hooks.onCommit?.(items.length);
     items.forEach((item, i) => item.done(results[i]!));
     return null;
   }
 
-  /** Keeps an operation until there is room, or refuses it if it must not be kept; false: it may take its chance. */
+  /** While others wait for room: keeps the operation, or refuses it. False: it takes its chance. */
   #stall(item: Item, error = new CabanaError('STORE_FULL', 'the disk is full; the write waits for room')): boolean {
-    if (item.refusable) {
-      if (item.inOrder) item.done({ error });
-      return item.inOrder === true;
+    if (item.whenFull === 'refuse') return false;
+    if (item.whenFull === 'refuseInOrder') {
+      item.done({ error });
+      return true;
     }
-    // Bounded by what the threads may have on its way: whatever was dropped here would leave a gap.
+    // Bounded by each thread's journal backlog. Dropping any of them would leave a gap.
     this.#stalled.push(item);
     item.stalled?.(error);
     this.#armRetry();

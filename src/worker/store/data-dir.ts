@@ -1,6 +1,8 @@
 // The data folder: making it, and holding it so that no second process writes to it.
 
-import { accessSync, constants, existsSync, mkdirSync } from 'node:fs';
+import { once } from 'node:events';
+import { accessSync, constants, existsSync, mkdirSync, statSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import Sqlite, { type Database } from 'better-sqlite3';
 import { CabanaError, messageOf } from '../../protocol/errors.js';
@@ -27,13 +29,42 @@ export function holdDataDir(dir: string): DataDir {
     if (existsSync(databasePath)) accessSync(databasePath, constants.R_OK | constants.W_OK);
   } catch (error) {
     lock?.close();
-    if ((error as { code?: string }).code === 'SQLITE_BUSY') {
-      throw new CabanaError('DATA_DIR_IN_USE', `another process holds the data folder ${dir}`, { cause: error });
-    }
+    if ((error as { code?: string }).code === 'SQLITE_BUSY') throw inUse(dir, error);
     throw new CabanaError('DATA_DIR_INVALID', `cannot use the data folder ${dir}: ${messageOf(error)}`, {
       cause: error,
     });
   }
   const held = lock;
   return { databasePath, release: () => held.close() };
+}
+
+/**
+ * Holds the folder a second time, by a name that only one process of this machine can have. For the kernel drops SQLite's
+ * locks when code of this process (an agent, a backup) opens a file of the folder and closes it again. On Linux only:
+ * elsewhere a name would outlive a process that is killed.
+ * @throws CabanaError DATA_DIR_IN_USE
+ */
+export async function holdName(dir: string): Promise<() => Promise<void>> {
+  if (process.platform !== 'linux') return () => Promise.resolve();
+  const { dev, ino } = statSync(dir, { bigint: true });
+  // Whoever connects has nothing to say, and must not keep it from being closed.
+  const holder = createServer((connection) => connection.destroy());
+  // In the abstract namespace, which a zero byte leads to: it is no file, and ends with the process.
+  holder.listen({ path: `\0cabana.${dev}.${ino}` });
+  try {
+    await once(holder, 'listening');
+  } catch (error) {
+    if ((error as { code?: string }).code === 'EADDRINUSE') throw inUse(dir, error);
+    // A sandbox that has no such names: SQLite's lock, which is held already, must do.
+    return () => Promise.resolve();
+  }
+  holder.unref();
+  return async () => {
+    holder.close();
+    await once(holder, 'close');
+  };
+}
+
+function inUse(dir: string, cause: unknown): CabanaError {
+  return new CabanaError('DATA_DIR_IN_USE', `another process holds the data folder ${dir}`, { cause });
 }

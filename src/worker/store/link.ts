@@ -77,7 +77,7 @@ export class Link {
     this.#ring.sleep();
   }
 
-  /** So many bytes of the thread's operations were dealt with. */
+  /** Operations of the thread, of this weight in bytes, were dealt with. */
   give(bytes: number): void {
     this.#ring.give(bytes);
   }

@@ -1,8 +1,8 @@
 // The agent threads' links: takes in what they post to the journal, and tells them what is durable.
 //
 // A session's entries come from one link at a time. When another thread takes the session over (or main ends its run),
-// the old link is drained first, synchronously: whatever a thread had posted before it was given up is kept, whatever it
-// posts afterwards meets a newer epoch and is refused.
+// what the old link holds is taken in first, synchronously: whatever a thread had posted before it was given up is kept,
+// whatever it posts afterwards meets a newer epoch and is refused.
 
 import type { MessagePort } from 'node:worker_threads';
 import { toWire, type CabanaError } from '../../protocol/errors.js';
@@ -13,8 +13,8 @@ import type { GroupCommitter, Item } from './committer.js';
 import { Link } from './link.js';
 import type { OpResult, Store, Written } from './store.js';
 
-/** Where a session in memory lives: which link writes it, and which row of the table shows it. */
-interface Place {
+/** The activation that writes a session's history: by which link, and which row of the table shows how far. */
+interface Writer {
   link: Link;
   slot: number;
   generation: number;
@@ -27,7 +27,7 @@ export class Links {
   readonly #table: StatusTable;
   readonly #onWritten: (written: Written) => void;
   readonly #links = new Map<number, Link>();
-  readonly #places = new Map<string, Place>();
+  readonly #writers = new Map<string, Writer>();
   /** Links with acknowledgements to send. */
   readonly #toTell = new Set<Link>();
   /** When the store last went to sleep, if no thread has woken it since. */
@@ -47,8 +47,8 @@ export class Links {
   attach(thread: number, port: MessagePort, ring: SharedArrayBuffer): void {
     const link = new Link(port, ring, () => {
       this.#woken();
-      this.#drain(link);
-      // The operation that woke us may already have been taken in by an earlier drain. Then no commit is under way
+      this.#takeIn(link);
+      // The operation that woke us may already have been taken in by an earlier look. Then no commit is under way
       // whose end would set the sleep flag again, so set it here.
       if (!this.#committer.isWorking) this.#sleep(link);
     });
@@ -61,22 +61,22 @@ export class Links {
     if (!link) return;
     this.#links.delete(thread);
     link.lookForTheLast();
-    this.#drain(link);
+    this.#takeIn(link);
     await this.#committer.settled();
     link.close();
   }
 
   /** Takes in whatever the session's thread has posted up to now. */
-  drainFor(sessionId: string): void {
-    const place = this.#places.get(sessionId);
+  takeInFor(sessionId: string): void {
+    const writer = this.#writers.get(sessionId);
     // A wake-up may have been among it: the same as in attach().
-    if (place && this.#drain(place.link) && !this.#committer.isWorking) this.#sleep(place.link);
+    if (writer && this.#takeIn(writer.link) && !this.#committer.isWorking) this.#sleep(writer.link);
   }
 
   /** Takes in whatever any thread has posted up to now. True: something. */
   collect(): boolean {
     let some = false;
-    for (const link of this.#links.values()) if (this.#drain(link)) some = true;
+    for (const link of this.#links.values()) if (this.#takeIn(link)) some = true;
     return some;
   }
 
@@ -97,7 +97,7 @@ export class Links {
     // Look once more: a request that came after the last look but before the flag was set has woken nobody. Taking it
     // in keeps the committer's loop going, or restarts it, and that loop ends here again. After a storage failure there
     // is no loop and the request is refused at once, so look again ourselves.
-    if (this.#drain(link) && !this.#committer.isWorking) setImmediate(() => this.#sleep(link));
+    if (this.#takeIn(link) && !this.#committer.isWorking) setImmediate(() => this.#sleep(link));
   }
 
   /**
@@ -120,12 +120,12 @@ export class Links {
   }
 
   /**
-   * Takes in everything the thread has sent, in its order. Reentrant: a load drains the link of the session's previous
-   * thread, whose loads may drain this link again. So the read position lives in the Link, and requests are taken from
+   * Takes in everything the thread has sent, in its order. Reentrant: a load takes in the link of the session's previous
+   * thread, whose loads may take in this one again. So the read position lives in the Link, and requests are taken from
    * it one at a time.
    * @returns whether there was anything
    */
-  #drain(link: Link): boolean {
+  #takeIn(link: Link): boolean {
     link.look();
     let request = link.next();
     if (!request) return false;
@@ -135,16 +135,18 @@ export class Links {
 
   /** The session has left memory, or was deleted: its row of the table is not this link's any more. */
   forget(sessionId: string, epoch?: number): void {
-    if (epoch === undefined || this.#places.get(sessionId)?.epoch === epoch) this.#places.delete(sessionId);
+    if (epoch === undefined || this.#writers.get(sessionId)?.epoch === epoch) this.#writers.delete(sessionId);
   }
 
   /** Shows in the table how far the session is durable, in the row that it still has. */
   publish(written: Written): void {
     if (!written.head) return;
-    const place = this.#places.get(written.head.sessionId);
-    if (!place || place.epoch !== written.head.epoch) return;
-    if (this.#table.get(place.slot, 'generation') !== place.generation) return;
-    this.#table.setDurable(place.slot, written.head.seq, written.head.n);
+    const writer = this.#writers.get(written.head.sessionId);
+    if (!writer || writer.epoch !== written.head.epoch) return;
+    // The row may get a new owner between this check and the write. That does no harm: the new owner's activation waits
+    // for its `load`, which this thread publishes later, over what was written here.
+    if (this.#table.get(writer.slot, 'generation') !== writer.generation) return;
+    this.#table.setDurable(writer.slot, written.head.seq, written.head.n);
   }
 
   /** After a batch: one message of acknowledgements per link. */
@@ -174,17 +176,17 @@ export class Links {
 
   #load(link: Link, request: Extract<JournalRequest, { t: 'load' }>): void {
     const { sessionId, slot, generation } = request;
-    this.drainFor(sessionId);
+    this.takeInFor(sessionId);
     // What the activation before it has done comes before it, even if that waits for room: its epoch ends with the load.
-    const inOrder = this.#places.has(sessionId);
+    const whenFull = this.#writers.has(sessionId) ? 'refuseInOrder' : 'refuse';
     const done = (result: OpResult): void => {
       if ('error' in result) return link.fail(request.request, result.error);
       const loaded = result.ok.loaded ?? null;
-      if (loaded) this.#places.set(sessionId, { link, slot, generation, epoch: loaded.epoch });
+      if (loaded) this.#writers.set(sessionId, { link, slot, generation, epoch: loaded.epoch });
       this.publish(result.ok);
       replyLoaded(link, request.request, loaded);
     };
-    this.#committer.submit({ op: { t: 'load', sessionId }, refusable: true, inOrder, done });
+    this.#committer.submit({ op: { t: 'load', sessionId }, whenFull, done });
   }
 
   /** Reads behind everything that the thread posted before it asked. */
@@ -198,7 +200,7 @@ export class Links {
         (error: unknown) => link.fail(request.request, error),
       );
     };
-    this.#committer.submit({ op: null, refusable: false, done });
+    this.#committer.submit({ op: null, whenFull: 'keep', done });
   }
 
   #save(link: Link, request: Extract<JournalRequest, { t: 'save' }>): void {
@@ -210,7 +212,7 @@ export class Links {
       this.written(link, request, result.ok);
       link.reply({ t: 'saved', request: request.request });
     };
-    this.#committer.submit({ op: request, refusable: false, done, stalled });
+    this.#committer.submit({ op: request, whenFull: 'keep', done, stalled });
   }
 
   #write(link: Link, op: ThreadOp): void {
@@ -231,7 +233,7 @@ type ThreadOp = Exclude<JournalRequest, { t: 'load' | 'read' | 'save' }>;
 /** An operation that its thread does not ask an answer for. One object each: this is the path of every entry. */
 class ThreadWrite implements Item {
   readonly op: ThreadOp;
-  readonly refusable = false;
+  readonly whenFull = 'keep';
   readonly #links: Links;
   readonly #link: Link;
   readonly #weight: number;

@@ -1,49 +1,52 @@
 // The store thread's Piscina task: opens the store, answers main's calls, takes in the agent threads' journals, and ends
 // when main closes it.
 
-import type { MessagePort } from 'node:worker_threads';
-import { serve as serveCalls } from '../../protocol/calls.js';
+import { answerCalls } from '../../protocol/calls.js';
 import { decodeEntry } from '../../protocol/codec.js';
-import { STORE_CALLS, type StoreCalls, type StoreNote, type StoredRun } from '../../protocol/control.js';
+import {
+  STORE_CALLS,
+  type StoreCalls,
+  type StoreNote,
+  type StoreTask,
+  type StoredRun,
+} from '../../protocol/control.js';
 import { BatchEndpoint } from '../../protocol/endpoint.js';
-import { toWire, type CabanaError } from '../../protocol/errors.js';
+import { toWire } from '../../protocol/errors.js';
 import { jsonSafe } from '../../protocol/json.js';
 import type { EntryRow } from '../../protocol/journal.js';
 import { SYNC_WITHIN_MS } from '../../protocol/limits.js';
 import { StatusTable } from '../../protocol/status-table.js';
-import { GroupCommitter } from './committer.js';
-import { holdDataDir } from './data-dir.js';
-import { isPassing } from './sqlite-errors.js';
+import { GroupCommitter, type WhenFull } from './committer.js';
+import { holdDataDir, holdName, type DataDir } from './data-dir.js';
+import { isPassing, storeError } from './sqlite-errors.js';
 import { Links } from './links.js';
 import { SqliteStore } from './sqlite-store.js';
 import type { OpResult, Store, WriteOp, Written } from './store.js';
 
-export interface StoreTask {
-  port: MessagePort;
-  table: SharedArrayBuffer;
-  dataDir: string;
-}
-
 /** Resolves when main has closed the store. */
 export async function serve(task: StoreTask): Promise<void> {
   const endpoint = new BatchEndpoint(task.port);
-  let dir: ReturnType<typeof holdDataDir> | undefined;
+  let dir: DataDir | undefined;
+  let releaseName = (): Promise<void> => Promise.resolve();
   const table = new StatusTable(task.table);
   let store: Store;
   try {
     dir = holdDataDir(task.dataDir);
+    releaseName = await holdName(task.dataDir);
     store = new SqliteStore(dir.databasePath, { onListChange: () => table.listChanges() });
   } catch (error) {
     dir?.release();
+    await releaseName();
     endpoint.note({ kind: 'startFailed', error: toWire(error) } satisfies StoreNote);
     endpoint.flush();
     return;
   }
   const server = new StoreServer(store, table, endpoint);
-  serveCalls<StoreCalls>(server.calls, STORE_CALLS, endpoint);
+  answerCalls<StoreCalls>(server.calls, STORE_CALLS, endpoint);
   endpoint.note({ kind: 'ready' } satisfies StoreNote);
   await server.closed;
   dir.release();
+  await releaseName();
 }
 
 class StoreServer {
@@ -94,30 +97,26 @@ class StoreServer {
       return accepted!;
     },
     endRun: async (request) => {
-      this.#links.drainFor(request.sessionId);
-      // What was drained is before this in the queue: an outcome that the thread had posted stands.
-      const { ended } = await this.#write({ t: 'endRun', ...request }, false);
+      this.#links.takeInFor(request.sessionId);
+      // What was taken in is before this in the queue: an outcome that the thread had posted stands.
+      const { ended } = await this.#write({ t: 'endRun', ...request }, 'keep');
       return ended!;
     },
-    requeue: async (sessionId, runId, unstarted) => {
-      this.#links.drainFor(sessionId);
-      const { requeued } = await this.#write({ t: 'requeue', sessionId, runId, unstarted }, false);
+    requeue: async (sessionId, runId, ifUnstarted) => {
+      this.#links.takeInFor(sessionId);
+      const { requeued } = await this.#write({ t: 'requeue', sessionId, runId, ifUnstarted }, 'keep');
       return requeued ?? false;
     },
-    release: async (sessionId, epoch, refusable = false) => {
+    release: async (sessionId, epoch, whenFull = 'keep') => {
       // Its thread may have died with something on its way.
-      this.#links.drainFor(sessionId);
+      this.#links.takeInFor(sessionId);
       // What the activation did may wait for room on the disk, and comes before its release.
-      await this.#write({ t: 'release', sessionId, epoch }, refusable, refusable);
+      await this.#write({ t: 'release', sessionId, epoch }, whenFull);
       this.#links.forget(sessionId, epoch ?? undefined);
     },
-    remove: async (sessionId, at, erase) => {
-      this.#links.drainFor(sessionId);
-      const { removed } = await this.#write({ t: 'remove', sessionId, at, ...(erase ? { erase } : {}) });
-      this.#links.forget(sessionId);
-      this.#watched.delete(sessionId);
-      this.#purge();
-      return removed ?? false;
+    remove: (sessionId, at) => this.#remove({ t: 'remove', sessionId, at }),
+    erase: async (sessionId, at) => {
+      await this.#remove({ t: 'remove', sessionId, at, erase: true });
     },
     update: async (sessionId, fields, at) => {
       const { record } = await this.#write({ t: 'update', sessionId, fields, at });
@@ -129,6 +128,7 @@ class StoreServer {
     cronCount: () => this.#store.cronCount(),
     messagesJson: (sessionId, options) => this.#messagesJson(sessionId, options),
     entries: (sessionId, from, limit) => this.#entriesOf(sessionId, from, limit),
+    lastSeq: (sessionId) => this.#lastSeqOf(sessionId),
     run: (sessionId, runId) => this.#store.run(sessionId, runId),
     watch: (sessionId, on) => {
       if (on) this.#watched.add(sessionId);
@@ -138,7 +138,17 @@ class StoreServer {
     close: () => this.#close(),
   };
 
-  #write(op: WriteOp, refusable = true, inOrder = false): Promise<Written> {
+  async #remove(op: Extract<WriteOp, { t: 'remove' }>): Promise<boolean> {
+    const { sessionId } = op;
+    this.#links.takeInFor(sessionId);
+    const { removed } = await this.#write(op);
+    this.#links.forget(sessionId);
+    this.#watched.delete(sessionId);
+    this.#purge();
+    return removed ?? false;
+  }
+
+  #write(op: WriteOp, whenFull: WhenFull = 'refuse'): Promise<Written> {
     return new Promise((resolve, reject) => {
       const done = (result: OpResult): void => {
         if ('error' in result) return reject(result.error);
@@ -147,7 +157,7 @@ class StoreServer {
         this.#onWritten(result.ok, op.t === 'endRun' || op.t === 'accept');
         resolve(result.ok);
       };
-      this.#committer.submit({ op, refusable, inOrder, done });
+      this.#committer.submit({ op, whenFull, done });
     });
   }
 
@@ -188,7 +198,7 @@ class StoreServer {
       this.#syncTimer = null;
       this.#syncDue = true;
       // Its turn in the queue is between two commits.
-      this.#committer.submit({ op: null, refusable: false, done: () => undefined });
+      this.#committer.submit({ op: null, whenFull: 'keep', done: () => undefined });
     }, SYNC_WITHIN_MS);
   }
 
@@ -218,6 +228,11 @@ class StoreServer {
     return key === null ? null : this.#store.entries(key, from, limit);
   }
 
+  async #lastSeqOf(sessionId: string): Promise<number | null> {
+    const key = await this.#store.keyOf(sessionId);
+    return key === null ? null : this.#store.lastSeq(key);
+  }
+
   /** Removes what deleted sessions left, a little at a time, between the commits. */
   #purge(): void {
     this.#purging ??= (async () => {
@@ -229,7 +244,8 @@ class StoreServer {
         }
       } catch (error) {
         // A full disk refuses even deleting, a busy database anything: the next deletion or start goes on with it.
-        if (!isPassing(error as CabanaError)) this.#committer.fail(error as CabanaError);
+        const failure = storeError(error);
+        if (!isPassing(failure)) this.#committer.fail(failure);
       } finally {
         this.#purging = null;
       }

@@ -5,7 +5,7 @@ import type { Database, Statement } from 'better-sqlite3';
 import { CabanaError } from '../../protocol/errors.js';
 import { ENTRY_KIND, type EntryRow, type Loaded } from '../../protocol/journal.js';
 import { ENTRIES_PAGE_MAX_BYTES, TAIL_PAGE_ROWS } from '../../protocol/limits.js';
-import { isTerminal, profileOf, statsOf } from '../../protocol/session.js';
+import { isTerminal, profileOf, parseStats } from '../../protocol/session.js';
 import { Heads } from './heads.js';
 import { SqliteRuns } from './sqlite-runs.js';
 import { toRecord, type SessionRowSql, type SqliteSessions } from './sqlite-sessions.js';
@@ -47,7 +47,7 @@ export class SqliteJournal {
     if (!row) return { loaded: null };
     const known = this.heads.of(sessionId);
     const epoch = Math.max(row.epoch, known?.epoch ?? 0) + 1;
-    const seq = known?.seq ?? this.#lastSeq(row.key);
+    const seq = known?.seq ?? this.lastSeq(row.key);
     const loaded = this.#read(row, epoch, seq);
     this.#sessions.setEpoch(row.key, epoch);
     const head: Head = { sessionId, key: row.key, epoch, n: 0, seq };
@@ -142,7 +142,7 @@ export class SqliteJournal {
     const written = this.#addFor(row, ENTRY_KIND.outcome, op.at, op.entry);
     const ended = this.runs.end(row.key, run, { ...op, output: null });
     if (op.state === 'failed') {
-      this.#sessions.setStats(row.key, { ...statsOf(row.stats), error: op.error, errorCode: op.code }, op.at);
+      this.#sessions.setStats(row.key, { ...parseStats(row.stats), error: op.error, errorCode: op.code }, op.at);
     }
     return { ...written, ended };
   }
@@ -151,9 +151,9 @@ export class SqliteJournal {
     const row = this.#sessions.find(op.sessionId);
     const run = row && this.runs.find(row, op.runId);
     if (!row || !run || isTerminal(run.state)) return { requeued: false };
-    if (op.unstarted && run.state !== 'queued') return { requeued: false };
+    if (op.ifUnstarted && run.state !== 'queued') return { requeued: false };
     this.#fenceOff(row);
-    this.runs.putBack(row.key, op.runId);
+    this.runs.takeBack(row.key, op.runId);
     return { requeued: true };
   }
 
@@ -185,6 +185,10 @@ export class SqliteJournal {
 
   entriesBefore(key: number, before: number | null, limit: number): EntryRow[] {
     return this.#page(key, this.#sql.entriesBefore.iterate(key, before ?? Number.MAX_SAFE_INTEGER, limit)).reverse();
+  }
+
+  lastSeq(key: number): number {
+    return this.#sql.lastSeq.get(key)?.seq ?? 0;
   }
 
   /** As many as make a page, at least one. */
@@ -221,7 +225,7 @@ export class SqliteJournal {
   /** An entry of the host's, to a session that may be in memory or not. */
   #addFor(row: SessionRowSql, kind: number, at: number, body: Uint8Array): Written {
     const head = this.heads.change(row.id);
-    const seq = (head?.seq ?? this.#lastSeq(row.key)) + 1;
+    const seq = (head?.seq ?? this.lastSeq(row.key)) + 1;
     if (head) head.seq = seq;
     this.#sql.append.run(row.key, seq, head?.epoch ?? row.epoch, kind, at, crc32(body), body);
     return { ...(head ? { head } : {}), sessionId: row.id, entry: { seq, at, kind, body } };
@@ -231,10 +235,6 @@ export class SqliteJournal {
     const waiting = this.runs.queuedInputs(head.key);
     const json = waiting.length > 0 ? JSON.stringify(waiting) : null;
     this.#sql.putSnapshot.run(head.key, head.seq, head.epoch, at, json, crc32(body), body);
-  }
-
-  #lastSeq(key: number): number {
-    return this.#sql.lastSeq.get(key)?.seq ?? 0;
   }
 }
 

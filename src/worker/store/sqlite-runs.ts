@@ -20,7 +20,7 @@ interface RunSql {
 type RunOwner = Pick<SessionRowSql, 'key' | 'id'>;
 
 /** How a run ended; `output` is what it returned, encoded. */
-export interface RunEnd {
+export interface StoredEnding {
   state: RunState;
   at: number;
   output: Uint8Array | null;
@@ -47,7 +47,7 @@ export class SqliteRuns {
   }
 
   /** An open run has ended. @returns what it is now */
-  end(key: number, run: StoredRun, { state, at, output, error, code }: RunEnd): StoredRun {
+  end(key: number, run: StoredRun, { state, at, output, error, code }: StoredEnding): StoredRun {
     this.#sql.end.run(state, at, output, error, code, key, run.runId);
     return { ...run, state, endedAt: at, output, error, code };
   }
@@ -55,6 +55,11 @@ export class SqliteRuns {
   /** Puts the run back in line, to be started again. It keeps its input and what it journaled. */
   putBack(key: number, runId: string): void {
     this.#sql.putBack.run(key, runId);
+  }
+
+  /** The same, as if it had not been started: a retry is not a resume, whose number `attempts` bounds. */
+  takeBack(key: number, runId: string): void {
+    this.#sql.takeBack.run(key, runId);
   }
 
   find({ key, id }: RunOwner, runId: string): StoredRun | null {
@@ -104,6 +109,10 @@ function prepare(db: Database) {
         WHERE session = ? AND run_id = ? AND state IN ('queued', 'running')`,
     ),
     putBack: sql<[number, string]>(`UPDATE runs SET state = 'queued' WHERE session = ? AND run_id = ?`),
+    // One that is queued was not started: it has no attempt to give back.
+    takeBack: sql<[number, string]>(
+      `UPDATE runs SET attempts = attempts - (state = 'running'), state = 'queued' WHERE session = ? AND run_id = ?`,
+    ),
     find: sql<[number, string], RunSql>(`SELECT ${COLUMNS} FROM runs WHERE session = ? AND run_id = ?`),
     // The first condition is that of the index runs_open.
     queuedInputs: sql<[number], { input_seq: number }>(

@@ -5,8 +5,8 @@ import { CabanaError } from '../../protocol/errors.js';
 import { fold } from '../../protocol/fold.js';
 import type { SessionUpdate } from '../../protocol/control.js';
 import {
-  figuresOf,
-  statsOf,
+  nonDefaultStats,
+  parseStats,
   profileOf,
   sourceOf,
   type SessionRecord,
@@ -35,6 +35,26 @@ export interface SessionRowSql {
 const COLUMNS =
   'key, id, name, source, agent_profile, working_dir, params, pinned, created_at, updated_at, stats, epoch, quarantine, deleted_at';
 
+/** The row of a new session. Its terms in the search index are written beside it. */
+export const INSERT_SESSION = {
+  sql: `INSERT INTO sessions (id, name, source, agent_profile, kind, working_dir, params, pinned, created_at, updated_at,
+    folded, stats, epoch) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`,
+  values: (record: SessionRecord): unknown[] => [
+    record.sessionId,
+    record.name,
+    sourceOf(record),
+    record.agentProfile,
+    kindOf(record),
+    record.workingDir,
+    encodeValue(record.params, 'params'),
+    record.pinned ? 1 : 0,
+    record.createdAt,
+    record.updatedAt,
+    foldedText(record.name, record.sessionId),
+    JSON.stringify(nonDefaultStats(record.stats)),
+  ],
+};
+
 /** Prefix of the id that erase() leaves, before the key: no valid id contains it. */
 const ERASED = '\u0000';
 
@@ -53,25 +73,7 @@ export class SqliteSessions {
     if (taken)
       throw new CabanaError('SESSION_EXISTS', `session ${record.sessionId} exists, or existed and was deleted`);
     this.#onChange();
-    const { lastInsertRowid } = this.#statements
-      .get(
-        `INSERT INTO sessions (id, name, source, agent_profile, kind, working_dir, params, pinned, created_at, updated_at,
-        folded, stats, epoch) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`,
-      )
-      .run(
-        record.sessionId,
-        record.name,
-        sourceOf(record),
-        record.agentProfile,
-        kindOf(record),
-        record.workingDir,
-        encodeValue(record.params, 'params'),
-        record.pinned ? 1 : 0,
-        record.createdAt,
-        record.updatedAt,
-        foldedText(record.name, record.sessionId),
-        JSON.stringify(figuresOf(record.stats)),
-      );
+    const { lastInsertRowid } = this.#statements.get(INSERT_SESSION.sql).run(...INSERT_SESSION.values(record));
     // A RangeError, not a CabanaError: it must fail the whole transaction, not just refuse this operation.
     if (lastInsertRowid > SEARCH_MAX_KEY) throw new RangeError('the store has had as many sessions as it can number');
     this.#statements.get(INDEX_ONE).run(lastInsertRowid, lastInsertRowid);
@@ -100,7 +102,7 @@ export class SqliteSessions {
     const updatedAt = at === null ? null : new Date(at).toISOString();
     this.#statements
       .get('UPDATE sessions SET stats = ?, updated_at = coalesce(?, updated_at) WHERE key = ?')
-      .run(JSON.stringify(figuresOf(stats)), updatedAt, key);
+      .run(JSON.stringify(nonDefaultStats(stats)), updatedAt, key);
   }
 
   update(id: string, fields: SessionUpdate, at: number): SessionRecord | null {
@@ -202,6 +204,6 @@ export function toRecord(row: SessionRowSql): SessionRecord {
     createdAt: row.created_at,
     updatedAt: row.updated_at,
     quarantine: row.quarantine,
-    stats: statsOf(row.stats),
+    stats: parseStats(row.stats),
   };
 }

@@ -7,14 +7,14 @@ import type { EntryRow } from '../../protocol/journal.js';
 import { outcomeEntry } from '../../protocol/outcome.js';
 import type { ListedPage } from '../../protocol/record-page.js';
 import type { ListQuery, SessionRecord } from '../../protocol/session.js';
-import type { StoredRun } from '../../protocol/control.js';
+import type { RecoverRequest, Recovered, StoredRun } from '../../protocol/control.js';
 import { migrate } from './schema.js';
 import { storeError } from './sqlite-errors.js';
 import { SqliteJournal } from './sqlite-journal.js';
 import { SqliteList } from './sqlite-list.js';
 import { SqliteSessions, toRecord } from './sqlite-sessions.js';
 import { Statements } from './statements.js';
-import type { OpResult, Recovery, Store, WriteOp, Written } from './store.js';
+import type { OpResult, Store, WriteOp, Written } from './store.js';
 import { WriteAheadLog } from './write-ahead-log.js';
 
 /** Of a new database; an older one keeps its own. A snapshot of some KB takes fewer, an index step is as quick. */
@@ -67,6 +67,7 @@ export class SqliteStore implements Store {
   async commit(ops: readonly WriteOp[]): Promise<OpResult[]> {
     const write = () => this.#transaction(() => ops.map((op) => this.#apply(op)));
     const results = ops.every(mayBeUndone) ? this.#log.withoutSync(write) : write();
+    this.#log.assertThere();
     if (results.some(isEntry)) this.#log.wasSynced();
     this.#log.grew(ops);
     return results;
@@ -77,7 +78,7 @@ export class SqliteStore implements Store {
   }
 
   async upkeep(): Promise<void> {
-    this.#read(() => this.#log.checkpoint());
+    this.#guarded(() => this.#log.checkpoint());
   }
 
   drain(): void {
@@ -89,7 +90,7 @@ export class SqliteStore implements Store {
   }
 
   async sync(): Promise<void> {
-    this.#read(() => this.#log.sync());
+    this.#guarded(() => this.#log.sync());
   }
 
   /** Everything or nothing, with the heads in step. */
@@ -155,11 +156,16 @@ export class SqliteStore implements Store {
     }
   }
 
-  async recover(options: { resumeProfiles: readonly string[]; maxResumes: number; at: number }): Promise<Recovery> {
+  async recover({ profiles, resumeProfiles, maxResumes, at }: RecoverRequest): Promise<Recovered> {
     return this.#transaction(() => {
-      const recovery: Recovery = { pending: [], interrupted: 0 };
+      const recovery: Recovered = { pending: [], interrupted: 0 };
       for (const { key, run, agentProfile } of this.#journal.runs.open()) {
-        const resumes = options.resumeProfiles.includes(agentProfile) && run.attempts <= options.maxResumes;
+        // What becomes of it is its profile's to say: the next start that knows the profile settles it.
+        if (!profiles.includes(agentProfile)) {
+          recovery.pending.push({ run, agentProfile });
+          continue;
+        }
+        const resumes = resumeProfiles.includes(agentProfile) && run.attempts <= maxResumes;
         if (run.state === 'queued' || resumes) {
           if (run.state === 'running') this.#journal.runs.putBack(key, run.runId);
           recovery.pending.push({ run: { ...run, state: 'queued' }, agentProfile });
@@ -171,14 +177,7 @@ export class SqliteStore implements Store {
           code: 'RUN_CUT_OFF',
         } as const;
         const entry = encodeEntry(outcomeEntry(run.runId, end));
-        this.#journal.endRun({
-          t: 'endRun',
-          sessionId: run.sessionId,
-          runId: run.runId,
-          ...end,
-          entry,
-          at: options.at,
-        });
+        this.#journal.endRun({ t: 'endRun', sessionId: run.sessionId, runId: run.runId, ...end, entry, at });
         recovery.interrupted++;
       }
       return recovery;
@@ -186,38 +185,42 @@ export class SqliteStore implements Store {
   }
 
   async record(sessionId: string): Promise<SessionRecord | null> {
-    return this.#read(() => {
+    return this.#guarded(() => {
       const row = this.#sessions.find(sessionId);
       return row ? toRecord(row) : null;
     });
   }
 
   async keyOf(sessionId: string): Promise<number | null> {
-    return this.#read(() => this.#sessions.find(sessionId))?.key ?? null;
+    return this.#guarded(() => this.#sessions.find(sessionId))?.key ?? null;
   }
 
   async page(query: ListQuery): Promise<ListedPage> {
-    return this.#read(() => this.#list.page(query));
+    return this.#guarded(() => this.#list.page(query));
   }
 
   async newest(n: number): Promise<string[]> {
-    return this.#read(() => this.#sessions.newest(n));
+    return this.#guarded(() => this.#sessions.newest(n));
   }
 
   async cronCount(): Promise<number> {
-    return this.#read(() => this.#sessions.cronCount());
+    return this.#guarded(() => this.#sessions.cronCount());
   }
 
   async entries(key: number, from: number, limit: number): Promise<EntryRow[]> {
-    return this.#read(() => this.#journal.entries(key, from, limit));
+    return this.#guarded(() => this.#journal.entries(key, from, limit));
   }
 
   async entriesBefore(key: number, before: number | null, limit: number): Promise<EntryRow[]> {
-    return this.#read(() => this.#journal.entriesBefore(key, before, limit));
+    return this.#guarded(() => this.#journal.entriesBefore(key, before, limit));
+  }
+
+  async lastSeq(key: number): Promise<number> {
+    return this.#guarded(() => this.#journal.lastSeq(key));
   }
 
   async run(sessionId: string, runId: string): Promise<StoredRun | null> {
-    return this.#read(() => {
+    return this.#guarded(() => {
       const row = this.#sessions.find(sessionId);
       return row ? this.#journal.runs.find(row, runId) : null;
     });
@@ -234,10 +237,11 @@ export class SqliteStore implements Store {
 
   async close(): Promise<void> {
     if (!this.#db.open) return;
-    this.#read(() => this.#log.close());
+    this.#guarded(() => this.#log.close());
   }
 
-  #read<T>(read: () => T): T {
+  /** What SQLite throws leaves the store as a CabanaError. */
+  #guarded<T>(read: () => T): T {
     if (!this.#db.open) throw closed();
     try {
       return read();

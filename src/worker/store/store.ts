@@ -5,25 +5,31 @@
 // transaction as a whole fails, nothing of it happened.
 
 import type { CabanaError } from '../../protocol/errors.js';
-import type { EntryRow, Fence, Loaded, RunEnd } from '../../protocol/journal.js';
-import type { AcceptRequest, EndRunRequest, SessionUpdate, StoredRun } from '../../protocol/control.js';
+import type { EntryRow, JournalRequest, Loaded } from '../../protocol/journal.js';
+import type {
+  AcceptRequest,
+  Accepted,
+  EndRunRequest,
+  RecoverRequest,
+  Recovered,
+  SessionUpdate,
+  StoredRun,
+} from '../../protocol/control.js';
 import type { ListedPage } from '../../protocol/record-page.js';
-import type { ListQuery, SessionRecord, SessionStats } from '../../protocol/session.js';
+import type { ListQuery, SessionRecord } from '../../protocol/session.js';
 
 export type WriteOp =
   | { t: 'create'; record: SessionRecord }
   /** Takes the next epoch and reads what the activation starts from. */
   | { t: 'load'; sessionId: string }
-  | ({ t: 'append'; at: number; body: Uint8Array } & Fence)
-  | ({ t: 'start'; at: number; runId: string } & Fence)
-  | ({ t: 'end'; at: number } & Fence & RunEnd)
-  | ({ t: 'save'; at: number; body: Uint8Array; stats: SessionStats | null } & Fence)
-  | ({ t: 'rename'; at: number; name: string } & Fence)
+  /** What agent threads send. */
+  | Extract<JournalRequest, { t: 'append' | 'start' | 'end' | 'rename' }>
+  | Omit<Extract<JournalRequest, { t: 'save' }>, 'request'>
   | ({ t: 'accept' } & AcceptRequest)
   /** Ends a run without its thread. If it was running, its activation is fenced off by a new epoch. */
   | ({ t: 'endRun' } & EndRunRequest)
   /** A running run is queued again, its activation fenced off; an ended one stays ended. */
-  | { t: 'requeue'; sessionId: string; runId: string; unstarted: boolean }
+  | { t: 'requeue'; sessionId: string; runId: string; ifUnstarted: boolean }
   | { t: 'update'; sessionId: string; fields: SessionUpdate; at: number }
   /** `erase`: without a tombstone, as if it had never been. */
   | { t: 'remove'; sessionId: string; at: number; erase?: boolean }
@@ -48,7 +54,7 @@ export interface Written {
   entry?: EntryRow;
   sessionId?: string;
   loaded?: Loaded | null;
-  accepted?: { run: StoredRun; isNew: boolean; agentProfile: string };
+  accepted?: Accepted;
   /** A run that is in its final state now. */
   ended?: StoredRun;
   record?: SessionRecord | null;
@@ -60,11 +66,6 @@ export interface Written {
 
 export type OpResult = { ok: Written } | { error: CabanaError };
 
-export interface Recovery {
-  pending: { run: StoredRun; agentProfile: string }[];
-  interrupted: number;
-}
-
 export interface Store {
   /**
    * One transaction, durable when this resolves; but one of nothing but `load` and `start` operations is durable only
@@ -73,7 +74,7 @@ export interface Store {
    */
   commit(ops: readonly WriteOp[]): Promise<OpResult[]>;
   /** Ends or requeues the runs that an earlier process left open. */
-  recover(options: { resumeProfiles: readonly string[]; maxResumes: number; at: number }): Promise<Recovery>;
+  recover(request: RecoverRequest): Promise<Recovered>;
   record(sessionId: string): Promise<SessionRecord | null>;
   page(query: ListQuery): Promise<ListedPage>;
   newest(n: number): Promise<string[]>;
@@ -85,6 +86,8 @@ export interface Store {
   entries(key: number, from: number, limit: number): Promise<EntryRow[]>;
   /** The newest entries below seq `before` (null: of all), oldest first, likewise. @throws CabanaError STORE_CORRUPT */
   entriesBefore(key: number, before: number | null, limit: number): Promise<EntryRow[]>;
+  /** The highest seq of a history; 0: it has no entry. */
+  lastSeq(key: number): Promise<number>;
   /** The number of a session, for entries(); null: there is none, or it was deleted. */
   keyOf(sessionId: string): Promise<number | null>;
   run(sessionId: string, runId: string): Promise<StoredRun | null>;

@@ -4,7 +4,7 @@
 // do it within a commit, and more often. While the host drains it is left to the next start, so that what is flushed is
 // written once before the process ends and not twice.
 
-import { closeSync, fdatasyncSync, openSync, statSync } from 'node:fs';
+import { closeSync, fdatasyncSync, fstatSync, openSync, statSync } from 'node:fs';
 import Sqlite, { type Database } from 'better-sqlite3';
 import { CabanaError, messageOf } from '../../protocol/errors.js';
 import { CHECKPOINT_DRAINING_FROM_BYTES, CHECKPOINT_FROM_BYTES } from '../../protocol/limits.js';
@@ -34,6 +34,29 @@ export class WriteAheadLog {
     this.#bytes = statSync(`${path}-wal`).size;
     this.#file = openSync(`${path}-wal`, 'r');
     db.pragma(`wal_autocheckpoint = ${AUTO_CHECKPOINT_PAGES}`);
+  }
+
+  /**
+   * After a commit, before anybody is told of it. Another program that opens the database removes the log when it takes
+   * itself for the last one. It does so if SQLite's locks are gone, which the kernel drops as soon as any code of this
+   * process has opened a file of the data folder and closed it again. What is written to a removed log is lost with the
+   * process; so it is brought into the database, and nothing more is acknowledged.
+   * @throws CabanaError STORE_IO
+   */
+  assertThere(): void {
+    if (fstatSync(this.#file).nlink > 0) return;
+    let cause: unknown;
+    try {
+      this.checkpoint();
+    } catch (error) {
+      // Whatever it is, a full disk too: what was committed must not be tried again as if it had been refused.
+      cause = error;
+    }
+    throw new CabanaError(
+      'STORE_IO',
+      'another program has removed the log of the database; code of this process must not open files of the data folder',
+      { cause },
+    );
   }
 
   /** Counts what a commit has added. */

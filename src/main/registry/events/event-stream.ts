@@ -79,7 +79,7 @@ export class EventStream implements AsyncIterableIterator<SessionEvent> {
     this.#serve();
   }
 
-  /** So many events are missing here. */
+  /** `missed` events are missing here. */
   pushGap(missed: number): void {
     if (this.#closed || missed === 0) return;
     // Two in a row are one: what is queued stays bounded by its events.

@@ -11,8 +11,8 @@ import { ACTIVATIONS_WINDOW } from '../../../protocol/limits.js';
 import type { StatusTable } from '../../../protocol/status-table.js';
 import type { AgentThread } from '../../pool/agent-thread.js';
 import { isFree, leastBusy } from '../../pool/placement.js';
-import type { ActivationPlace, Session } from '../sessions/session.js';
 import type { Suspicion } from '../../pool/suspicion.js';
+import type { ActivationPlace, Session } from '../sessions/session.js';
 
 /**
  * The result of ask().
@@ -94,11 +94,16 @@ export class Activations {
     pending.answer({ elsewhere: to });
   }
 
-  /** The session's activation, if it has not begun, is not wanted any more. @param whose the run's, or whoever's */
-  refuse(session: Session, whose: 'run' | 'any', error: CabanaError): void {
+  /**
+   * The session's activation, if it has not begun, is not wanted any more.
+   * @param whose the run's, or whoever's
+   * @returns whether there was such a one
+   */
+  refuse(session: Session, whose: 'run' | 'any', error: CabanaError): boolean {
     const pending = this.#pending.get(session);
-    if (!pending || (whose === 'run' && !pending.isForRun)) return;
-    if (this.#takeBack(pending)) pending.answer({ refused: error });
+    if (!pending || (whose === 'run' && !pending.isForRun) || !this.#takeBack(pending)) return false;
+    pending.answer({ refused: error });
+    return true;
   }
 
   /** False: the thread was first. */

@@ -3,20 +3,30 @@
 
 import type { Remote } from '../../../protocol/calls.js';
 import type { StoreCalls } from '../../../protocol/control.js';
-import type { CabanaError } from '../../../protocol/errors.js';
+import { codeOf } from '../../../protocol/errors.js';
+import type { StatusTable } from '../../../protocol/status-table.js';
 import { monotonic, type Clock } from '../../clock.js';
 import type { Log } from '../../log.js';
 import type { AgentThread } from '../../pool/agent-thread.js';
 import type { Directory } from '../sessions/directory.js';
+import type { ActivationPlace, Session } from '../sessions/session.js';
 import type { Places } from './places.js';
-import type { Session } from '../sessions/session.js';
 
 export interface DeparturesParts {
   directory: Directory;
   places: Places;
   store: Remote<StoreCalls>;
+  table: StatusTable;
+  /** Holds a session to account whose save or stop took its thread down. */
+  strike: (session: Session, reason: string) => Promise<void>;
   clock: Clock;
   log: Log;
+}
+
+/** A session that its thread could not save, or died over. */
+interface NotSaved {
+  place: ActivationPlace;
+  error: unknown;
 }
 
 /** A failed save is tried again after this long, doubling up to the maximum. */
@@ -45,62 +55,66 @@ export class Departures {
   async evacuate(session: Session, from = session.place?.thread): Promise<boolean> {
     const left = await this.#passivate(session, () => session.current === null && session.place?.thread === from);
     if (left) session.migrations++;
+    if (left && from) this.#parts.table.countThread(from.no, 'migrations');
     return left;
   }
 
   async #passivate(session: Session, mayLeave: () => boolean): Promise<boolean> {
-    const { directory, places, store } = this.#parts;
     try {
-      return await session.lock(async () => {
-        // What held when it was chosen may not hold any more.
-        if (session.state !== 'idle' || !mayLeave() || !session.place?.thread.alive) return false;
-        const place = session.place;
-        // Everything is on disk, and the thread may be deaf for long: it is not asked.
-        if (session.clean && place.thread.cpuBusy) {
-          await this.letGo(session);
-          return true;
-        }
-        directory.busy(session);
-        session.moveTo('flushing');
-        try {
-          await place.thread.calls.passivate(session.id);
-        } catch (error) {
-          await this.#notSaved(session, error);
-          throw error;
-        }
-        await store.release(session.id, place.epoch);
-        session.place = null;
-        places.vacate(place);
-        session.moveTo('cold');
-        session.record = null;
-        session.clean = true;
-        session.saveFailures = 0;
-        return true;
-      });
+      const left = await session.lock(() => this.#leave(session, mayLeave));
+      if (typeof left === 'boolean') return left;
+      // Only now: a strike is written to the disk, and nobody needs to wait for that with the lock.
+      const { thread, slot } = left.place;
+      const death = thread.alive || thread.culpritSlot !== slot ? null : await thread.death;
+      if (death) await this.#parts.strike(session, death.message);
+      throw left.error;
     } finally {
-      directory.dropIfUnused(session);
+      this.#parts.directory.dropIfUnused(session);
     }
+  }
+
+  /** Under the lock. */
+  async #leave(session: Session, mayLeave: () => boolean): Promise<boolean | NotSaved> {
+    const { directory, places, store } = this.#parts;
+    // What held when it was chosen may not hold any more.
+    if (session.state !== 'idle' || !mayLeave() || !session.place?.thread.alive) return false;
+    const place = session.place;
+    // Everything is on disk, and the thread may be deaf for long: it is not asked.
+    if (session.clean && place.thread.cpuBusy) {
+      await this.letGo(session);
+      return true;
+    }
+    directory.busy(session);
+    session.moveTo('flushing');
+    try {
+      await place.thread.calls.passivate(session.id);
+    } catch (error) {
+      await this.#notSaved(session, place, error);
+      return { place, error };
+    }
+    await store.release(session.id, place.epoch);
+    session.place = null;
+    places.vacate(place);
+    session.moveTo('cold');
+    session.record = null;
+    session.clean = true;
+    session.saveFailures = 0;
+    return true;
   }
 
   /** Under the lock: an idle session of which everything is on disk leaves memory, without its thread being asked. */
   async letGo(session: Session): Promise<void> {
     const { directory, places, store } = this.#parts;
-    const place = session.place!;
     directory.busy(session);
-    session.moveTo('flushing');
-    session.place = null;
-    session.moveTo('cold');
+    const place = session.leave()!;
     session.record = null;
     await store.release(session.id, place.epoch);
     session.clean = true;
     places.retire(session.id, place);
   }
 
-  async #notSaved(session: Session, error: unknown): Promise<void> {
-    if (!session.place?.thread.alive) {
-      await this.bury(session);
-      return;
-    }
+  async #notSaved(session: Session, { thread }: ActivationPlace, error: unknown): Promise<void> {
+    if (!thread.alive) return this.bury(session);
     const wait = Math.min(SAVE_RETRY_FIRST_MS * 2 ** session.saveFailures, SAVE_RETRY_MAX_MS);
     session.saveFailures++;
     session.saveRetryAt = monotonic(this.#parts.clock) + wait;
@@ -117,7 +131,7 @@ export class Departures {
     if (session.state === 'cold') return;
     const { place } = session;
     // The store takes in what the dead thread had posted before it forgets the activation.
-    if (place) await this.#parts.store.release(session.id, place.epoch, true);
+    if (place) await this.#parts.store.release(session.id, place.epoch, 'refuseInOrder');
     this.#parts.directory.busy(session);
     // In one turn: an innocent session is not seen as failed.
     if (session.state !== 'failed') session.moveTo('failed', 'its thread died');
@@ -132,7 +146,7 @@ export class Departures {
     try {
       await this.bury(session);
     } catch (error) {
-      if ((error as CabanaError).code !== 'STORE_FULL') throw error;
+      if (codeOf(error) !== 'STORE_FULL') throw error;
     }
   }
 

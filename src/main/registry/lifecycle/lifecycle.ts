@@ -5,20 +5,23 @@
 
 import type { Remote } from '../../../protocol/calls.js';
 import type { Activated, StoreCalls } from '../../../protocol/control.js';
-import { CabanaError, messageOf } from '../../../protocol/errors.js';
+import { CabanaError, codeOf, messageOf } from '../../../protocol/errors.js';
 import { assertSessionId } from '../../../protocol/ids.js';
 import { profileOf, type SessionRecord } from '../../../protocol/session.js';
 import type { StatusTable } from '../../../protocol/status-table.js';
 import type { Clock } from '../../clock.js';
 import type { AgentThread } from '../../pool/agent-thread.js';
 import { leastBusy } from '../../pool/placement.js';
+import type { Suspicion } from '../../pool/suspicion.js';
+import type { Subscriptions } from '../events/subscriptions.js';
+import type { Directory } from '../sessions/directory.js';
+import type { ActivationPlace, Session } from '../sessions/session.js';
 import type { Activations, Asked } from './activations.js';
 import type { Departures } from './departures.js';
-import type { Directory } from '../sessions/directory.js';
 import type { Places } from './places.js';
-import type { ActivationPlace, Session } from '../sessions/session.js';
-import type { Subscriptions } from '../events/subscriptions.js';
-import type { Suspicion } from '../../pool/suspicion.js';
+
+/** The session leaves the registry for good: in this turn its runs end. */
+export type OnGone = (session: Session) => void;
 
 export interface LifecycleParts {
   directory: Directory;
@@ -66,7 +69,7 @@ export class Lifecycle {
       });
     } catch (error) {
       // While it waited for its thread.
-      if ((error as CabanaError).code === 'SESSION_DELETED') return false;
+      if (codeOf(error) === 'SESSION_DELETED') return false;
       throw error;
     } finally {
       session.restoring = null;
@@ -74,27 +77,41 @@ export class Lifecycle {
     }
   }
 
-  async create(record: SessionRecord): Promise<void> {
-    const { directory, store } = this.#parts;
-    const session = directory.obtain(record.sessionId);
+  /** @param onGone see remove(): called if the session is erased again, because it cannot be brought up */
+  async create(record: SessionRecord, onGone: OnGone): Promise<void> {
+    const { directory } = this.#parts;
+    for (;;) {
+      const session = directory.obtain(record.sessionId);
+      try {
+        // One that was deleted, or whose creation failed, while this call waited for its lock is another session.
+        const isGone = await session.lock(async () => {
+          if (!session.deleted) await this.#create(session, record, onGone);
+          return session.deleted;
+        });
+        if (!isGone) return;
+      } finally {
+        directory.dropIfUnused(session);
+      }
+    }
+  }
+
+  async #create(session: Session, record: SessionRecord, onGone: OnGone): Promise<void> {
+    const { directory, store, clock } = this.#parts;
+    if (session.state !== 'cold') throw new CabanaError('SESSION_EXISTS', `session ${session.id} exists`);
+    await store.create(record);
+    const thread = this.#chooseNow(session) ?? (await this.#choose(session));
+    // With every thread busy the agent would be awaited for as long as somebody else's run takes. It is on disk: its
+    // first use brings it up.
+    if (thread.cpuBusy) return;
     try {
-      await session.lock(async () => {
-        if (session.state !== 'cold') throw new CabanaError('SESSION_EXISTS', `session ${session.id} exists`);
-        await store.create(record);
-        const thread = this.#chooseNow(session) ?? (await this.#choose(session));
-        // With every thread busy the agent would be awaited for as long as somebody else's run takes. It is on disk: its
-        // first use brings it up.
-        if (thread.cpuBusy) return;
-        try {
-          await this.bringUp(session, thread);
-        } catch (error) {
-          // As if it had never been: the caller may try again under the same id.
-          await store.remove(session.id, this.#parts.clock.now(), true);
-          throw error;
-        }
-      });
-    } finally {
-      directory.dropIfUnused(session);
+      await this.bringUp(session, thread);
+    } catch (error) {
+      // As if it had never been: the caller may try again under the same id. Runs that were accepted meanwhile are over.
+      await store.erase(session.id, clock.now());
+      session.deleted = true;
+      directory.remove(session);
+      onGone(session);
+      throw error;
     }
   }
 
@@ -119,7 +136,7 @@ export class Lifecycle {
    * @param isForRun for a run of it that was admitted to this thread
    * @throws what its restore threw; the session is then as it was, on disk only
    */
-  async bringUp(session: Session, thread: AgentThread, isForRun = false): Promise<boolean> {
+  async bringUp(session: Session, thread: AgentThread, { isForRun } = { isForRun: false }): Promise<boolean> {
     // Counted before the first await: whoever chooses a thread meanwhile takes this one into account.
     thread.sessions++;
     try {
@@ -133,7 +150,7 @@ export class Lifecycle {
       let asked: Asked;
       try {
         asked = await this.#parts.activations.ask(session, place, isForRun);
-        if ('activated' in asked) return await this.#settle(session, place, asked.activated);
+        if ('activated' in asked) return await this.#arrive(session, place, asked.activated);
       } catch (error) {
         await this.#giveBack(session, messageOf(error));
         throw (await this.#guilt(place)) ?? error;
@@ -178,13 +195,13 @@ export class Lifecycle {
     this.#parts.places.retire(session.id, place);
   }
 
-  async #settle(session: Session, place: ActivationPlace, activated: Activated | null): Promise<boolean> {
+  async #arrive(session: Session, place: ActivationPlace, activated: Activated | null): Promise<boolean> {
     if (!activated) {
       await this.#giveBack(session, 'it exists nowhere');
       return false;
     }
     place.epoch = activated.epoch;
-    this.#adopt(session, activated.record);
+    this.#adopt(session, activated);
     session.moveTo('idle');
     this.#parts.directory.touch(session);
     return true;
@@ -196,13 +213,11 @@ export class Lifecycle {
     return thread.death;
   }
 
-  #adopt(session: Session, record: SessionRecord): void {
+  #adopt(session: Session, { epoch, record }: Activated): void {
     session.record = record;
     session.profile = profileOf(record);
     session.clean = true;
-    // What it was like before it left memory is not known; there is something to compact after its next run.
-    session.compacted = true;
-    session.live = {};
+    session.showsFrom(epoch);
     session.quarantine = record.quarantine;
     session.publishCounters();
     session.watchers = this.#parts.subscriptions.watchers(session.id);
@@ -234,39 +249,36 @@ export class Lifecycle {
   }
 
   /**
-   * Under the lock: moves an idle session to another thread, without asking the one where it is (that one may be busy
-   * for long). What it has is on disk (`clean`); the new activation's epoch makes the old one unable to write.
+   * Under the lock: moves an idle session to the thread to which a run of it was admitted, without asking the one where
+   * it is (that one may be busy for long). What it has is on disk (`clean`); the new activation's epoch makes the old one
+   * unable to write.
    */
-  async relocate(session: Session, thread: AgentThread, isForRun: boolean): Promise<boolean> {
-    const old = session.place!;
+  async relocate(session: Session, thread: AgentThread): Promise<boolean> {
     this.#parts.directory.busy(session);
-    session.moveTo('flushing');
-    session.place = null;
-    session.moveTo('cold');
-    this.#parts.places.retire(session.id, old);
+    this.#parts.table.countThread(session.place!.thread.no, 'migrations');
+    this.#parts.places.retire(session.id, session.leave()!);
     session.migrations++;
-    return this.bringUp(session, thread, isForRun);
+    return this.bringUp(session, thread, { isForRun: true });
   }
 
   /**
    * Deletes for good. False: there is no such session.
    * @param onGone called in the same turn in which the session leaves the registry: ends its runs
    */
-  async remove(id: string, onGone: (session: Session) => void): Promise<boolean> {
+  async remove(id: string, onGone: OnGone): Promise<boolean> {
     const { directory, store, subscriptions, clock } = this.#parts;
     const session = directory.obtain(id);
     // A restore that waits for a busy thread would have the deletion wait as well.
-    this.#parts.activations.refuse(session, 'any', new CabanaError('SESSION_DELETED', `session ${id} is deleted`));
+    const deleted = new CabanaError('SESSION_DELETED', `session ${id} is deleted`);
+    const wasRefused = this.#parts.activations.refuse(session, 'any', deleted);
     try {
       return await session.lock(async () => {
+        // What was refused may have been its creation, which is undone by now.
+        if (session.deleted) return wasRefused;
         // From here on nothing of this session is written: the store's tombstone carries a new epoch.
-        if (session.deleted || !(await store.remove(id, clock.now()))) return false;
+        if (!(await store.remove(id, clock.now()))) return false;
         session.deleted = true;
-        const { place } = session;
-        if (session.state === 'running') session.moveTo('interrupting');
-        if (session.state === 'idle' || session.state === 'interrupting') session.moveTo('flushing');
-        session.place = null;
-        if (session.state !== 'cold') session.moveTo('cold');
+        const place = session.leave();
         directory.remove(session);
         onGone(session);
         subscriptions.end(id);

@@ -12,9 +12,9 @@ import type { StatusTable } from '../../../protocol/status-table.js';
 import { monotonic, type Clock } from '../../clock.js';
 import type { AgentThread } from '../../pool/agent-thread.js';
 import { inFlight } from '../../tasks.js';
-import type { Departures } from './departures.js';
 import type { Directory } from '../sessions/directory.js';
 import type { Session } from '../sessions/session.js';
+import type { Departures } from './departures.js';
 
 export interface PassivatorParts {
   directory: Directory;
@@ -31,6 +31,8 @@ export class Passivator {
   readonly #leaving = new Set<Session>();
   /** Numbers of threads whose heap passed the high mark and is not below the low one yet. */
   readonly #pressed = new Set<number>();
+  /** At which heartbeat each thread was relieved last. */
+  readonly #relievedAt = new WeakMap<AgentThread, number>();
 
   constructor(parts: PassivatorParts) {
     this.#parts = parts;
@@ -81,15 +83,19 @@ export class Passivator {
       const fraction = used / (this.#parts.table.getThread(thread.no, 'heapLimitBytes') || Infinity);
       if (fraction >= HEAP_HIGH_FRACTION) this.#pressed.add(thread.no);
       if (fraction < HEAP_LOW_FRACTION) this.#pressed.delete(thread.no);
-      if (!this.#pressed.has(thread.no) || !thread.alive || thread.cpuBusy) continue;
+      if (!this.#pressed.has(thread.no) || !thread.alive) continue;
+      // What has left is still in a heap that was not measured since: a busy thread lets go of it at its next turn.
+      const beat = this.#parts.table.getThread(thread.no, 'heartbeat');
+      if (this.#relievedAt.get(thread) === beat) continue;
+      this.#relievedAt.set(thread, beat);
       relieved.push(thread);
       const share = Math.ceil(thread.sessions * (1 - HEAP_LOW_FRACTION / Math.max(fraction, HEAP_LOW_FRACTION)));
       victims.push(...this.#oldestOn(thread, Math.max(1, share)));
     }
     const left = await this.#passivateAll(victims);
     for (const thread of relieved) {
-      // A thread that died meanwhile has no heap any more.
-      await thread.calls.collect().catch(() => undefined);
+      // A run that has the thread makes garbage of its own, and is not to be held up. One that died has no heap any more.
+      if (!thread.cpuBusy) await thread.calls.collect().catch(() => undefined);
     }
     return left;
   }

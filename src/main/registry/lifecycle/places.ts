@@ -1,7 +1,7 @@
 // Where agents live: a row of the table and a thread, taken by one activation and free again only when nothing of it can
 // write any more.
 
-import type { CabanaError } from '../../../protocol/errors.js';
+import { codeOf } from '../../../protocol/errors.js';
 import type { StatusTable } from '../../../protocol/status-table.js';
 import type { Log } from '../../log.js';
 import type { AgentThread } from '../../pool/agent-thread.js';
@@ -26,7 +26,6 @@ export class Places {
   /** @throws CabanaError HOST_OVERLOADED: the table is at its maximum */
   take(session: Session, thread: AgentThread, watchers: number): ActivationPlace {
     const place: ActivationPlace = { ...this.#slots.take(), thread, epoch: 0 };
-    this.#table.set('main', place.slot, 'thread', thread.no);
     this.#table.set('main', place.slot, 'watchers', watchers);
     session.place = place;
     return place;
@@ -38,7 +37,7 @@ export class Places {
       .discard(id, place.epoch)
       .catch((error: unknown) => {
         // Its thread died: then it is gone as well.
-        if ((error as CabanaError).code === 'THREAD_DIED') return;
+        if (codeOf(error) === 'THREAD_DIED') return;
         this.#log.error({ err: error, sessionId: id }, 'an agent could not be discarded');
       })
       .then(() => this.vacate(place));

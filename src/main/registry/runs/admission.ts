@@ -10,9 +10,9 @@
 import { monotonic, type Clock } from '../../clock.js';
 import type { AgentThread } from '../../pool/agent-thread.js';
 import { LINE_WINDOW, isCritical, isFree, pickDue, successorOn } from '../../pool/placement.js';
-import { Line, Place } from './line.js';
-import type { Session } from '../sessions/session.js';
 import type { Suspicion } from '../../pool/suspicion.js';
+import type { Session } from '../sessions/session.js';
+import { Line, PlaceInLine } from './line.js';
 
 export interface Admitted {
   session: Session;
@@ -37,6 +37,7 @@ export class Admission {
   readonly #clock: Clock;
   readonly #lines = { io: new Line(), cpu: new Line() };
   #running = 0;
+  #nextNo = 0;
 
   constructor({ maxRunningAgents, threads, openRuns, suspicion, clock }: AdmissionParts) {
     this.maxRunningAgents = maxRunningAgents;
@@ -66,7 +67,8 @@ export class Admission {
   enqueue(session: Session, load: 'cpu' | 'io', again: boolean): void {
     const line = this.#lines[load];
     if (line.has(session)) return;
-    line.add(new Place(session, load, !again, this.#suspicion), again && this.goesOn(session));
+    const place = new PlaceInLine(session, load, !again, this.#suspicion, this.#nextNo++);
+    line.add(place, again && this.goesOn(session));
   }
 
   /** Whether the session's next run follows its current one at once. */
@@ -74,6 +76,12 @@ export class Admission {
     if (this.#lines.cpu.firsts > 0) return false;
     const threads = this.#threads().filter((thread) => thread.alive).length;
     return isCritical(queued, this.#openRuns() - queued, threads);
+  }
+
+  /** A waiting run of the session is gone: the next one's priority counts. */
+  reorder(session: Session): void {
+    this.#lines.io.reorder(session);
+    this.#lines.cpu.reorder(session);
   }
 
   withdraw(session: Session): void {
@@ -85,8 +93,7 @@ export class Admission {
   next(): Admitted | null {
     const threads = this.#threads();
     while (!this.full) {
-      const picked =
-        pickDue(this.#lines.io, threads) ?? (threads.some(isFree) ? pickDue(this.#lines.cpu, threads) : null);
+      const picked = this.#pickFrom(this.#lineInTurn(), threads);
       if (!picked) return null;
       const { session, load } = picked.due;
       // Its thread has begun it meanwhile: it is out of the line.
@@ -96,8 +103,25 @@ export class Admission {
     return null;
   }
 
+  /** Whoever is first of both lines, by priority and then by time: neither load keeps the other from running. */
+  #lineInTurn(): 'io' | 'cpu' {
+    const [io, cpu] = [this.#lines.io.first, this.#lines.cpu.first];
+    if (!io || !cpu) return io ? 'io' : 'cpu';
+    if (io.priority !== cpu.priority) return io.priority > cpu.priority ? 'io' : 'cpu';
+    return io.no < cpu.no ? 'io' : 'cpu';
+  }
+
+  /** From the other line if this one has nobody who may start. */
+  #pickFrom(load: 'io' | 'cpu', threads: readonly AgentThread[]): { due: PlaceInLine; thread: AgentThread } | null {
+    const pick = (from: 'io' | 'cpu') =>
+      from === 'io' || threads.some(isFree) ? pickDue(this.#lines[from], threads) : null;
+    return pick(load) ?? pick(load === 'io' ? 'cpu' : 'io');
+  }
+
   /** The session whose run could be offered to this busy thread. */
   successor(thread: AgentThread): Session | null {
+    // An offered run takes over the place of the one before it: with no other place, that is the io line's in turn as well.
+    if (this.full && this.#lines.io.size > 0) return null;
     return successorOn(this.#lines.cpu, thread)?.session ?? null;
   }
 

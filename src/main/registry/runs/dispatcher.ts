@@ -6,23 +6,23 @@
 // The outcome reaches main from the store alone, when it is on disk. Whoever ends a run, the store decides: it lets a
 // run enter one terminal state, once.
 
-import { CabanaError } from '../../../protocol/errors.js';
 import type { RunReport } from '../../../protocol/control.js';
+import { CabanaError, codeOf } from '../../../protocol/errors.js';
 import type { AgentProfile } from '../../../protocol/session.js';
 import type { Log } from '../../log.js';
-import { Tasks } from '../../tasks.js';
 import type { AgentThread } from '../../pool/agent-thread.js';
+import { Tasks } from '../../tasks.js';
 import type { Activations } from '../lifecycle/activations.js';
-import type { Admitted } from './admission.js';
 import type { Departures } from '../lifecycle/departures.js';
-import type { Losses } from './losses.js';
+import type { RunTable } from '../sessions/run-table.js';
 import type { Run } from '../sessions/run.js';
-import { codeOf, type Endings } from './endings.js';
+import type { Session } from '../sessions/session.js';
+import type { Admitted } from './admission.js';
+import type { Endings } from './endings.js';
 import { Evacuations } from './evacuations.js';
 import { Execution } from './execution.js';
+import type { Losses } from './losses.js';
 import { Offers, type Begun } from './offers.js';
-import type { RunTable } from '../sessions/run-table.js';
-import type { Session } from '../sessions/session.js';
 import { Starter, type StarterParts } from './starter.js';
 
 export interface DispatcherParts extends StarterParts {
@@ -136,7 +136,8 @@ export class Dispatcher {
 
   /** A compaction begins, as an execution that the watchdog sees. @returns what ends it */
   compacting(session: Session, run: Run, thread: AgentThread): () => void {
-    const execution = new Execution(session, run, { thread, load: 'cpu' }, null, () => true);
+    const execution = new Execution(session, run, { thread, load: 'cpu' }, null, this.#parts.table);
+    execution.handOver(session.place!.slot);
     this.#executing.add(execution);
     this.#compacting.add(session);
     thread.cpuRuns++;
@@ -151,6 +152,11 @@ export class Dispatcher {
   /** Everything that threads execute for this dispatcher now. */
   inProgress(): ReadonlySet<Execution> {
     return this.#executing;
+  }
+
+  /** How many runs the thread has begun and not ended. */
+  runsOn(thread: AgentThread): number {
+    return [...this.#executing].filter((execution) => execution.thread === thread && execution.hasBegun).length;
   }
 
   /** Takes one run of an admitted session from its start to its end. */
@@ -193,9 +199,9 @@ export class Dispatcher {
   #enter(admitted: Admitted, run: Run): Execution {
     const { session } = admitted;
     session.current = run;
-    const { activations } = this.#parts;
-    const hasBegun = (of: Session, on: AgentThread): boolean => activations.hasBegun(of, on);
-    const execution = new Execution(session, run, admitted, this.#timeoutOf(session, run), hasBegun);
+    const { activations, table } = this.#parts;
+    const isComingUp = (of: Session, on: AgentThread): boolean => activations.hasBegun(of, on);
+    const execution = new Execution(session, run, admitted, this.#timeoutOf(session, run), table, isComingUp);
     this.#executing.add(execution);
     return execution;
   }
@@ -219,7 +225,7 @@ export class Dispatcher {
   async #await(execution: Execution, admitted: Admitted, report: Promise<RunReport | null>): Promise<void> {
     const { session, run } = execution;
     const { thread, load } = admitted;
-    execution.executes = true;
+    execution.handOver(session.place!.slot);
     this.#runs.dropInput(run);
     if (load === 'cpu') {
       this.#onCpu.set(thread, execution);
@@ -231,7 +237,7 @@ export class Dispatcher {
       this.#parts.lifecycle.ranToItsEnd(session, done.saved);
       execution.reported = true;
     } catch (error) {
-      await this.#losses.lost(admitted, run, error);
+      await this.#losses.lost(execution, error);
     }
   }
 

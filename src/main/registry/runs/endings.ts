@@ -3,18 +3,18 @@
 import type { Remote } from '../../../protocol/calls.js';
 import { encodeEntry } from '../../../protocol/codec.js';
 import type { StoreCalls, StoredRun } from '../../../protocol/control.js';
-import { isErrorCode, type ErrorCode } from '../../../protocol/errors.js';
+import { CabanaError } from '../../../protocol/errors.js';
 import { INTERRUPT_REASONS, type InterruptReason } from '../../../protocol/interrupt.js';
 import { outcomeEntry } from '../../../protocol/outcome.js';
 import type { Clock } from '../../clock.js';
 import type { Log } from '../../log.js';
-import type { Ending, Fate } from '../../pool/verdict.js';
-import type { Directory } from '../sessions/directory.js';
-import type { Loss, Run } from '../sessions/run.js';
-import type { RunTable } from '../sessions/run-table.js';
-import type { Session } from '../sessions/session.js';
-import type { Subscriptions } from '../events/subscriptions.js';
 import type { Suspicion } from '../../pool/suspicion.js';
+import type { Ending, Fate } from '../../pool/verdict.js';
+import type { Subscriptions } from '../events/subscriptions.js';
+import type { Directory } from '../sessions/directory.js';
+import type { RunTable } from '../sessions/run-table.js';
+import type { Loss, Run } from '../sessions/run.js';
+import type { Session } from '../sessions/session.js';
 
 export interface EndingsParts {
   directory: Directory;
@@ -81,8 +81,7 @@ export class Endings {
     // A later run of the session may have started already; then this one's failure is not its status any more.
     if (session && session.startedNo <= run.no && info.state === 'failed') {
       session.lastRunFailed = true;
-      session.live.error = info.error;
-      session.live.errorCode = info.code;
+      session.tell({ error: info.error, errorCode: info.code });
     }
     this.#parts.subscriptions.publish(run.sessionId, { type: 'run', run: info });
   }
@@ -90,7 +89,14 @@ export class Endings {
   /** Ends all that waits in a session that takes no more runs. */
   async failQueued(session: Session): Promise<void> {
     const ending = quarantined(session.quarantine ?? 'quarantined');
-    for (const run of session.mailbox.drain()) await this.endUnstarted(session, run, ending);
+    const waiting: Run[] = [];
+    for (const run of session.mailbox.takeAll()) {
+      // The store may yet refuse one whose input is on the way to the disk, and then has none to end. When it is
+      // accepted, intake asks again.
+      if (run.isAccepted) waiting.push(run);
+      else session.mailbox.adopt(run);
+    }
+    for (const run of waiting) await this.endUnstarted(session, run, ending);
   }
 
   /** In the turn in which a deleted session leaves the registry: all its runs are over. */
@@ -101,7 +107,18 @@ export class Endings {
       if (run.isAccepted) this.over(session, run, endedAs(storedOf(run), DELETED));
     }
   }
+
+  /** In the turn in which a session that could not be created leaves the registry: nothing is known of its runs any more. */
+  sessionErased(session: Session): void {
+    for (const run of this.#runs.of(session.id)) {
+      if (!run.isAccepted) continue;
+      this.#runs.forget(session, run);
+      run.leave(new CabanaError('SESSION_NOT_FOUND', NEVER_CREATED));
+    }
+  }
 }
+
+const NEVER_CREATED = 'the session could not be created, and is not there any more';
 
 export const DELETED: Ending = endingOf('deleted');
 
@@ -131,9 +148,4 @@ function storedOf(run: Run): StoredRun {
   const startedAt = run.info.startedAt === null ? null : Date.parse(run.info.startedAt);
   const blank = { output: null, error: null, code: null, endedAt: null, attempts: 0 };
   return { sessionId, runId: id, inputSeq, state: 'interrupted', startedAt, ...blank };
-}
-
-export function codeOf(error: unknown): ErrorCode {
-  const code = (error as { code?: unknown } | null)?.code;
-  return isErrorCode(code) ? code : 'INTERNAL';
 }

@@ -3,10 +3,10 @@
 
 import { EVACUATE_IN_FLIGHT_AGENTS } from '../../../protocol/limits.js';
 import type { Log } from '../../log.js';
-import type { Admission } from './admission.js';
 import type { Departures } from '../lifecycle/departures.js';
 import type { Directory } from '../sessions/directory.js';
 import type { Session } from '../sessions/session.js';
+import type { Admission } from './admission.js';
 
 export interface EvacuationsParts {
   admission: Admission;

@@ -1,6 +1,7 @@
 // A run (or a compaction) in the hands of a thread, from its session being brought up there to its end: what the watchdog
 // looks at.
 
+import type { StatusTable } from '../../../protocol/status-table.js';
 import { liveTime } from '../../clock.js';
 import type { AgentThread } from '../../pool/agent-thread.js';
 import type { InProgress } from '../../pool/watchdog.js';
@@ -12,27 +13,52 @@ interface At {
   load: 'cpu' | 'io';
 }
 
-/** Whether the thread is at work on the session's activation. */
-type HasBegun = (session: Session, thread: AgentThread) => boolean;
+/** Whether the thread is at work on bringing the session up. */
+type IsComingUp = (session: Session, thread: AgentThread) => boolean;
 
 export class Execution implements InProgress {
-  readonly startedAt = liveTime.now();
   readonly deadlineAt: number | null;
   readonly session: Session;
   readonly run: Run;
   readonly #at: At;
-  readonly #hasBegun: HasBegun;
-  /** False while the session is being brought up for it. */
-  executes = false;
+  readonly #table: StatusTable;
+  readonly #isComingUp: IsComingUp;
+  /** The row in which its thread says that it has begun. The session may give it up (it is deleted) before the run ends. */
+  #slot: number | null = null;
+  /** When it was first seen to have begun. */
+  #begunAt: number | null = null;
   /** Its thread has said that it ended. */
   reported = false;
 
-  constructor(session: Session, run: Run, at: At, timeoutMs: number | null, hasBegun: HasBegun) {
+  constructor(
+    session: Session,
+    run: Run,
+    at: At,
+    timeoutMs: number | null,
+    table: StatusTable,
+    isComingUp: IsComingUp = () => false,
+  ) {
     this.session = session;
     this.run = run;
     this.#at = at;
-    this.#hasBegun = hasBegun;
-    this.deadlineAt = timeoutMs === null ? null : this.startedAt + timeoutMs;
+    this.#table = table;
+    this.#isComingUp = isComingUp;
+    this.deadlineAt = timeoutMs === null ? null : liveTime.now() + timeoutMs;
+  }
+
+  /** The session is there, in this row, and the thread has been told to execute it. */
+  handOver(slot: number): void {
+    this.#slot = slot;
+    this.#begunAt = null;
+  }
+
+  look(now: number): void {
+    if (this.#begunAt === null && this.hasBegun) this.#begunAt = now;
+  }
+
+  /** False while the session is being brought up for it. */
+  get executes(): boolean {
+    return this.#slot !== null;
   }
 
   /** The thread may still change while the session is looked for. */
@@ -48,14 +74,25 @@ export class Execution implements InProgress {
     return this.executes ? this.#at.load : 'cpu';
   }
 
-  /**
-   * The thread has not begun anything for this run: the activation is queued behind other work, or not asked for yet.
-   */
-  get waits(): boolean {
-    return !this.executes && !this.#hasBegun(this.session, this.thread);
+  /** Its thread is at work on it: on bringing its session up, or on the run. */
+  get hasBegun(): boolean {
+    if (this.#slot === null) return this.#isComingUp(this.session, this.thread);
+    return this.#table.get(this.#slot, 'begunNo') === this.run.no;
   }
 
+  get waits(): boolean {
+    const entered = this.thread.enteredSlot;
+    const isOthers = entered !== null && entered !== (this.#slot ?? this.session.place?.slot);
+    return isOthers || !this.hasBegun;
+  }
+
+  get holds(): boolean {
+    return this.#at.load === 'cpu' && !this.waits;
+  }
+
+  /** What was told to stop before it began has its grace from its beginning: it could not know before. */
   get interruptedAt(): number | null {
-    return this.run.interruptedAt;
+    const { interruptedAt } = this.run;
+    return interruptedAt === null ? null : Math.max(interruptedAt, this.#begunAt ?? interruptedAt);
   }
 }

@@ -6,7 +6,7 @@
 import type { Remote } from '../../../protocol/calls.js';
 import { encodeValue } from '../../../protocol/codec.js';
 import type { StoreCalls, StoredRun } from '../../../protocol/control.js';
-import { CabanaError } from '../../../protocol/errors.js';
+import { CabanaError, assertFields } from '../../../protocol/errors.js';
 import { assertRunId, assertSessionId, newRunId } from '../../../protocol/ids.js';
 import { ACCEPT_MAX_BYTES, PRIORITY_MAX, RUNS_MAX_RUNS, RUN_TIMEOUT_MAX_MS } from '../../../protocol/limits.js';
 import { inputEntry } from '../../../protocol/outcome.js';
@@ -14,12 +14,12 @@ import { isTerminal, type AgentProfile } from '../../../protocol/session.js';
 import type { Clock } from '../../clock.js';
 import type { Log } from '../../log.js';
 import type { Directory } from '../sessions/directory.js';
+import type { RunTable } from '../sessions/run-table.js';
+import { WHEN_BUSY, type Run, type WhenBusy } from '../sessions/run.js';
+import type { Session } from '../sessions/session.js';
 import type { Dispatcher } from './dispatcher.js';
 import { DELETED, endedAs, type Endings } from './endings.js';
 import type { Interrupts } from './interrupts.js';
-import { WHEN_BUSY, type Run, type WhenBusy } from '../sessions/run.js';
-import type { RunTable } from '../sessions/run-table.js';
-import type { Session } from '../sessions/session.js';
 
 export interface IntakeParts {
   directory: Directory;
@@ -54,8 +54,13 @@ export class Intake {
   /** @throws CabanaError for what can be told at once; later refusals reject the run's `accepted` */
   send(sessionId: string, input: unknown, options: SendOptions = {}): Run {
     assertSessionId(sessionId);
+    assertFields(options, 'options');
     const runId = options.runId ?? newRunId();
     assertRunId(runId);
+    // Before anything is made: what is refused here leaves no session behind.
+    const timeoutMs = checkTimeout(options.runTimeoutMs);
+    const priority = checkPriority(options.priority);
+    const whenBusy = checkWhenBusy(options.whenBusy);
     const body = encodeValue(inputEntry(input), 'input');
     const { runs, directory, dispatcher } = this.#parts;
     const known = runs.get(sessionId, runId);
@@ -66,12 +71,12 @@ export class Intake {
     }
     const session = directory.obtain(sessionId);
     const run = runs.make(sessionId, runId, body);
-    run.timeoutMs = checkTimeout(options.runTimeoutMs);
-    run.priority = checkPriority(options.priority);
+    run.timeoutMs = timeoutMs;
+    run.priority = priority;
     session.compaction?.interrupt();
-    const refusal = this.#enqueue(session, run, checkWhenBusy(options.whenBusy));
+    const refusal = this.#enqueue(session, run, whenBusy);
     if (refusal) dispatcher.track(this.#refuse(session, run, refusal, options.runId !== undefined));
-    else dispatcher.track(this.#accept(session, run, options.whenBusy === 'interrupt'));
+    else dispatcher.track(this.#accept(session, run, whenBusy === 'interrupt'));
     return run;
   }
 
@@ -134,6 +139,7 @@ export class Intake {
         runs.shedInput(run);
         if (run.interruptReason) this.#parts.interrupts.request(session.id, run.id, run.interruptReason);
         if (interrupts) this.#parts.interrupts.current(session, 'superseded');
+        if (session.quarantine) await this.#parts.endings.failQueued(session);
       }
     } catch (error) {
       runs.forget(session, run);
@@ -161,8 +167,11 @@ export class Intake {
     );
   }
 
-  /** Runs that an earlier process accepted and that have yet to start; those of a profile that is not loaded stay on disk. */
-  adopt(pending: readonly { run: StoredRun; agentProfile: string }[]): void {
+  /**
+   * Open runs of an earlier process that are to start; those of a profile that is not loaded stay on disk as they are.
+   * @returns what has them begin: before any that is sent to the same session later
+   */
+  adopt(pending: readonly { run: StoredRun; agentProfile: string }[]): () => void {
     const { directory, dispatcher, runs, profiles, log } = this.#parts;
     const sessions = new Set<Session>();
     const left = pending.filter(({ agentProfile }) => !profiles.has(agentProfile));
@@ -175,14 +184,16 @@ export class Intake {
       const session = directory.obtain(stored.sessionId);
       session.profile ??= agentProfile;
       // One that was to be retried has begun as well.
-      const resumed = stored.attempts > 0 && profiles.get(agentProfile)?.onInterrupted === 'resume';
+      const resumed = stored.startedAt !== null && profiles.get(agentProfile)?.onInterrupted === 'resume';
       const run = runs.make(stored.sessionId, stored.runId, null, resumed);
       run.accept(stored);
       session.mailbox.adopt(run);
       runs.add(run);
       sessions.add(session);
     }
-    for (const session of sessions) dispatcher.pump(session);
+    return () => {
+      for (const session of sessions) dispatcher.pump(session);
+    };
   }
 }
 

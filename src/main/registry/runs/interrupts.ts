@@ -1,21 +1,23 @@
 // Asking runs to stop: the current one through the status table and a message, a waiting one by ending it at once.
 
-import { CabanaError } from '../../../protocol/errors.js';
+import { CabanaError, codeOf } from '../../../protocol/errors.js';
 import type { InterruptReason } from '../../../protocol/interrupt.js';
 import { INTERRUPT_REASONS } from '../../../protocol/interrupt.js';
 import type { StatusTable } from '../../../protocol/status-table.js';
 import { liveTime } from '../../clock.js';
 import type { Activations } from '../lifecycle/activations.js';
+import type { Admission } from './admission.js';
 import type { Directory } from '../sessions/directory.js';
-import { codeOf, endingOf, type Endings } from './endings.js';
 import type { Run } from '../sessions/run.js';
 import type { Session } from '../sessions/session.js';
+import { endingOf, type Endings } from './endings.js';
 
 export interface InterruptsParts {
   directory: Directory;
   table: StatusTable;
   endings: Endings;
   activations: Activations;
+  admission: Admission;
   /** Takes charge of work that nobody awaits. */
   track: (task: Promise<void>) => void;
 }
@@ -47,6 +49,7 @@ export class Interrupts {
       return waiting.id;
     }
     session.mailbox.remove(waiting);
+    this.#parts.admission.reorder(session);
     this.#parts.track(this.#parts.endings.endUnstarted(session, waiting, endingOf(reason)));
     return waiting.id;
   }
@@ -74,11 +77,12 @@ export class Interrupts {
     run.interruptedAt ??= liveTime.now();
     if (session.state === 'running') {
       session.interrupts++;
+      table.countThread(place.thread.no, 'interrupts');
       session.publishCounters();
       session.moveTo('interrupting');
     }
     this.#parts.track(
-      place.thread.calls.interrupt(session.id, run.no, run.interruptReason).catch((error: unknown) => {
+      place.thread.calls.interrupt(session.id, run.no).catch((error: unknown) => {
         // A dead thread needs no interrupt.
         if (codeOf(error) !== 'THREAD_DIED') throw error;
       }),

@@ -2,18 +2,21 @@
 
 import type { AgentThread } from '../../pool/agent-thread.js';
 import type { Due } from '../../pool/placement.js';
-import type { Session } from '../sessions/session.js';
 import type { Suspicion } from '../../pool/suspicion.js';
+import type { Session } from '../sessions/session.js';
 
-export class Place implements Due<AgentThread> {
+export class PlaceInLine implements Due<AgentThread> {
   skips = 0;
   readonly session: Session;
   readonly load: 'cpu' | 'io';
   /** Whether none of its runs has been served since it came in line. */
   readonly isFirst: boolean;
+  /** In the order in which they came, whichever the line. */
+  readonly no: number;
   readonly #suspicion: Suspicion;
 
-  constructor(session: Session, load: 'cpu' | 'io', isFirst: boolean, suspicion: Suspicion) {
+  constructor(session: Session, load: 'cpu' | 'io', isFirst: boolean, suspicion: Suspicion, no: number) {
+    this.no = no;
     this.session = session;
     this.load = load;
     this.isFirst = isFirst;
@@ -24,7 +27,7 @@ export class Place implements Due<AgentThread> {
     return this.#suspicion.suspects(this.session.id);
   }
 
-  get stuck(): boolean {
+  get homebound(): boolean {
     return this.session.saveFailures > 0;
   }
 
@@ -60,8 +63,8 @@ export class Place implements Due<AgentThread> {
 /** The sessions of one priority: `ahead` before the others. */
 interface Queue {
   priority: number;
-  ahead: Map<Session, Place>;
-  places: Map<Session, Place>;
+  ahead: Map<Session, PlaceInLine>;
+  places: Map<Session, PlaceInLine>;
 }
 
 export class Line {
@@ -84,7 +87,7 @@ export class Line {
   }
 
   /** @param ahead before the others of its priority */
-  add(place: Place, ahead: boolean): void {
+  add(place: PlaceInLine, ahead: boolean): void {
     const { priority } = place;
     let queue = this.#queues.find((candidate) => candidate.priority === priority);
     if (!queue) {
@@ -95,6 +98,17 @@ export class Line {
     queue[ahead ? 'ahead' : 'places'].set(place.session, place);
     this.#size++;
     if (place.isFirst) this.#firsts++;
+  }
+
+  /** Puts the session where the priority of its next run belongs; behind the others there, if that is another place. */
+  reorder(session: Session): void {
+    for (const { priority, ahead, places } of this.#queues) {
+      const place = ahead.get(session) ?? places.get(session);
+      if (!place) continue;
+      if (place.priority === priority) return;
+      this.delete(session);
+      return this.add(place, false);
+    }
   }
 
   delete(session: Session): void {
@@ -108,7 +122,12 @@ export class Line {
     }
   }
 
-  *[Symbol.iterator](): Generator<Place, void> {
+  get first(): PlaceInLine | null {
+    for (const place of this) return place;
+    return null;
+  }
+
+  *[Symbol.iterator](): Generator<PlaceInLine, void> {
     for (const { ahead, places } of this.#queues) {
       yield* ahead.values();
       yield* places.values();

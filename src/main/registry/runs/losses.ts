@@ -3,18 +3,18 @@
 
 import type { Remote } from '../../../protocol/calls.js';
 import type { StoreCalls } from '../../../protocol/control.js';
-import { CabanaError, messageOf } from '../../../protocol/errors.js';
+import { CabanaError, codeOf, messageOf } from '../../../protocol/errors.js';
 import { RUN_START_MAX_ATTEMPTS } from '../../../protocol/limits.js';
 import type { AgentProfile } from '../../../protocol/session.js';
 import type { Log } from '../../log.js';
 import type { AgentThread } from '../../pool/agent-thread.js';
 import { fateOf, type Fate } from '../../pool/verdict.js';
-import type { Admitted } from './admission.js';
 import type { Departures } from '../lifecycle/departures.js';
-import { FATE_DRAINED, codeOf, endingAfter, endingOf, type Endings } from './endings.js';
-import type { Quarantine } from './quarantine.js';
 import type { Loss, Run } from '../sessions/run.js';
 import type { Session } from '../sessions/session.js';
+import { FATE_DRAINED, endingAfter, endingOf, type Endings } from './endings.js';
+import type { Execution } from './execution.js';
+import type { Quarantine } from './quarantine.js';
 
 export interface LossesParts {
   departures: Departures;
@@ -25,6 +25,8 @@ export interface LossesParts {
   log: Log;
   /** Nothing starts again any more. */
   draining: () => boolean;
+  /** How many runs a thread had begun and not ended. */
+  runsOn: (thread: AgentThread) => number;
 }
 
 export class Losses {
@@ -35,8 +37,8 @@ export class Losses {
   }
 
   /** The run was taken from its thread, or the thread died, or could not execute it. */
-  async lost(admitted: Admitted, run: Run, error: unknown): Promise<void> {
-    const { session, thread } = admitted;
+  async lost(execution: Execution, error: unknown): Promise<void> {
+    const { session, run, thread, hasBegun } = execution;
     const { endings, quarantine, store, draining } = this.#parts;
     const loss = run.loss ?? (await this.#lossOf(session, thread, error));
     const fate = draining() ? FATE_DRAINED : this.#fateOf(session, run, loss);
@@ -45,12 +47,14 @@ export class Losses {
       // A run that its thread had not begun goes back in line whatever the profile's retry says, for
       // RUN_START_MAX_ATTEMPTS attempts in all. Only the store knows whether it had begun; requeue() refuses if so.
       const mayStartAgain = loss.isCulprit !== true && run.interruptReason === null;
-      const unstarted = fate.kind === 'end' && mayStartAgain && ++run.startFailures < RUN_START_MAX_ATTEMPTS;
-      const again = !draining() && (fate.kind === 'retry' || unstarted);
-      const retried = again && (await store.requeue(session.id, run.id, unstarted));
+      const ifUnstarted = fate.kind === 'end' && mayStartAgain && ++run.startFailures < RUN_START_MAX_ATTEMPTS;
+      const again = !draining() && (fate.kind === 'retry' || ifUnstarted);
+      const retried = again && (await store.requeue(session.id, run.id, ifUnstarted));
+      // One that had not begun, and was asked to stop, does not.
+      const ending = !hasBegun && run.interruptReason ? endingOf(run.interruptReason) : endingAfter(fate, loss);
       // Not requeued, so end it. If the thread had posted an outcome before it was lost, the store keeps that one and
       // returns it.
-      if (!retried) await endings.endUnstarted(session, run, endingAfter(fate, loss));
+      if (!retried) await endings.endUnstarted(session, run, ending);
       await this.#leaveThread(session, thread, loss);
       if (retried) retry(session, run);
     });
@@ -88,13 +92,17 @@ export class Losses {
 
   async #lossOf(session: Session, thread: AgentThread, error: unknown): Promise<Loss> {
     const death = thread.alive ? null : await thread.death;
-    const slot = thread.culpritSlot;
-    const isCulprit = slot === null ? null : slot === session.place?.slot;
-    if (death) return { isCulprit, error: death };
+    if (death) return { isCulprit: this.#isCulprit(session, thread, death), error: death };
     return {
       isCulprit: null,
       error: error instanceof CabanaError ? error : new CabanaError('INTERNAL', messageOf(error)),
     };
+  }
+
+  /** A thread whose heap is full has no time to say whose fault it is: then it is the only run's, if there was only one. */
+  #isCulprit(session: Session, thread: AgentThread, death: CabanaError): boolean | null {
+    if (thread.culpritSlot !== null) return thread.culpritSlot === session.place?.slot;
+    return death.code === 'AGENT_OUT_OF_MEMORY' && this.#parts.runsOn(thread) === 1 ? true : null;
   }
 
   #fateOf(session: Session, run: Run, loss: Loss): Fate {
@@ -114,8 +122,7 @@ export class Losses {
     const { message, code } = loss.error;
     if (loss.isCulprit) session.crashes++;
     // Unless its run has failed, with a reason of its own.
-    session.live.error ??= message;
-    session.live.errorCode ??= code;
+    if (!session.live.errorCode) session.tell({ error: message, errorCode: code });
     if (!thread.alive) await departures.failed(session, message);
     // Whatever it was that went wrong: with the run's end the store has fenced this activation off.
     else departures.abandon(session, message);

@@ -6,10 +6,10 @@ import type { StoreCalls } from '../../../protocol/control.js';
 import { QUARANTINE_MAX_SESSIONS, QUARANTINE_STRIKES_COUNT, QUARANTINE_WINDOW_MS } from '../../../protocol/limits.js';
 import { monotonic, type Clock } from '../../clock.js';
 import type { Log } from '../../log.js';
+import type { Suspicion } from '../../pool/suspicion.js';
 import { strike } from '../../pool/verdict.js';
 import type { Directory } from '../sessions/directory.js';
 import type { Session } from '../sessions/session.js';
-import type { Suspicion } from '../../pool/suspicion.js';
 
 export interface QuarantineParts {
   store: Remote<StoreCalls>;

@@ -5,17 +5,17 @@ import { CabanaError } from '../../../protocol/errors.js';
 import type { StatusTable } from '../../../protocol/status-table.js';
 import type { Clock } from '../../clock.js';
 import type { AgentThread } from '../../pool/agent-thread.js';
-import type { Admission, Admitted } from './admission.js';
+import type { Suspicion } from '../../pool/suspicion.js';
+import type { Subscriptions } from '../events/subscriptions.js';
+import type { Lifecycle } from '../lifecycle/lifecycle.js';
 import type { Directory } from '../sessions/directory.js';
+import type { RunTable } from '../sessions/run-table.js';
+import type { Run } from '../sessions/run.js';
+import type { Session } from '../sessions/session.js';
+import type { Admission, Admitted } from './admission.js';
 import { endingOf, quarantined, type Endings } from './endings.js';
 import type { Interrupts } from './interrupts.js';
-import type { Lifecycle } from '../lifecycle/lifecycle.js';
 import type { Losses } from './losses.js';
-import type { Run } from '../sessions/run.js';
-import type { RunTable } from '../sessions/run-table.js';
-import type { Session } from '../sessions/session.js';
-import type { Subscriptions } from '../events/subscriptions.js';
-import type { Suspicion } from '../../pool/suspicion.js';
 
 export interface StarterParts {
   directory: Directory;
@@ -72,9 +72,9 @@ export class Starter {
       const home = session.place!.thread;
       if (this.#mayStay(session, home, admitted.load)) admission.moveTo(admitted, home);
       else if (!session.clean) return false;
-      else await lifecycle.relocate(session, admitted.thread, true);
+      else await lifecycle.relocate(session, admitted.thread);
     }
-    if (!session.isLive && !(await lifecycle.bringUp(session, admitted.thread, true))) {
+    if (!session.isLive && !(await lifecycle.bringUp(session, admitted.thread, { isForRun: true }))) {
       throw new CabanaError('SESSION_NOT_FOUND', `there is no session ${session.id}`);
     }
     // That thread was held up, and another has brought it up.
@@ -99,8 +99,7 @@ export class Starter {
     session.clean = false;
     session.compacted = false;
     session.lastRunFailed = false;
-    session.live.error = null;
-    session.live.errorCode = null;
+    session.tell({ error: null, errorCode: null });
     session.startedNo = run.no;
     session.moveTo('running');
     table.set('main', session.place!.slot, 'runNo', run.no);

@@ -55,8 +55,8 @@ export class Mailbox {
     return this.#runs.find((run) => run.id === runId);
   }
 
-  /** Takes out all of them. */
-  drain(): Run[] {
+  /** They do not wait here any more. */
+  takeAll(): Run[] {
     return this.#runs.splice(0);
   }
 }

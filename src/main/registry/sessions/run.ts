@@ -159,23 +159,23 @@ export class Run {
   /** The thread has sent everything of this run. True when the run is over with that. */
   reported(): boolean {
     this.#reported = true;
-    return this.#settle();
+    return this.#endIfBoth();
   }
 
   /** The outcome is on disk. True when the run is over with that. */
   stored(run: StoredRun): boolean {
     this.#stored = run;
-    return this.#settle();
+    return this.#endIfBoth();
   }
 
   /** Ended without its thread, or known from before: nothing more will be reported. */
   end(run: StoredRun): void {
     this.#reported = true;
     this.#stored = run;
-    this.#settle();
+    this.#endIfBoth();
   }
 
-  #settle(): boolean {
+  #endIfBoth(): boolean {
     if (!this.#reported || !this.#stored || !isTerminal(this.#stored.state)) return false;
     const info = toRunInfo(this.#stored);
     this.#accepted.resolve(info);

@@ -5,8 +5,8 @@ import type { SessionState } from '../../../protocol/session-state.js';
 import { stateNumber } from '../../../protocol/session-state.js';
 import { statusOf, type SessionRecord, type SessionStats, type SessionStatus } from '../../../protocol/session.js';
 import type { StatusTable } from '../../../protocol/status-table.js';
-import type { AgentThread, Revocable } from '../../pool/agent-thread.js';
 import { monotonic, type Clock } from '../../clock.js';
+import type { AgentThread, Revocable } from '../../pool/agent-thread.js';
 import { Mailbox } from './mailbox.js';
 import type { Run } from './run.js';
 import type { Slot } from './slots.js';
@@ -55,17 +55,21 @@ export class Session {
   held = 0;
   /** The number of its last run that started. */
   startedNo = 0;
-  /** Compacted since its last run. */
-  compacted = false;
+  /** Compacted since its last run. What an earlier process ran is not known: it waits for the next run. */
+  compacted = true;
   crashes = 0;
   interrupts = 0;
   migrations = 0;
   watchers = 0;
   /** Set once and for good: nothing may bring the session back. */
   deleted = false;
-  live: LiveFields = {};
+  /** What the activation in memory has told, or the host of its runs; and the newest epoch that it was heard of. */
+  #told: LiveFields = {};
+  #toldEpoch = 0;
+  /** What update() has set: it outlives activations, until something newer of the same name is told. */
+  #set: LiveFields | null = null;
   updatedAt: number;
-  /** When the last thing was asked of it: in epoch milliseconds, as it is shown; and by the clock of durations. */
+  /** When the last thing was asked of it: in Unix milliseconds, as it is shown; and by the clock of durations. */
   usedAt: number;
   lastUsed: number;
   /** The next attempt to save it is not before this instant of the clock of durations; a save has failed. */
@@ -106,6 +110,16 @@ export class Session {
     });
   }
 
+  /** Its agent is not its agent any more, whatever it does: the session becomes cold, in one turn. @returns where it was */
+  leave(): ActivationPlace | null {
+    const { place } = this;
+    if (this.#state === 'running') this.moveTo('interrupting');
+    if (this.#state === 'idle' || this.#state === 'interrupting') this.moveTo('flushing');
+    this.place = null;
+    if (this.#state !== 'cold') this.moveTo('cold');
+    return place;
+  }
+
   /** What makes an idle session read `error`, until its next run starts. */
   set lastRunFailed(failed: boolean) {
     this.#change(() => (this.#lastRunFailed = failed));
@@ -142,6 +156,34 @@ export class Session {
     this.offer?.withdraw();
     this.#mutex ??= new Mutex();
     return this.#mutex.runExclusive(fn);
+  }
+
+  /** What is shown instead of what is stored. */
+  get live(): Readonly<LiveFields> {
+    return this.#set ? { ...this.#told, ...this.#set } : this.#told;
+  }
+
+  /** The activation of this epoch tells something: its restore may, before main knows of the epoch; a superseded one is not heard. */
+  hear(epoch: number, fields: LiveFields): void {
+    if (epoch < this.#toldEpoch) return;
+    this.showsFrom(epoch);
+    this.tell(fields);
+  }
+
+  /** From now on shows what the activation of this epoch tells. */
+  showsFrom(epoch: number): void {
+    if (epoch !== this.#toldEpoch) this.#told = {};
+    this.#toldEpoch = epoch;
+  }
+
+  tell(fields: LiveFields): void {
+    Object.assign(this.#told, fields);
+    if (this.#set) for (const field of Object.keys(fields)) delete this.#set[field as keyof LiveFields];
+  }
+
+  /** See SessionRegistry.update(). */
+  show(fields: LiveFields): void {
+    this.#set = { ...this.#set, ...fields };
   }
 
   get isLocked(): boolean {

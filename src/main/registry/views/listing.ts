@@ -2,7 +2,7 @@
 
 import type { Remote } from '../../../protocol/calls.js';
 import type { StoreCalls } from '../../../protocol/control.js';
-import { CabanaError } from '../../../protocol/errors.js';
+import { CabanaError, assertFields } from '../../../protocol/errors.js';
 import { isId } from '../../../protocol/ids.js';
 import { LABEL_MAX_CHARS, LIST_LIMIT_MAX_ROWS, QUERY_MAX_CHARS } from '../../../protocol/limits.js';
 import {
@@ -15,8 +15,8 @@ import {
 } from '../../../protocol/session.js';
 import type { StatusTable } from '../../../protocol/status-table.js';
 import type { Directory } from '../sessions/directory.js';
-import { KeptPages } from './kept-pages.js';
 import type { Session } from '../sessions/session.js';
+import { KeptPages } from './kept-pages.js';
 
 /** A page of a session list. */
 export interface SessionPage {
@@ -124,6 +124,7 @@ function quarantinedStats({ stats, quarantine }: SessionRecord): SessionRecord['
 
 /** @throws CabanaError INVALID_ARGUMENT, naming the field */
 function checkQuery(query: ListQuery): ListQuery {
+  assertFields(query, 'query');
   const { limit, before, q, date, type, includePinned } = query;
   const refuse = (what: string): never => {
     throw new CabanaError('INVALID_ARGUMENT', what);
@@ -145,10 +146,14 @@ function checkQuery(query: ListQuery): ListQuery {
   return { ...query, before: normalizeBefore(before) };
 }
 
+/** Those that sort as text. */
+export const FIRST_INSTANT = Date.parse('0000-01-01T00:00:00.000Z');
+export const LAST_INSTANT = Date.parse('9999-12-31T23:59:59.999Z');
+
 const INSTANT = /^[+-]?\d{4,6}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d+)?)?(?<zone>Z|[+-]\d\d:\d\d)?)?$/;
 
-/** Epoch milliseconds of an ISO 8601 instant; NaN: it is none. */
-function instantOf(text: string): number {
+/** Unix milliseconds of an ISO 8601 instant; NaN: it is none. */
+export function instantOf(text: string): number {
   const match = INSTANT.exec(text);
   if (!match) return NaN;
   // Without a zone it would be this computer's.
@@ -164,6 +169,7 @@ function normalizeBefore(before: string): string {
   if (Number.isNaN(instant) || (id !== null && !isId(id))) {
     throw new CabanaError('INVALID_ARGUMENT', 'before is an ISO 8601 instant, or the next_before of a page');
   }
-  const iso = new Date(instant).toISOString();
+  // Years of more than four digits would sort as text before all others.
+  const iso = new Date(Math.min(Math.max(instant, FIRST_INSTANT), LAST_INSTANT)).toISOString();
   return id === null ? iso : `${iso},${id}`;
 }

@@ -13,7 +13,10 @@ export interface ThreadInfo {
    * more; gone: dead or given up, and being replaced.
    */
   state: 'starting' | 'idle' | 'busy' | 'retiring' | 'gone';
-  /** The session and run that hold the thread now, and since when (ISO 8601). */
+  /**
+   * The session and run that hold the thread now, and since when (ISO 8601): a cpu run, or whatever code the thread has
+   * called and which has not given the event loop a turn since.
+   */
   sessionId: string | null;
   runId: string | null;
   since: string | null;
@@ -28,24 +31,35 @@ export interface ThreadInfo {
   runs: number;
   /** CPU milliseconds since its start. */
   cpuMs: number;
+  /**
+   * Of all threads that have had this number since the host was started: how many died or were given up, how many runs
+   * were asked to stop there, and how many sessions moved from there to another thread.
+   */
+  crashes: number;
+  interrupts: number;
+  migrations: number;
 }
 
 export function threadInfo(thread: AgentThread, table: StatusTable, directory: Directory): ThreadInfo {
   const { no } = thread;
   const slot = table.getThread(no, 'slot');
-  const holder = slot < 0 ? undefined : sessionAt(directory, thread, slot);
+  const holder = sessionAt(directory, thread, slot >= 0 ? slot : thread.enteredSlot);
+  const since = slot >= 0 ? new Date(table.getThread(no, 'sinceMs')).toISOString() : holder?.current?.info.startedAt;
   return {
     no,
     state: stateOf(thread),
     sessionId: holder?.id ?? null,
     runId: holder?.current?.id ?? null,
-    since: holder ? new Date(table.getThread(no, 'sinceMs')).toISOString() : null,
+    since: (holder && since) ?? null,
     sessions: thread.sessions,
     eventLoopUtilization: table.getThread(no, 'elu'),
     heapUsed: table.getThread(no, 'heapUsedBytes'),
     heapLimit: table.getThread(no, 'heapLimitBytes'),
     runs: table.getThread(no, 'runs'),
     cpuMs: table.getThread(no, 'cpuMs'),
+    crashes: table.getThread(no, 'crashes'),
+    interrupts: table.getThread(no, 'interrupts'),
+    migrations: table.getThread(no, 'migrations'),
   };
 }
 
@@ -54,7 +68,8 @@ function stateOf(thread: AgentThread): ThreadInfo['state'] {
   return thread.cpuBusy ? 'busy' : 'idle';
 }
 
-function sessionAt(directory: Directory, thread: AgentThread, slot: number): Session | undefined {
+function sessionAt(directory: Directory, thread: AgentThread, slot: number | null): Session | undefined {
+  if (slot === null) return undefined;
   for (const session of directory.all()) {
     if (session.place?.thread === thread && session.place.slot === slot) return session;
   }

@@ -1,0 +1,128 @@
+// Threads that are held by one while another's cpu run waits for them: who has the thread is judged, not who waits.
+
+import assert from 'node:assert/strict';
+import { describe, it, type TestContext } from 'node:test';
+import type { Host } from '../../src/main/index.js';
+import type { ActAnswer } from '../agents/supervision-act.js';
+import { until } from '../support/host.js';
+import {
+  ANSWER_MAX_MS,
+  GRACE_MS,
+  complete,
+  ended,
+  gate,
+  hasCounted,
+  house,
+  houseWithClock,
+  inhabit,
+  isRunning,
+  outcome,
+  timed,
+} from './house.js';
+
+const UNRESPONSIVE = ['interrupted', 'AGENT_UNRESPONSIVE'];
+/** Without a turn of its event loop a thread is given up after this and the grace. */
+const STANDSTILL_MAX_MS = 1_500;
+
+describe('an io run that is past its time', { timeout: 25_000 }, () => {
+  it('and holds its thread costs that thread, though a cpu run waits there, which is not to blame', async (t) => {
+    const host = await house(t, { threads: 1 });
+    await inhabit(host, 'io', 'cpu');
+    // As often as it takes to be quarantined.
+    for (let n = 1; n <= 3; n++) {
+      const { path } = gate(t);
+      const holder = host.send('io', { count: 1, how: 'spin', deaf: true, until: path }, { runTimeoutMs: 500 });
+      await until('it holds the thread', () => hasCounted(host, 'io', 3 * n - 1));
+      const waits = host.send('cpu', { count: 1 });
+      const { value, ms } = await timed(holder.result);
+      assert.deepEqual(outcome(value), UNRESPONSIVE);
+      assert.ok(ms < ANSWER_MAX_MS + 500 + STANDSTILL_MAX_MS, `${ms} ms`);
+      assert.deepEqual(outcome(await waits.result), ['completed', null]);
+    }
+    assert.equal((await complete(host, 'cpu')).n, 3);
+    assert.equal((await ended(host, 'io', {}))[1], 'SESSION_QUARANTINED');
+  });
+
+  it('and only waits is abandoned, though cpu runs that yield have its thread one after the other', async (t) => {
+    const host = await house(t, { threads: 1 });
+    await inhabit(host, 'io', 'cpu');
+    const { path } = gate(t);
+    const deaf = host.send('io', { how: 'wait', deaf: true, until: path }, { runTimeoutMs: 50 });
+    const busy = Array.from({ length: 100 }, () => host.send('cpu', { how: 'slices', ms: 20 }));
+    const { value, ms } = await timed(deaf.result);
+    assert.deepEqual(outcome(value), UNRESPONSIVE);
+    assert.ok(ms < ANSWER_MAX_MS, `${ms} ms`);
+    assert.ok(isRunning(host, 'cpu') || host.registry.get('cpu')!.queued > 0, 'they were not over');
+    for (const { result } of busy) assert.deepEqual(outcome(await result), ['completed', null]);
+  });
+});
+
+/** The io session's run spins until `open` is called, and its thread has nothing else. */
+async function held(t: TestContext, host: Host) {
+  const { path, open } = gate(t);
+  const holder = host.send('io', { count: 1, how: 'spin', until: path });
+  await until('it holds the thread', () => hasCounted(host, 'io', 2));
+  return { holder, open };
+}
+
+/** Longer than anybody may ignore an interrupt who has the thread: whoever is blamed by then was to be blamed. */
+const pastTheGrace = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 2 * GRACE_MS));
+
+it('a cpu run that was told to stop while it waited for a held thread is not to blame for it', async (t) => {
+  const host = await house(t, { threads: 1 });
+  await inhabit(host, 'io', 'cpu');
+  const { holder, open } = await held(t, host);
+  const waits = host.send('cpu', { count: 1 }, { runTimeoutMs: 1 });
+  await until('its time is over', () => host.registry.get('cpu')?.state === 'interrupting');
+  await pastTheGrace();
+  open();
+  const { threadId } = (await holder.result).output as ActAnswer;
+  assert.deepEqual(outcome(await waits.result), ['interrupted', 'RUN_TIMEOUT']);
+  assert.equal((await complete(host, 'cpu')).threadId, threadId, 'the thread lives');
+  assert.equal(host.registry.sessionSummary('cpu')!.crashes, 0);
+});
+
+it('a run that is deleted while it waits for a held thread costs nobody anything', async (t) => {
+  const host = await house(t, { threads: 1 });
+  await inhabit(host, 'io', 'cpu');
+  const { holder, open } = await held(t, host);
+  const waits = host.send('cpu', { count: 1 });
+  await waits.accepted;
+  assert.equal(await host.registry.delete('cpu'), true);
+  assert.deepEqual(outcome(await waits.result), ['interrupted', 'SESSION_DELETED']);
+  await pastTheGrace();
+  open();
+  assert.deepEqual(outcome(await holder.result), ['completed', null]);
+});
+
+it('a compaction that waits for a held thread is not to blame for it', async (t) => {
+  const { host, clock } = await houseWithClock(t, { threads: 1, compactAfterMs: 1_000 });
+  await inhabit(host, 'io', 'compact');
+  await complete(host, 'compact', { add: 1 });
+  const { holder, open } = await held(t, host);
+  clock.sleep(2_000);
+  await until('a compaction waits', () => {
+    clock.advance(500);
+    return host.threads()[0]!.state === 'busy';
+  });
+  const next = host.send('compact', { add: 2 });
+  await next.accepted;
+  await pastTheGrace();
+  open();
+  assert.deepEqual(outcome(await holder.result), ['completed', null]);
+  assert.deepEqual(outcome(await next.result), ['completed', null]);
+  assert.equal(host.threads()[0]!.crashes, 0);
+});
+
+it("an io run's CPU time is without that of the cpu runs beside it", async (t) => {
+  const host = await house(t, { threads: 1 });
+  await inhabit(host, 'io', 'cpu');
+  const { path, open } = gate(t);
+  const waits = host.send('io', { how: 'wait', until: path });
+  await until('it waits', () => isRunning(host, 'io'));
+  await complete(host, 'cpu', { how: 'slices', ms: 400 });
+  open();
+  await waits.result;
+  const [io, cpu] = ['io', 'cpu'].map((id) => host.registry.sessionSummary(id)!.cpuMs);
+  assert.ok(io! < cpu! / 2, `${io} of io, ${cpu} of cpu`);
+});
