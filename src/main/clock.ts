@@ -41,17 +41,23 @@ export function monotonic(clock: Clock): number {
  */
 export class LiveTime {
   readonly #maxGapMs: number;
+  readonly #instant: () => number;
   #lostMs = 0;
-  #askedAt = performance.now();
+  #askedAt: number;
 
-  /** @param maxGapMs so much between two calls of now() is a busy main thread; what is beyond it is a stop */
-  constructor(maxGapMs: number) {
+  /**
+   * @param maxGapMs so much between two calls of now() is a busy main thread; what is beyond it is a stop
+   * @param instant a monotonic clock, in milliseconds
+   */
+  constructor(maxGapMs: number, instant = () => performance.now()) {
     this.#maxGapMs = maxGapMs;
+    this.#instant = instant;
+    this.#askedAt = instant();
   }
 
   /** Asked again and again. Whoever asks first after a stop takes it off, so that no instant is ahead of the next one. */
   now(): number {
-    const now = performance.now();
+    const now = this.#instant();
     this.#lostMs += Math.max(0, now - this.#askedAt - this.#maxGapMs);
     this.#askedAt = now;
     return now - this.#lostMs;

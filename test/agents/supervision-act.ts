@@ -54,7 +54,7 @@ export interface ActAnswer {
   resumed: boolean;
 }
 
-const DEAF_MAX_MS = 20_000;
+const DEAF_MAX_MS = 60_000;
 /** Kept, so that nothing of it is collected. */
 const hoard: unknown[] = [];
 let begun = 0;

@@ -22,7 +22,7 @@ export interface CompactInput {
   unrestorable?: boolean;
 }
 
-const MAX_MS = 20_000;
+const MAX_MS = 60_000;
 
 /** The activations that have executed something. */
 const hasRun = new WeakSet<object>();

@@ -10,7 +10,7 @@ export interface Flood {
   until?: string;
 }
 
-const SPIN_MAX_MS = 20_000;
+const SPIN_MAX_MS = 60_000;
 
 function* yields(count: number): Generator<unknown, unknown, void> {
   for (let i = 0; i < count; i++) yield { i };

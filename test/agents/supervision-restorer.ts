@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs';
 import { defineAgent } from '../../src/worker/agent.js';
 
-const SPIN_MAX_MS = 20_000;
+const SPIN_MAX_MS = 60_000;
 
 interface Params {
   exitWhile?: string;

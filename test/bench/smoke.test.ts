@@ -27,7 +27,7 @@ for (const bench of BENCHES) {
   test(`the benchmark ${bench.name} runs at smoke size, and its figures follow from its rounds`, async (t) => {
     const file = join(tempDir(t), 'results.json');
     const args = [MAIN, bench.name, '--smoke', '--json', file];
-    const { stderr } = await promisify(execFile)(process.execPath, args, { timeout: 120_000 });
+    const { stderr } = await promisify(execFile)(process.execPath, args, { timeout: 300_000 });
     assert.equal(stderr, '', 'in a pipe it is quiet');
     const { results } = JSON.parse(readFileSync(file, 'utf8')) as { results: JsonResult[] };
     assert.ok(results.length > 0);
@@ -118,7 +118,7 @@ test('what there is not is named in one line, and nothing is run', async (t) => 
     [['--smoke', '--json', missing], /no such file/],
   ];
   for (const [args, message] of wrong) {
-    const run = promisify(execFile)(process.execPath, [MAIN, ...args], { timeout: 60_000 });
+    const run = promisify(execFile)(process.execPath, [MAIN, ...args], { timeout: 300_000 });
     await assert.rejects(run, (error: { code: number; stdout: string; stderr: string }) => {
       assert.equal(error.code, 2);
       assert.equal(error.stdout, '');
@@ -130,7 +130,7 @@ test('what there is not is named in one line, and nothing is run', async (t) => 
 
 test('the report shows each ratio beside its target, and each curve, in one file', async (t) => {
   const file = join(tempDir(t), 'report.html');
-  await promisify(execFile)(process.execPath, [MAIN, 'status', '--smoke', '--report', file], { timeout: 60_000 });
+  await promisify(execFile)(process.execPath, [MAIN, 'status', '--smoke', '--report', file], { timeout: 300_000 });
   const html = readFileSync(file, 'utf8');
   assert.equal(html.match(/<svg/g)?.length, 2);
   for (const text of ['against through Comlink', 'less is better', 'live sessions (log scale)']) {

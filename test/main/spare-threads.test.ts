@@ -66,7 +66,7 @@ async function recovers(host: Host, trouble: Trouble): Promise<void> {
   assert.equal((await host.send('a', 'count').result).output, 1);
 }
 
-describe('a spare thread', { timeout: 20_000 }, () => {
+describe('a spare thread', () => {
   it('is there before the first death, and takes the place of the thread that dies', async (t) => {
     const trouble = troubled(t, 'throw new Error("no other thread can start");');
     const host = await launch(t, { ...quiet, agents: trouble.agents });

@@ -75,7 +75,7 @@ test('runs that were queued behind the crash are run, in order, by the replaceme
   assert.deepEqual(outputs, [2, 3, 4]);
 });
 
-test('calls that were pending when the thread died settle, and say that it did', { timeout: 20_000 }, async (t) => {
+test('calls that were pending when the thread died settle, and say that it did', async (t) => {
   const host = await house(t);
   const held = ['held-1', 'held-2'];
   for (const sessionId of held) {

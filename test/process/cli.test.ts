@@ -70,7 +70,7 @@ async function hasProfile(server: Server, profile: string): Promise<boolean> {
   return answer.status === 201;
 }
 
-describe('a bad start is one clear line on stderr and exit code 2', { timeout: 120_000 }, () => {
+describe('a bad start is one clear line on stderr and exit code 2', () => {
   it('names a flag that does not exist', async (t) => {
     const data = join(tempDir(t), 'data');
     assert.match(await refusal(t, ['--agents', AGENTS, '--data', data, '--bogus']), /--bogus/);
@@ -177,7 +177,7 @@ describe('a bad start is one clear line on stderr and exit code 2', { timeout: 1
     assert.ok(line.includes(path), line);
   });
 
-  it('ends soon after a signal although the start hangs, and says so', { timeout: 30_000 }, async (t) => {
+  it('ends soon after a signal although the start hangs, and says so', async (t) => {
     const dir = tempDir(t);
     const begun = join(dir, 'begun');
     const hanging = file(
@@ -264,7 +264,7 @@ describe('a bad start is one clear line on stderr and exit code 2', { timeout: 1
   });
 });
 
-describe('flags and environment', { timeout: 120_000 }, () => {
+describe('flags and environment', () => {
   it('takes everything from CABANA_ variables, and says on one line of stdout where it listens', async (t) => {
     const env = {
       CABANA_AGENTS: `${testAgent('general')}:${testAgent('counter')}`,
@@ -317,7 +317,7 @@ describe('flags and environment', { timeout: 120_000 }, () => {
   });
 });
 
-describe('a folder of agents', { timeout: 120_000 }, () => {
+describe('a folder of agents', () => {
   it('gives the modules directly in it and agent.js or agent.mjs one folder below, nothing else', async (t) => {
     const dir = join(tempDir(t), 'odd #1 100% folder');
     file(dir, 'package.json', '{"type":"module"}');

@@ -81,7 +81,7 @@ export async function history(server: Server, id: string, limit = 1000): Promise
 }
 
 /** Looks every few milliseconds until the condition holds. */
-export async function eventually(what: string, holds: () => Promise<boolean>, deadlineMs = 20_000): Promise<void> {
+export async function eventually(what: string, holds: () => Promise<boolean>, deadlineMs = 60_000): Promise<void> {
   const end = performance.now() + deadlineMs;
   while (!(await holds())) {
     if (performance.now() > end) throw new Error(`never came true: ${what}`);
@@ -175,7 +175,7 @@ export class EventClient {
   }
 
   /** Resolves when the condition holds for what has come so far. */
-  async until(what: string, holds: (events: SseEvent[]) => boolean, deadlineMs = 20_000): Promise<void> {
+  async until(what: string, holds: (events: SseEvent[]) => boolean, deadlineMs = 60_000): Promise<void> {
     let late = false;
     const timer = setTimeout(() => {
       late = true;

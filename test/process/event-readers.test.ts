@@ -11,7 +11,7 @@ import { Server } from '../support/server.js';
 import { tempDir } from '../support/temp.js';
 import { create, EventClient, flags, history, run } from './client.js';
 
-describe('readers of the event stream', { timeout: 120_000 }, () => {
+describe('readers of the event stream', () => {
   it('leave no listener behind for each time that they were waited for', async (t) => {
     const server = await Server.start(t, flags(tempDir(t), ['bulky'], '--threads', '1', '--log-level', 'error'));
     const id = await create(server, 'bulky');

@@ -14,7 +14,7 @@ function hasEnded(events: SseEvent[]): boolean {
   return events.some((event) => event.kind === 'run' && (event.data['run'] as { state: string }).state === 'completed');
 }
 
-describe('the event stream of a session', { timeout: 120_000 }, () => {
+describe('the event stream of a session', () => {
   it('shows entries with their seq as id, what the run yields, and the run itself', async (t) => {
     const server = await Server.start(t, flags(tempDir(t), AGENTS, '--threads', '1'));
     const id = await create(server, 'counter');

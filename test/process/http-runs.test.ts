@@ -9,7 +9,7 @@ const RUN_FIELDS = ['id', 'state', 'output', 'error', 'code', 'started_at', 'end
 
 const json = (body: string): RequestInit => ({ method: 'POST', headers: { 'content-type': 'application/json' }, body });
 
-describe('runs', { timeout: 180_000 }, () => {
+describe('runs', () => {
   it('answers 202 when the input is on disk, and gives the run with its outcome', async (t) => {
     const server = await start(t);
     const id = await create(server, 'counter');

@@ -72,7 +72,7 @@ async function assertRefusedEverywhere(
   }
 }
 
-describe('sessions', { timeout: 120_000 }, () => {
+describe('sessions', () => {
   it('creates a session, answers 201 with its row, and gives the same row alone and in the list', async (t) => {
     const server = await start(t);
     const fields = { name: 'Ümlaut', source: 'cron', working_dir: '/srv/x', params: { a: [1] }, pinned: true };
@@ -320,7 +320,7 @@ describe('sessions', { timeout: 120_000 }, () => {
   });
 });
 
-describe('messages', { timeout: 120_000 }, () => {
+describe('messages', () => {
   it('pages by seq backwards from the end, oldest first within a page', async (t) => {
     const server = await start(t);
     const id = await create(server, 'counter');

@@ -66,7 +66,7 @@ function countIn(entries: readonly Entry[]): number {
   return counts.length;
 }
 
-describe('kill -9', { timeout: 300_000 }, () => {
+describe('kill -9', () => {
   it(`loses nothing acknowledged in ${ROUNDS} rounds under load, and doubles nothing`, async (t) => {
     const random = randomOf(t);
     const data = tempDir(t);

@@ -19,7 +19,7 @@ function lines(server: Server): Line[] {
     .map((text) => JSON.parse(text) as Line);
 }
 
-describe('the log lines of agents', { timeout: 120_000 }, () => {
+describe('the log lines of agents', () => {
   it('show errors, keep what is the host’s, and never fail a run', async (t) => {
     const server = await Server.start(t, flags(tempDir(t), ['logger'], '--threads', '1', '--log-level', 'warn'));
     const id = await create(server, 'logger');

@@ -67,7 +67,7 @@ function databaseBytes(dir: string): number {
   return readdirSync(dir).reduce((sum, name) => sum + statSync(join(dir, name)).size, 0);
 }
 
-describe('a full disk', { timeout: 180_000 }, () => {
+describe('a full disk', () => {
   it('refuses runs with 507 STORE_FULL, goes on with reads, and works again when there is room', async (t) => {
     const disk = smallDisk(t);
     if (!disk) return t.skip(NO_DISK);

@@ -15,7 +15,7 @@ const PLACES: readonly Place[] = ['output', 'entry', 'emit', 'yield'];
 
 const post = (body: string): RequestInit => ({ method: 'POST', headers: { 'content-type': 'application/json' }, body });
 
-describe('values over HTTP', { timeout: 120_000 }, () => {
+describe('values over HTTP', () => {
   it('are refused with 400 when they are nested too deep, and the server goes on', async (t) => {
     const server = await Server.start(t, flags(tempDir(t), AGENTS, '--threads', '1'));
     const id = await create(server, 'general');

@@ -19,7 +19,7 @@ function inn(t: TestContext): Promise<Host> {
 const guest = (host: Host, sessionId: string, leaves?: Leaves): Promise<string> =>
   host.create({ sessionId, agentProfile: 'leftovers', params: leaves ? { leaves } : {} });
 
-describe('an agent that has left memory', { timeout: 15_000 }, () => {
+describe('an agent that has left memory', () => {
   it('shows nothing in the row of whoever has its place', async (t) => {
     const host = await inn(t);
     await guest(host, 'gone');
@@ -62,7 +62,7 @@ describe('an agent that has left memory', { timeout: 15_000 }, () => {
   });
 });
 
-describe('a hook that takes its thread down', { timeout: 15_000 }, () => {
+describe('a hook that takes its thread down', () => {
   for (const hook of ['stop', 'save'] as const) {
     it(`(${hook}) is its session's fault, which is quarantined in the end`, async (t) => {
       const host = await inn(t);
@@ -109,7 +109,7 @@ it('a save that is thenable is awaited like a promise', async (t) => {
   }
 });
 
-describe('a full heap', { timeout: 20_000 }, () => {
+describe('a full heap', () => {
   it('is the fault of the io run that filled it, not of the cpu run beside it', async (t) => {
     const host = await house(t, { threads: 1, threadHeapMb: 48 });
     await inhabit(host, 'cpu', 'io');
@@ -130,7 +130,7 @@ describe('a full heap', { timeout: 20_000 }, () => {
   });
 });
 
-it('a thread that hangs in a hook is not the fault of the runs beside it', { timeout: 20_000 }, async (t) => {
+it('a thread that hangs in a hook is not the fault of the runs beside it', async (t) => {
   const host = await inn(t);
   await inhabit(host, 'retry');
   const { path, open } = gate(t);
@@ -143,7 +143,7 @@ it('a thread that hangs in a hook is not the fault of the runs beside it', { tim
   assert.deepEqual(outcome(await waits.result), ['completed', null]);
 });
 
-describe('whatever is thrown', { timeout: 20_000 }, () => {
+describe('whatever is thrown', () => {
   for (const what of [
     'undefined',
     'null',

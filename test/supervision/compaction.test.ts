@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import type { Host } from '../../src/main/index.js';
 import { until } from '../support/host.js';
-import { complete, gate, hasCounted, house, houseWithClock, inhabit, outcome, timed } from './house.js';
+import { ANSWER_MAX_MS, complete, gate, hasCounted, house, houseWithClock, inhabit, outcome, timed } from './house.js';
 import type { CompactInput, CompactState } from '../agents/supervision-compact.js';
 import type { SleepyClock } from '../main/launch.js';
 
@@ -41,7 +41,7 @@ async function compactingHouse(t: TestContext, how: 'spin' | 'wait', threads = 1
   return { host, clock, open };
 }
 
-describe('compaction', { timeout: 28_000 }, () => {
+describe('compaction', () => {
   it('happens once after the idleness, and again only after another run', async (t) => {
     const { host, clock } = await houseWithClock(t, { threads: 1, compactAfterMs: IDLE_MS });
     await inhabit(host, 'compact', 'cpu');
@@ -135,7 +135,7 @@ describe('compaction', { timeout: 28_000 }, () => {
       const { host, clock, open } = await compactingHouse(t, how);
       const { value, ms } = await timed(run(host, { add: 4, until: null }));
       assert.deepEqual([value.log, value.compactions], [[1, 2, 3, 4], 0]);
-      assert.ok(ms < 1_000, `${ms} ms`);
+      assert.ok(ms < ANSWER_MAX_MS, `${ms} ms`);
       assert.deepEqual(await told(host), ['interrupted']);
       open();
       await idleUntil(clock, 'it is compacted later', () => host.registry.sessionSummary('compact')!.durableSeq === 12);
@@ -143,11 +143,11 @@ describe('compaction', { timeout: 28_000 }, () => {
       assert.deepEqual((await run(host)).log, [10]);
     });
 
-    it(`is not waited for by a deletion (${how})`, { timeout: 4_000 }, async (t) => {
+    it(`is not waited for by a deletion (${how})`, async (t) => {
       const { host } = await compactingHouse(t, how);
       const { value, ms } = await timed(host.registry.delete('compact'));
       assert.equal(value, true);
-      assert.ok(ms < 1_000, `${ms} ms`);
+      assert.ok(ms < ANSWER_MAX_MS, `${ms} ms`);
       assert.equal(await host.registry.ensure('compact'), false);
     });
 
@@ -155,7 +155,7 @@ describe('compaction', { timeout: 28_000 }, () => {
       const { host } = await compactingHouse(t, how);
       await inhabit(host, 'cpu');
       const { ms } = await timed(complete(host, 'cpu', { count: 1 }));
-      assert.ok(ms < 1_000, `${ms} ms`);
+      assert.ok(ms < ANSWER_MAX_MS, `${ms} ms`);
       const { log } = await run(host, { until: null });
       assert.deepEqual(log, [1, 2, 3]);
     });
@@ -164,7 +164,7 @@ describe('compaction', { timeout: 28_000 }, () => {
   it('is not waited for by the close of the host, and leaves nothing half done', async (t) => {
     const { host } = await house2(t);
     const { ms } = await timed(host.close());
-    assert.ok(ms < 3_000, `${ms} ms`);
+    assert.ok(ms < ANSWER_MAX_MS, `${ms} ms`);
     const again = await house(t, { dataDir: host.config.dataDir, threads: 1 });
     const { log, compactions } = await run(again, { until: null });
     assert.deepEqual([log, compactions], [[1, 2, 3], 0]);

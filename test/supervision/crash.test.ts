@@ -9,6 +9,7 @@ import type { CabanaError, Host, RunHandle } from '../../src/main/index.js';
 import { until } from '../support/host.js';
 import { tempDir } from '../support/temp.js';
 import {
+  ANSWER_MAX_MS,
   complete,
   counts,
   ended,
@@ -38,7 +39,7 @@ async function assertQuarantined(host: Host, id: string, why = /quarantined/): P
   assert.match(message!, why);
 }
 
-describe('a thread that is taken down', { timeout: 15_000 }, () => {
+describe('a thread that is taken down', () => {
   for (const how of ['timer', 'rejection', 'exit'] as const) {
     it(`by an idle session (${how}) is not the fault of the one that was running`, async (t) => {
       const host = await house(t, { threads: 1 });
@@ -106,7 +107,7 @@ describe('a thread that is taken down', { timeout: 15_000 }, () => {
   });
 });
 
-test('the pool refills after every death, many times in a row', { timeout: 25_000 }, async (t) => {
+test('the pool refills after every death, many times in a row', async (t) => {
   const host = await house(t, { threads: 2 });
   const crashers = ['cpu1', 'cpu2', 'io1', 'io2', 'flush1', 'flush2'];
   await inhabit(host, ...crashers, 'cpu');
@@ -118,7 +119,7 @@ test('the pool refills after every death, many times in a row', { timeout: 25_00
       incarnations.add((await complete(host, 'cpu', { count: 1 })).threadId);
     }
   }
-  await until('both threads are back', () => host.threads().every(({ state }) => state === 'idle'), 20_000);
+  await until('both threads are back', () => host.threads().every(({ state }) => state === 'idle'));
   assert.equal((await complete(host, 'cpu')).n, 12);
   for (const id of crashers) {
     const { n, threadId } = await complete(host, id);
@@ -130,7 +131,7 @@ test('the pool refills after every death, many times in a row', { timeout: 25_00
   assert.ok(made >= 2 * crashers.length, `${made} threads were made`);
 });
 
-describe('a suspect', { timeout: 20_000 }, () => {
+describe('a suspect', () => {
   it('shares half of the threads with the others, until a run of it completes', async (t) => {
     const host = await house(t, { threads: 4 });
     const suspects = ['cpu1', 'cpu2', 'cpu3'];
@@ -184,7 +185,7 @@ describe('a suspect', { timeout: 20_000 }, () => {
   });
 });
 
-describe('quarantine', { timeout: 20_000 }, () => {
+describe('quarantine', () => {
   const strike = async (host: Host, id: string, times: number): Promise<void> => {
     for (let i = 0; i < times; i++) assert.deepEqual(await ended(host, id, { crash: 'exit' }), CRASHED);
   };
@@ -195,8 +196,8 @@ describe('quarantine', { timeout: 20_000 }, () => {
     await inhabit(first, 'cpu', 'cpu2');
     await complete(first, 'cpu', { count: 2 });
     await strike(first, 'cpu', 3);
+    assert.match(first.registry.get('cpu')!.quarantine!, /3 times/, 'when the end of the run is told it has begun');
     await assertQuarantined(first, 'cpu', /3 times; the last time: .*code: 7/);
-    assert.match(first.registry.get('cpu')!.quarantine!, /3 times/);
     const row = await first.registry.snapshot('cpu');
     assert.equal(row?.status, 'error');
     assert.notEqual(row?.error, null);
@@ -303,7 +304,7 @@ describe('quarantine', { timeout: 20_000 }, () => {
   });
 });
 
-test('what was pending when the thread died is answered at once', { timeout: 10_000 }, async (t) => {
+test('what was pending when the thread died is answered at once', async (t) => {
   const host = await house(t, { threads: 1 });
   await inhabit(host, 'io', 'io2', 'io3', 'cpu');
   const { path } = gate(t);
@@ -314,6 +315,6 @@ test('what was pending when the thread died is answered at once', { timeout: 10_
   assert.deepEqual(await crashed, CRASHED);
   for (const { value, ms } of await Promise.all(ends)) {
     assert.deepEqual(outcome(value), ['failed', 'THREAD_DIED']);
-    assert.ok(ms < 2_000, `${ms} ms`);
+    assert.ok(ms < ANSWER_MAX_MS, `${ms} ms`);
   }
 });

@@ -56,7 +56,7 @@ function weightOf(data: unknown): number {
   return packEvent(data).byteLength + NOTE_OVERHEAD_BYTES;
 }
 
-describe('a flood of events', { timeout: 30_000 }, () => {
+describe('a flood of events', () => {
   for (const how of ['emit', 'yield'] as const) {
     it(`(${how}) reaches its subscriber, or is told as missing in its place`, async (t) => {
       const host = await house(t, { threads: 1 });
@@ -95,7 +95,7 @@ describe('a flood of events', { timeout: 30_000 }, () => {
   });
 });
 
-describe('a single event', { timeout: 20_000 }, () => {
+describe('a single event', () => {
   it('is on its way at once, though its agent never yields again', async (t) => {
     const host = await house(t, { threads: 1 });
     await inhabit(host, 'flood');
@@ -108,7 +108,7 @@ describe('a single event', { timeout: 20_000 }, () => {
   });
 });
 
-describe('what else an agent tells in a hot loop', { timeout: 30_000 }, () => {
+describe('what else an agent tells in a hot loop', () => {
   it('figures and names are merged, and none is lost', async (t) => {
     const host = await house(t, { threads: 1, niceIncrement: 0 });
     await inhabit(host, 'flood');

@@ -16,8 +16,11 @@ const agents = KINDS.map((kind) => testAgent(`supervision-${kind}`));
 
 /** Runs may ignore their interrupt for so long. */
 export const GRACE_MS = 250;
-/** By then whoever had to do with a stuck agent has its answer. */
-export const ANSWER_MAX_MS = GRACE_MS + 1_000;
+/**
+ * Who has its answer by then did not wait for a stuck agent, which lasts three times as long (DEAF_MAX_MS of the agents).
+ * No measure of speed: that is the benchmarks' task.
+ */
+export const ANSWER_MAX_MS = 20_000;
 
 export function house(t: TestContext, options: Partial<HostOptions> = {}): Promise<Host> {
   return launch(t, { agents: [...agents, testAgent('unsaveable')], interruptGraceMs: GRACE_MS, ...options });

@@ -278,7 +278,7 @@ async function explore(t: TestContext, options: Partial<HostOptions>, deafness: 
   assert.ok(sequences > 5, `only ${sequences} sequences`);
 }
 
-describe('whatever happens in whatever order', { timeout: 120_000 }, () => {
+describe('whatever happens in whatever order', () => {
   it('no run, entry or state is lost, doubled or brought back', async (t) => {
     await explore(t, { interruptGraceMs: 5_000 }, 0, FOR_MS);
   });

@@ -8,7 +8,7 @@ import type { Act, ActAnswer } from '../agents/supervision-act.js';
 import { until } from '../support/host.js';
 import { complete, counts, gate, hasCounted, house, inhabit, isRunning, outcome } from './house.js';
 
-const BEGUN_MAX_MS = 5_000;
+const BEGUN_MAX_MS = 60_000;
 
 /** One thread that 'cpu1' holds, with runs for the others that were accepted behind it. */
 async function queue(t: TestContext, inputs: Record<string, Act>) {
@@ -41,7 +41,7 @@ const orderOf = async (runs: readonly RunHandle[]): Promise<string[]> => {
   return infos.sort((a, b) => begun(a) - begun(b)).map(({ id }) => id);
 };
 
-describe('a run that its thread begins by itself', { timeout: 20_000 }, () => {
+describe('a run that its thread begins by itself', () => {
   it('is the one whose turn it is, and those behind it keep their order', async (t) => {
     const { host, first, runs, letGo } = await queue(t, { cpu2: { count: 1 }, cpu3: { count: 1 }, cpu4: { count: 1 } });
     const again = host.send('cpu2', { count: 1 });
@@ -92,7 +92,7 @@ describe('a run that its thread begins by itself', { timeout: 20_000 }, () => {
   });
 });
 
-describe('a run that was put into its thread’s hand and is taken back', { timeout: 20_000 }, () => {
+describe('a run that was put into its thread’s hand and is taken back', () => {
   it('never begins, when it is interrupted while it waits', async (t) => {
     const { host, first, runs, letGo } = await queue(t, { cpu2: { count: 1 }, cpu3: { count: 1 } });
     assert.equal(host.interrupt('cpu2', runs['cpu2']!.runId), runs['cpu2']!.runId);

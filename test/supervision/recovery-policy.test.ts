@@ -20,7 +20,7 @@ const start = (t: TestContext, dataDir: string): Promise<Server> =>
 const countsOf = async (server: Server, id: string): Promise<unknown[]> =>
   (await history(server, id)).filter((entry) => entry.role === 'assistant').map((entry) => entry['n']);
 
-test('a run whose profile says resume starts again after kill -9, and knows it', { timeout: 20_000 }, async (t) => {
+test('a run whose profile says resume starts again after kill -9, and knows it', async (t) => {
   const dataDir = tempDir(t);
   const { path, open } = gate(t);
   const first = await start(t, dataDir);
@@ -41,40 +41,36 @@ test('a run whose profile says resume starts again after kill -9, and knows it',
   assert.deepEqual(await countsOf(second, id), [1, 2, 3, 4, 5]);
 });
 
-test(
-  'it is started again three times at most; another profile reads interrupted at once',
-  { timeout: 30_000 },
-  async (t) => {
-    const dataDir = tempDir(t);
-    const { path } = gate(t);
-    const first = await start(t, dataDir);
-    const id = await create(first, 'supervision-resume');
-    const other = await create(first, 'supervision-cpu');
-    const run = await accept(first, id, { count: 1, how: 'wait', until: path });
-    await eventually('it runs', async () => (await countsOf(first, id)).length === 1);
-    await first.kill();
-    for (let resumes = 1; resumes <= 3; resumes++) {
-      const server = await start(t, dataDir);
-      await eventually('it runs again', async () => (await countsOf(server, id)).length === 1 + resumes);
-      assert.equal((await readRun(server, id, run)).state, 'running');
-      await server.kill();
-    }
-    const last = await start(t, dataDir);
-    const given = await readRun(last, id, run);
-    assert.deepEqual([given.state, given.code], ['interrupted', 'RUN_CUT_OFF']);
-    assert.equal((await countsOf(last, id)).length, 4);
+test('it is started again three times at most; another profile reads interrupted at once', async (t) => {
+  const dataDir = tempDir(t);
+  const { path } = gate(t);
+  const first = await start(t, dataDir);
+  const id = await create(first, 'supervision-resume');
+  const other = await create(first, 'supervision-cpu');
+  const run = await accept(first, id, { count: 1, how: 'wait', until: path });
+  await eventually('it runs', async () => (await countsOf(first, id)).length === 1);
+  await first.kill();
+  for (let resumes = 1; resumes <= 3; resumes++) {
+    const server = await start(t, dataDir);
+    await eventually('it runs again', async () => (await countsOf(server, id)).length === 1 + resumes);
+    assert.equal((await readRun(server, id, run)).state, 'running');
+    await server.kill();
+  }
+  const last = await start(t, dataDir);
+  const given = await readRun(last, id, run);
+  assert.deepEqual([given.state, given.code], ['interrupted', 'RUN_CUT_OFF']);
+  assert.equal((await countsOf(last, id)).length, 4);
 
-    const reported = await accept(last, other, { count: 1, how: 'spin', until: path });
-    await eventually('it runs', async () => (await countsOf(last, other)).length === 1);
-    await last.kill();
-    const after = await start(t, dataDir);
-    assert.deepEqual((await readRun(after, other, reported)).state, 'interrupted');
-    const next = await ended(after, other, await accept(after, other, { count: 1 }));
-    assert.deepEqual([next.state, (next.output as { n: number }).n], ['completed', 2]);
-  },
-);
+  const reported = await accept(last, other, { count: 1, how: 'spin', until: path });
+  await eventually('it runs', async () => (await countsOf(last, other)).length === 1);
+  await last.kill();
+  const after = await start(t, dataDir);
+  assert.deepEqual((await readRun(after, other, reported)).state, 'interrupted');
+  const next = await ended(after, other, await accept(after, other, { count: 1 }));
+  assert.deepEqual([next.state, (next.output as { n: number }).n], ['completed', 2]);
+});
 
-test('a retry that the end of the process overtook is no resumed run', { timeout: 20_000 }, async (t) => {
+test('a retry that the end of the process overtook is no resumed run', async (t) => {
   const dataDir = tempDir(t);
   const store = new SqliteStore(join(dataDir, 'cabana.db'));
   const profiles = { retried: 'supervision-retry', resumed: 'supervision-resume' };
@@ -93,7 +89,7 @@ test('a retry that the end of the process overtook is no resumed run', { timeout
   assert.equal((await complete(host, 'resumed', {})).resumed, false);
 });
 
-test('a run that was retried may still be resumed three times', { timeout: 20_000 }, async (t) => {
+test('a run that was retried may still be resumed three times', async (t) => {
   const dataDir = tempDir(t);
   const store = new SqliteStore(join(dataDir, 'cabana.db'));
   await createIn(store, record('a', { agentProfile: 'supervision-resume' }));
@@ -123,7 +119,7 @@ test('a run that was retried may still be resumed three times', { timeout: 20_00
   assert.equal((info?.output as { resumed: boolean }).resumed, true);
 });
 
-test('a run that was cut off waits for a start that knows its profile', { timeout: 20_000 }, async (t) => {
+test('a run that was cut off waits for a start that knows its profile', async (t) => {
   const dataDir = tempDir(t);
   const store = new SqliteStore(join(dataDir, 'cabana.db'));
   const ids = ['resume', 'cpu'];

@@ -6,7 +6,7 @@ import { describe, it, test, type TestContext } from 'node:test';
 import type { Host, RunHandle } from '../../src/main/index.js';
 import type { ActAnswer } from '../agents/supervision-act.js';
 import { until } from '../support/host.js';
-import { complete, counts, gate, house, inhabit, isRunning, outcome, timed } from './house.js';
+import { complete, counts, gate, house, inhabit, isRunning, outcome } from './house.js';
 
 const threadOf = (host: Host, id: string): number => host.registry.get(id)!.thread!;
 
@@ -32,7 +32,7 @@ const threadsOf = async (runs: readonly RunHandle[]): Promise<Set<number>> => {
   return new Set(answers.map((info) => (info.output as ActAnswer).threadId));
 };
 
-describe('placement', { timeout: 10_000 }, () => {
+describe('placement', () => {
   it('a session stays on its thread while that is free', async (t) => {
     const host = await house(t, { threads: 2 });
     const [here, there] = await settle(host, 'cpu', 6);
@@ -78,7 +78,6 @@ describe('placement', { timeout: 10_000 }, () => {
     const host = await house(t, { threads: 2 });
     const [busy] = await settle(host, 'cpu', 8);
     await Promise.all(busy.map((id) => complete(host, id, { count: 1 })));
-    const startedAt = performance.now();
     const runs = busy.flatMap((id) =>
       Array.from({ length: 5 }, () => host.send(id, { count: 1, how: 'spin', ms: 20 })),
     );
@@ -92,10 +91,8 @@ describe('placement', { timeout: 10_000 }, () => {
     }, 2);
     t.after(() => clearInterval(watching));
     assert.equal((await threadsOf(runs)).size, 2, 'both threads worked');
-    const ms = performance.now() - startedAt;
-    assert.ok(waited > 10 && idled <= waited * 0.2, `a thread idled at ${idled} of ${waited} looks`);
-    // 20 runs a thread are 400 ms at best; one thread alone would take 800.
-    assert.ok(ms < 700, `${ms} ms`);
+    // Between two runs a thread may be seen idle; one that is left out is, at every look.
+    assert.ok(waited > 10 && idled < waited / 2, `a thread idled at ${idled} of ${waited} looks`);
     for (const id of busy) assert.deepEqual(await counts(host, id), [1, 2, 3, 4, 5, 6]);
   });
 
@@ -132,7 +129,7 @@ describe('placement', { timeout: 10_000 }, () => {
   });
 });
 
-describe('io agents', { timeout: 10_000 }, () => {
+describe('io agents', () => {
   it('never hold a cpu slot: any number of them waits while cpu runs come and go', async (t) => {
     const host = await house(t, { threads: 2 });
     const { path, open } = gate(t);
@@ -157,24 +154,21 @@ describe('io agents', { timeout: 10_000 }, () => {
     const { path, open } = gate(t);
     const long = host.send('cpu', { count: 1, how: 'slices', until: path });
     await until('it runs', () => isRunning(host, 'cpu'));
-    const served = await timed(complete(host, 'io', { count: 1 }));
-    const created = await timed(host.registry.ensure('io'));
+    await complete(host, 'io', { count: 1 });
+    assert.equal(await host.registry.ensure('io'), true);
     const flushes: Promise<void>[] = [];
-    const flushed = await timed(
-      host.registry.eachLiveAgent(async (id, agent) => {
-        if (id !== 'cpu') flushes.push(agent.flush());
-        await Promise.all(flushes);
-      }),
-    );
+    await host.registry.eachLiveAgent(async (id, agent) => {
+      if (id !== 'cpu') flushes.push(agent.flush());
+      await Promise.all(flushes);
+    });
     assert.equal(flushes.length, 2);
-    for (const { ms } of [served, created, flushed]) assert.ok(ms < 1_000, `${ms} ms`);
     assert.equal(isRunning(host, 'cpu'), true);
     open();
     assert.deepEqual(outcome(await long.result), ['completed', null]);
   });
 });
 
-describe('the line', { timeout: 15_000 }, () => {
+describe('the line', () => {
   /** Ids of sessions in the order in which their runs ended. */
   const endings = (runs: readonly (readonly [string, RunHandle])[]) => {
     const order: string[] = [];
@@ -277,7 +271,7 @@ describe('the line', { timeout: 15_000 }, () => {
   });
 });
 
-test('what a thread does, and since when, is told without asking it', { timeout: 10_000 }, async (t) => {
+test('what a thread does, and since when, is told without asking it', async (t) => {
   const host = await house(t, { threads: 1 });
   await inhabit(host, 'cpu', 'io');
   const { run, letGo } = await occupy(t, host, 'cpu');
@@ -290,7 +284,7 @@ test('what a thread does, and since when, is told without asking it', { timeout:
   assert.deepEqual([host.threads()[0]!.sessionId, host.threads()[0]!.runId], [null, null]);
 });
 
-test('what befell the threads of a number is counted, also of those before', { timeout: 10_000 }, async (t) => {
+test('what befell the threads of a number is counted, also of those before', async (t) => {
   const host = await house(t, { threads: 2 });
   const counted = () => host.threads().map(({ crashes, interrupts, migrations }) => [crashes, interrupts, migrations]);
   const [[busy, moves]] = await settle(host, 'cpu', 4);

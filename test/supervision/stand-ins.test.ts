@@ -5,11 +5,22 @@ import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import type { Host } from '../../src/main/index.js';
 import { until } from '../support/host.js';
-import { complete, counts, ended, gate, hasCounted, house, inhabit, isRunning, outcome, timed } from './house.js';
+import {
+  ANSWER_MAX_MS,
+  complete,
+  counts,
+  ended,
+  gate,
+  hasCounted,
+  house,
+  inhabit,
+  isRunning,
+  outcome,
+  timed,
+} from './house.js';
 
 /** Nobody lives to see its end. */
-const LONG_GRACE_MS = 15_000;
-const SOON_MS = 5_000;
+const LONG_GRACE_MS = 60_000;
 
 /** A run that counts once, has been told to stop and holds its thread until it is let go. */
 async function holdUp(t: TestContext, host: Host, id: string) {
@@ -28,14 +39,14 @@ async function hold(t: TestContext, host: Host, id: string) {
 
 const threadOf = (host: Host, id: string) => host.registry.get(id)?.thread;
 
-describe('a thread that is held up', { timeout: 40_000 }, () => {
+describe('a thread that is held up', () => {
   it('has a stand-in while somebody waits, which ends when the run has ended', async (t) => {
     const host = await house(t, { threads: 1, interruptGraceMs: LONG_GRACE_MS });
     await inhabit(host, 'cpu', 'cpu2', 'cpu3', 'io');
     const own = await complete(host, 'cpu2', { count: 1 });
     const { run, open } = await holdUp(t, host, 'cpu');
     const first = await timed(complete(host, 'cpu2', { count: 1 }));
-    assert.ok(first.ms < SOON_MS, `${first.ms} ms`);
+    assert.ok(first.ms < ANSWER_MAX_MS, `${first.ms} ms`);
     assert.equal(first.value.n, 2);
     assert.notEqual(first.value.threadId, own.threadId);
     // One that has never run comes up there as well.
@@ -101,7 +112,7 @@ describe('a thread that is held up', { timeout: 40_000 }, () => {
     const { open } = await holdUp(t, host, 'cpu');
     assert.deepEqual(await ended(host, 'cpu2', { count: 1, crash: 'exit' }), ['failed', 'AGENT_CRASHED']);
     const { value, ms } = await timed(complete(host, 'cpu3', { count: 1 }));
-    assert.ok(ms < SOON_MS, `${ms} ms`);
+    assert.ok(ms < ANSWER_MAX_MS, `${ms} ms`);
     assert.equal(value.n, 1);
     open();
     await until('the stand-in has ended', () => host.threads().length === 1);
@@ -117,7 +128,7 @@ describe('a thread that is held up', { timeout: 40_000 }, () => {
     const restored = timed(host.registry.ensure('io2'));
     const { value, ms } = await timed(complete(host, 'io', { count: 1 }));
     assert.deepEqual([value.n, (await restored).value], [1, true]);
-    assert.ok(ms < SOON_MS && (await restored).ms < SOON_MS, `${ms} ms, ${(await restored).ms} ms`);
+    assert.ok(ms < ANSWER_MAX_MS && (await restored).ms < ANSWER_MAX_MS, `${ms} ms, ${(await restored).ms} ms`);
     assert.equal((await host.run('cpu', run.runId))!.state, 'running');
     open();
   });
@@ -146,11 +157,11 @@ describe('a thread that is held up', { timeout: 40_000 }, () => {
     assert.equal((await complete(host, 'flush', { count: 2 })).n, 2);
     const { value, ms } = await timed(host.close());
     assert.deepEqual([value.live, value.unflushed], [2, ['cpu']]);
-    assert.ok(ms < SOON_MS, `${ms} ms`);
+    assert.ok(ms < ANSWER_MAX_MS, `${ms} ms`);
   });
 });
 
-describe('an activation that waits for a busy thread', { timeout: 30_000 }, () => {
+describe('an activation that waits for a busy thread', () => {
   /** 'cold' is about to come up on one of two threads that are both held. */
   async function waiting(t: TestContext) {
     const host = await house(t, { threads: 2, maxIdleAgents: 1, interruptGraceMs: LONG_GRACE_MS });
@@ -173,7 +184,7 @@ describe('an activation that waits for a busy thread', { timeout: 30_000 }, () =
     const run = timed(complete(host, 'flush', { count: 1 }));
     open();
     const { value, ms } = await run;
-    assert.ok(ms < SOON_MS, `${ms} ms`);
+    assert.ok(ms < ANSWER_MAX_MS, `${ms} ms`);
     assert.equal(value.n, 2);
     assert.equal(await restored, true);
     assert.equal(isRunning(host, held), true);
@@ -188,7 +199,7 @@ describe('an activation that waits for a busy thread', { timeout: 30_000 }, () =
   it('is not waited for by the deletion of its session', async (t) => {
     const { host, restored, held, openHeld } = await waiting(t);
     const { value, ms } = await timed(host.registry.delete('flush'));
-    assert.ok(value && ms < SOON_MS, `${ms} ms`);
+    assert.ok(value && ms < ANSWER_MAX_MS, `${ms} ms`);
     assert.equal(await restored, false);
     assert.equal(isRunning(host, held), true);
     openHeld();
@@ -217,7 +228,7 @@ describe('an activation that waits for a busy thread', { timeout: 30_000 }, () =
     open();
     host.interrupt(held);
     const { value, ms } = await timed(restored);
-    assert.ok(value && ms < SOON_MS, `${ms} ms`);
+    assert.ok(value && ms < ANSWER_MAX_MS, `${ms} ms`);
     assert.equal(host.registry.get(held)!.state, 'interrupting');
     assert.equal((await complete(host, 'flush', { count: 1 })).n, 2);
     openHeld();

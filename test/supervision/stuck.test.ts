@@ -39,7 +39,7 @@ async function goDeaf(t: TestContext, host: Host, id: string) {
 
 const threadsAreUp = (host: Host): boolean => host.threads().every(({ state }) => state === 'idle');
 
-describe('a run that ignores its interrupt', { timeout: 28_000 }, () => {
+describe('a run that ignores its interrupt', () => {
   it('ends interrupted when its grace is used up, and what it appended is kept', async (t) => {
     const host = await house(t, { threads: 1 });
     await inhabit(host, 'cpu');
@@ -63,7 +63,7 @@ describe('a run that ignores its interrupt', { timeout: 28_000 }, () => {
   });
 
   for (const threads of [1, 2]) {
-    it(`costs its idle neighbours nothing but a moment (${threads} threads)`, { timeout: 5_000 }, async (t) => {
+    it(`costs its idle neighbours nothing but a moment (${threads} threads)`, async (t) => {
       const host = await house(t, { threads });
       const ids = ['cpu', 'cpu2', 'cpu3', 'io', 'io2', 'flush', 'flush2'];
       await inhabit(host, ...ids);
@@ -141,7 +141,7 @@ describe('a run that ignores its interrupt', { timeout: 28_000 }, () => {
     assert.deepEqual(numbers, [3, 5, 8]);
   });
 
-  it('is deleted at once, and its thread serves others again soon', { timeout: 5_000 }, async (t) => {
+  it('is deleted at once, and its thread serves others again soon', async (t) => {
     const host = await house(t, { threads: 1 });
     await inhabit(host, 'cpu', 'cpu2');
     const { run } = await goDeaf(t, host, 'cpu');
@@ -154,7 +154,7 @@ describe('a run that ignores its interrupt', { timeout: 28_000 }, () => {
     assert.equal(await host.registry.ensure('cpu'), false);
   });
 
-  it('while it is being brought up costs its thread as well', { timeout: 5_000 }, async (t) => {
+  it('while it is being brought up costs its thread as well', async (t) => {
     const host = await house(t, { threads: 1, maxIdleAgents: 1 });
     const spinWhile = join(tempDir(t), 'spin');
     await restorerOnDisk(host, 'stuck', { spinWhile });
@@ -169,7 +169,7 @@ describe('a run that ignores its interrupt', { timeout: 28_000 }, () => {
   });
 });
 
-describe('an io run that ignores its interrupt', { timeout: 28_000 }, () => {
+describe('an io run that ignores its interrupt', () => {
   it('is abandoned: the other sessions of its thread stay where they are', async (t) => {
     const host = await house(t, { threads: 1 });
     await inhabit(host, 'io', 'io2', 'cpu');
@@ -197,15 +197,14 @@ describe('an io run that ignores its interrupt', { timeout: 28_000 }, () => {
     assert.equal((await complete(host, 'cpu')).threadId, before.threadId);
   });
 
-  it('and holds its thread costs that thread', { timeout: 5_000 }, async (t) => {
+  it('and holds its thread costs that thread', async (t) => {
     const host = await house(t, { threads: 1 });
     await inhabit(host, 'io', 'io2');
     const { run } = await goDeaf(t, host, 'io');
     host.interrupt('io');
     const { value, ms } = await timed(complete(host, 'io2', { count: 1 }));
     assert.equal(value.n, 1);
-    // A little more than the others: that the event loop does not turn shows only after a few heartbeats.
-    assert.ok(ms < ANSWER_MAX_MS + 2_000, `${ms} ms`);
+    assert.ok(ms < ANSWER_MAX_MS, `${ms} ms`);
     assert.deepEqual(outcome(await run.result), UNRESPONSIVE);
   });
 
@@ -224,7 +223,7 @@ describe('an io run that ignores its interrupt', { timeout: 28_000 }, () => {
   });
 });
 
-describe('a run that outlives its timeout', { timeout: 28_000 }, () => {
+describe('a run that outlives its timeout', () => {
   it("is asked to stop, after its profile's time or its own", async (t) => {
     const host = await house(t);
     await inhabit(host, 'cpu', 'timeout');
@@ -234,7 +233,7 @@ describe('a run that outlives its timeout', { timeout: 28_000 }, () => {
     const profiles = timed(host.send('timeout', forever).result);
     for (const [{ value, ms }, limitMs] of [[await own, 100] as const, [await profiles, 150] as const]) {
       assert.deepEqual(outcome(value), ['interrupted', 'RUN_TIMEOUT']);
-      assert.ok(ms >= limitMs - 10 && ms < limitMs + 1_000, `${ms} ms`);
+      assert.ok(ms >= limitMs - 10 && ms < ANSWER_MAX_MS, `${ms} ms`);
     }
     assert.equal((await complete(host, 'timeout', { count: 1 })).n, 2);
     assert.deepEqual([host.registry.get('cpu')!.epoch, host.registry.get('timeout')!.epoch], [1, 1]);
@@ -252,7 +251,7 @@ describe('a run that outlives its timeout', { timeout: 28_000 }, () => {
     for (const { result } of runs) assert.deepEqual(outcome(await result), ['completed', null]);
   });
 
-  it('and ignores that, too, costs its thread', { timeout: 5_000 }, async (t) => {
+  it('and ignores that, too, costs its thread', async (t) => {
     const host = await house(t, { threads: 1 });
     await inhabit(host, 'cpu', 'cpu2');
     const { path } = gate(t);
@@ -261,7 +260,7 @@ describe('a run that outlives its timeout', { timeout: 28_000 }, () => {
     );
     const { value, ms } = await run;
     assert.deepEqual(outcome(value), UNRESPONSIVE);
-    assert.ok(ms >= 100 + GRACE_MS - 30 && ms < 100 + ANSWER_MAX_MS, `${ms} ms`);
+    assert.ok(ms >= 100 + GRACE_MS - 30 && ms < ANSWER_MAX_MS, `${ms} ms`);
     assert.equal((await complete(host, 'cpu2', { count: 1 })).n, 1);
     assert.deepEqual(await counts(host, 'cpu'), [1, 2]);
   });

@@ -62,7 +62,7 @@ test('an event for which there is no room waits a while, the ones after it do no
   events.event('s', 'r', 3);
   assert.ok(performance.now() - startedAt >= EVENT_WAIT_MAX_MS - 1);
   for (let i = 4; i < 1_000; i++) events.event('s', 'r', i);
-  assert.ok(performance.now() - startedAt < 2 * EVENT_WAIT_MAX_MS + 500);
+  assert.ok(performance.now() - startedAt < 100 * EVENT_WAIT_MAX_MS, 'they did not wait, each of them');
   assert.throws(() => events.event('s', 'r', Symbol('none')), { code: 'VALUE_NOT_ENCODABLE' });
   assert.deepEqual(heard(true), [0, 1, 2]);
   events.event('s', 'r', 1_000);

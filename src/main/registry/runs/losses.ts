@@ -42,6 +42,8 @@ export class Losses {
     const { endings, quarantine, store, draining } = this.#parts;
     const loss = run.loss ?? (await this.#lossOf(session, thread, error));
     const fate = draining() ? FATE_DRAINED : this.#fateOf(session, run, loss);
+    // Counted before anybody is told of the run's end, and written without the session's lock.
+    const struck = loss.isCulprit && !draining() ? quarantine.strike(session, loss.error.message) : null;
     await session.lock(async () => {
       if (session.deleted) return;
       // A run that its thread had not begun goes back in line whatever the profile's retry says, for
@@ -58,7 +60,7 @@ export class Losses {
       await this.#leaveThread(session, thread, loss);
       if (retried) retry(session, run);
     });
-    if (loss.isCulprit && !draining()) await quarantine.strike(session, loss.error.message);
+    await struck;
     if (session.quarantine) await endings.failQueued(session);
   }
 
@@ -86,8 +88,8 @@ export class Losses {
   async #neverUp(session: Session, run: Run, loss: Loss): Promise<void> {
     const fate = this.#fateOf(session, run, loss);
     if (fate.kind === 'retry') return retry(session, run);
-    await this.#parts.endings.endUnstarted(session, run, fate.ending);
     if (loss.isCulprit) await this.#parts.quarantine.strike(session, loss.error.message);
+    await this.#parts.endings.endUnstarted(session, run, fate.ending);
   }
 
   async #lossOf(session: Session, thread: AgentThread, error: unknown): Promise<Loss> {
