@@ -50,7 +50,7 @@ async function serve(flags: ServeFlags): Promise<void> {
       compactAfterMs: flags.compactAfterMs,
     }),
   };
-  const { host, server, url } = await signals.whileStarting(start(options, { host: flags.host, port: flags.port }));
+  const { host, server, url } = await signals.whileStarting(start(options, flags, signals));
   process.stdout.write(`cabana ready on ${url}\n`);
   const { flushBar } = await import('./server/progress-bar.js');
   const signal = await signals.first;
@@ -60,7 +60,8 @@ async function serve(flags: ServeFlags): Promise<void> {
 /** A host and its server. Runs of an earlier process begin only when the address is ours: a start that fails costs none. */
 async function start(
   options: HostOptions,
-  address: { host: string; port: number },
+  { host: hostname, port }: ServeFlags,
+  signals: Signals,
 ): Promise<{ host: Host; server: FastifyInstance; url: string }> {
   // Loaded while the threads start: neither needs the other.
   const loading = import('./server/http.js');
@@ -71,7 +72,9 @@ async function start(
       process.exit(EXIT.storage);
     };
     const server = (await loading).createServer(made);
-    listening = { server, url: await server.listen(address) };
+    listening = { server, url: await server.listen({ host: hostname, port }) };
+    // They would begin only to be interrupted. (shutDown() awaits the same promise.)
+    if (signals.told) void made.close();
   });
   return { host, ...listening };
 }
@@ -92,15 +95,15 @@ async function shutDown(signal: string, host: Host, server: FastifyInstance, bar
  */
 class Signals {
   readonly first: Promise<string>;
+  told = false;
   #number = 0;
 
   constructor() {
-    let told = false;
     this.first = new Promise((resolve) => {
       for (const [name, number] of Object.entries(SIGNALS)) {
         process.on(name, () => {
-          if (told) process.exit(128 + number);
-          told = true;
+          if (this.told) process.exit(128 + number);
+          this.told = true;
           this.#number = number;
           resolve(name);
         });

@@ -42,7 +42,7 @@ export interface StorageInfo {
 /**
  * Starts a host: opens the data folder, starts the threads, settles what an earlier process left behind.
  * @param beforeRuns called when all is up and before runs of an earlier process begin: for what must succeed first, like
- * listening on a port
+ * listening on a port. If it closes the host, none begins
  * @throws CabanaError CONFIG_INVALID, AGENT_MODULE_INVALID, DATA_DIR_IN_USE, DATA_DIR_INVALID, STORE_SCHEMA; or what
  * beforeRuns threw. Nothing is left running then, and no run has begun
  */
@@ -104,6 +104,7 @@ export class Host {
       const begin = await this.#recover();
       await beforeRuns?.(this);
       if (this.#fatal) throw this.#fatal;
+      if (this.#closing) return;
       begin();
     } catch (error) {
       await this.#stopStarting();

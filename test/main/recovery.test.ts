@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { createHost, type ShutdownReport } from '../../src/main/index.js';
 import { encodeEntry } from '../../src/protocol/codec.js';
 import { MAILBOX_MAX_RUNS } from '../../src/protocol/limits.js';
 import { inputEntry } from '../../src/protocol/outcome.js';
@@ -75,6 +76,25 @@ test('queued runs that never started are run at the next start, in their order',
   // Run once, and no more.
   const page = await second.messages('a');
   assert.equal(page?.messages.filter((entry) => entry['role'] === 'assistant').length, 6);
+});
+
+test('a host that is closed before it begins them leaves the runs of an earlier process to the next one', async (t) => {
+  const dataDir = tempDir(t);
+  const store = new SqliteStore(join(dataDir, 'cabana.db'));
+  await create(store, record('a', { agentProfile: 'counter' }));
+  const input = encodeEntry(inputEntry({ by: 1 }));
+  await write(store, { t: 'accept', sessionId: 'a', runId: 'r', input, at: Date.now() });
+  await store.close();
+  const options = { agents, dataDir, threads: 1, logLevel: 'silent' } as const;
+  let report: ShutdownReport | undefined;
+  const first = await createHost(options, async (host) => {
+    report = await host.close();
+  });
+  assert.deepEqual(report?.interrupted, 0);
+  assert.equal(await first.close(), report);
+  const second = await launch(t, { dataDir, agents, threads: 1 });
+  const info = (await second.pending('a', 'r')) ?? (await second.run('a', 'r'));
+  assert.deepEqual([info?.state, info && outputOf(info)], ['completed', { n: 1 }]);
 });
 
 test('more runs than a mailbox holds, accepted by an earlier process, are all run, and the bound is back after them', async (t) => {

@@ -197,6 +197,42 @@ describe('a bad start is one clear line on stderr and exit code 2', () => {
     assert.match(server.stderr, /^cabana: SIGTERM before it had started\n$/);
   });
 
+  it('begins no run of an earlier process, if a signal comes before it has started', async (t) => {
+    const dir = tempDir(t);
+    const [data, begun, goOn] = [join(dir, 'data'), join(dir, 'begun'), join(dir, 'go-on')];
+    const first = await Server.start(t, flags(data, ['counter'], '--threads', '1'));
+    const [busy, waits] = [await create(first, 'counter'), await create(first, 'counter')];
+    await spin(first, busy, 'never');
+    const runId = await accept(first, waits, { entries: 1 });
+    await first.kill();
+    const slow = file(
+      dir,
+      'slow.mjs',
+      `import { existsSync, writeFileSync } from 'node:fs';
+       writeFileSync(${JSON.stringify(begun)}, '');
+       while (!existsSync(${JSON.stringify(goOn)})) await new Promise((resolve) => setTimeout(resolve, 5));
+       ${plainAgent('slow')}`,
+    );
+    const stopped = new Server([
+      'serve',
+      ...flags(data, ['counter']),
+      '--agents',
+      slow,
+      '--port',
+      '0',
+      '--drain-ms',
+      '0',
+    ]);
+    t.after(() => stopped.kill());
+    await eventually('it loads the agent', async () => existsSync(begun));
+    stopped.child.kill('SIGTERM');
+    writeFileSync(goOn, '');
+    assert.equal((await stopped.exited).code, 0, stopped.stderr);
+    assert.equal(stopped.report['interrupted'], 0);
+    const last = await Server.start(t, flags(data, ['counter']));
+    assert.equal((await ended(last, waits, runId)).state, 'completed');
+  });
+
   it('names both modules that have the same profile', async (t) => {
     const dir = tempDir(t);
     const one = file(dir, 'one.mjs', plainAgent('twin'));
