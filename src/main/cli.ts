@@ -51,7 +51,7 @@ async function serve(flags: ServeFlags): Promise<void> {
     }),
   };
   const { host, server, url } = await signals.whileStarting(start(options, flags, signals));
-  process.stdout.write(`cabana ready on ${url}\n`);
+  if (!signals.told) process.stdout.write(`cabana ready on ${url}\n`);
   const { flushBar } = await import('./server/progress-bar.js');
   const signal = await signals.first;
   process.exit(await shutDown(signal, host, server, flushBar(process.stderr)));
@@ -73,8 +73,8 @@ async function start(
     };
     const server = (await loading).createServer(made);
     listening = { server, url: await server.listen({ host: hostname, port }) };
-    // They would begin only to be interrupted. (shutDown() awaits the same promise.)
-    if (signals.told) void made.close();
+    // Runs would begin only to be interrupted.
+    if (signals.told) await made.close();
   });
   return { host, ...listening };
 }

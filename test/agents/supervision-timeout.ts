@@ -5,7 +5,7 @@ import { act, restore, start, type Act, type ActAnswer, type ActState } from './
 
 export default defineAgent<ActState, Act, ActAnswer>({
   profile: 'supervision-timeout',
-  runTimeoutMs: 150,
+  runTimeoutMs: 1_500,
   start,
   restore,
   run: act,

@@ -8,7 +8,7 @@ import type { Leaves } from '../agents/leftovers.js';
 import type { Crash } from '../agents/supervision-act.js';
 import { launch } from '../main/launch.js';
 import { testAgent, until } from '../support/host.js';
-import { complete, ended, gate, hasCounted, house, inhabit, outcome } from './house.js';
+import { complete, ended, gate, hasCounted, house, inhabit, leave, outcome } from './house.js';
 
 /** Sessions that leave something behind leave memory as soon as they are told to. */
 function inn(t: TestContext): Promise<Host> {
@@ -24,7 +24,7 @@ describe('an agent that has left memory', () => {
     const host = await inn(t);
     await guest(host, 'gone');
     await complete(host, 'gone', { leaves: 'talk' });
-    assert.deepEqual(await host.registry.evictExcessIdle(), ['gone']);
+    await leave(host, 'gone');
     await guest(host, 'next');
     // Both have the same row, one after the other: it talks whenever this thread's timers run.
     for (let n = 1; n <= 20; n++) {
@@ -39,7 +39,7 @@ describe('an agent that has left memory', () => {
     await guest(host, 'gone');
     await complete(host, 'gone', { leaves: 'talk' });
     await until('it talks', () => host.registry.sessionSummary('gone')?.name === 'left behind');
-    assert.deepEqual(await host.registry.evictExcessIdle(), ['gone']);
+    await leave(host, 'gone');
     await host.registry.edit('gone', { name: 'by hand' });
     for (let n = 2; n <= 20; n++) assert.equal(await complete(host, 'gone'), n);
     assert.equal(host.registry.sessionSummary('gone')!.name, 'by hand');
@@ -53,7 +53,7 @@ describe('an agent that has left memory', () => {
     await guest(host, 'gone');
     await complete(host, 'gone', { leaves: 'bomb' });
     const runs = ['io', 'retry'].map((id) => host.send(id, { count: 1, how: 'wait', until: path }));
-    assert.deepEqual(await host.registry.evictExcessIdle(), ['gone']);
+    await leave(host, 'gone');
     assert.deepEqual(outcome(await runs[0]!.result), ['failed', 'THREAD_DIED']);
     open();
     assert.deepEqual(outcome(await runs[1]!.result), ['completed', null]);
@@ -105,7 +105,7 @@ it('a save that is thenable is awaited like a promise', async (t) => {
   await guest(host, 'a', 'thenable');
   for (let n = 1; n <= 3; n++) {
     assert.equal(await complete(host, 'a'), n);
-    assert.deepEqual(await host.registry.evictExcessIdle(), ['a']);
+    await leave(host, 'a');
   }
 });
 
