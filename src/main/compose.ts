@@ -75,6 +75,7 @@ export function compose(foundations: Foundations): Parts {
     ...shared,
     places,
     strike: (session, reason) => quarantine.strike(session, reason),
+    onSettled: () => dispatcher.fill(),
   });
   // Threads live in real time, whatever clock the host was given.
   const suspicion = new Suspicion(systemClock);

@@ -220,6 +220,9 @@ export const ACCEPT_MAX_BYTES = 64 * 1024 * 1024;
 /** Idleness after which an agent is compacted; default. */
 export const COMPACT_AFTER_DEFAULT_MS = 180_000;
 export const COMPACT_SWEEP_INTERVAL_MS = 1_000;
+/** How long a compaction that had to step back is put off: doubled with each time in a row. */
+export const COMPACT_RETRY_MIN_MS = 2 * COMPACT_SWEEP_INTERVAL_MS;
+export const COMPACT_RETRY_MAX_MS = 10 * 60 * 1_000;
 /** Share of the heap limit at which idle agents begin to leave a thread, and below which they stop leaving it. */
 export const HEAP_HIGH_FRACTION = 0.75;
 export const HEAP_LOW_FRACTION = 0.6;

@@ -98,6 +98,7 @@ export class Activation {
     try {
       const restored = activation.#blamed(() => activation.#snapshots.restore(loaded));
       await inTime(restored, HOOK_MAX_MS, 'RESTORE_FAILED', 'start or restore');
+      activation.#status.clearProgress();
       return activation;
     } catch (error) {
       activation.#leave();
@@ -237,6 +238,7 @@ export class Activation {
       outcome = failed(error, interrupt);
     }
     this.#ctx.scope(null);
+    this.#status.clearProgress();
     if (outcome.state !== 'completed') await this.#rollBack(before);
     const body = packEntry({
       role: 'compaction',
@@ -246,6 +248,8 @@ export class Activation {
     await this.#history.appendOwn(body);
     if (this.#spoilt) throw this.#spoilt;
     if (outcome.state === 'completed') await this.#snapshots.take((body) => this.#snapshots.post(body));
+    // Behind what it had appended, which would be in the tail of an older snapshot. A copy: the state may be views of it.
+    else this.#snapshots.post(before.slice());
     return outcome.state === 'completed';
   }
 

@@ -31,6 +31,14 @@ export class StatusWriter {
     this.#write();
   }
 
+  /** What was told by a hook other than a run's ends with it. */
+  clearProgress(): void {
+    if (this.#progress === null) return;
+    this.#progress = null;
+    this.#label = '';
+    this.#write();
+  }
+
   report(stats: Partial<SessionStats>): void {
     Object.assign(this.stats, stats);
     this.#write();

@@ -13,6 +13,8 @@ export interface CompactState {
   how: 'spin' | 'wait';
   /** Its rollback throws; the restore that brings it up does not. */
   unrestorable: boolean;
+  /** When it has been compacted, its save throws. */
+  unsaveable: boolean;
 }
 
 export interface CompactInput {
@@ -20,6 +22,7 @@ export interface CompactInput {
   until?: string | null;
   how?: 'spin' | 'wait';
   unrestorable?: boolean;
+  unsaveable?: boolean;
 }
 
 const MAX_MS = 60_000;
@@ -29,10 +32,14 @@ const hasRun = new WeakSet<object>();
 
 export default defineAgent<CompactState, CompactInput, CompactState>({
   profile: 'supervision-compact',
-  start: () => ({ log: [], compactions: 0, until: null, how: 'wait', unrestorable: false }),
+  start: () => ({ log: [], compactions: 0, until: null, how: 'wait', unrestorable: false, unsaveable: false }),
   restore(ctx, saved) {
     if (saved.unrestorable && hasRun.has(ctx)) throw new Error('what it needs cannot be read');
     return saved;
+  },
+  save({ state }) {
+    if (state.unsaveable && state.compactions > 0) throw new Error('it cannot be saved');
+    return state;
   },
   run(ctx, input) {
     hasRun.add(ctx);
@@ -40,6 +47,7 @@ export default defineAgent<CompactState, CompactInput, CompactState>({
     if (input.until !== undefined) ctx.state.until = input.until;
     if (input.how !== undefined) ctx.state.how = input.how;
     if (input.unrestorable !== undefined) ctx.state.unrestorable = input.unrestorable;
+    if (input.unsaveable !== undefined) ctx.state.unsaveable = input.unsaveable;
     return ctx.state;
   },
   async compact(ctx) {

@@ -1,7 +1,7 @@
 // Hosts for the tests of this folder: on a clock of their own if need be, and closed before their folder is removed.
 
 import type { TestContext } from 'node:test';
-import type { Host, HostOptions, RunInfo } from '../../src/main/index.js';
+import type { Host, HostOptions, RunInfo, ShutdownReport } from '../../src/main/index.js';
 import { VirtualClock } from '../support/clock.js';
 import { startHost } from '../support/host.js';
 import { tempDir } from '../support/temp.js';
@@ -39,10 +39,10 @@ export async function launchWithClock(
 }
 
 /** Closes a host with a virtual clock, which is moved on meanwhile. */
-export async function closeQuickly(host: Host, clock: SleepyClock): Promise<void> {
+export async function closeQuickly(host: Host, clock: SleepyClock): Promise<ShutdownReport> {
   const moving = setInterval(() => clock.advance(50), 2);
   try {
-    await host.close();
+    return await host.close();
   } finally {
     clearInterval(moving);
   }

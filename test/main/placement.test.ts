@@ -34,6 +34,7 @@ const due = (home: ThreadLoad | null, movable = true, load: 'cpu' | 'io' = 'cpu'
   skips: 0,
   homebound: false,
   suspect: false,
+  leaving: false,
   suits: () => true,
 });
 

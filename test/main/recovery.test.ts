@@ -97,6 +97,22 @@ test('a host that is closed before it begins them leaves the runs of an earlier 
   assert.deepEqual([info?.state, info && outputOf(info)], ['completed', { n: 1 }]);
 });
 
+test('what waits in a session that was quarantined is not run by the next host', async (t) => {
+  const dataDir = tempDir(t);
+  const store = new SqliteStore(join(dataDir, 'cabana.db'));
+  await create(store, record('a', { agentProfile: 'counter' }));
+  const input = encodeEntry(inputEntry({ by: 1 }));
+  for (const runId of ['r1', 'r2', 'r3'])
+    await write(store, { t: 'accept', sessionId: 'a', runId, input, at: Date.now() });
+  await write(store, { t: 'update', sessionId: 'a', fields: { quarantine: 'it did it again' }, at: Date.now() });
+  await store.close();
+  const host = await launch(t, { dataDir, agents, threads: 1 });
+  for (const runId of ['r1', 'r2', 'r3']) {
+    const info = (await host.pending('a', runId)) ?? (await host.run('a', runId));
+    assert.deepEqual([info?.state, info?.code], ['failed', 'SESSION_QUARANTINED'], runId);
+  }
+});
+
 test('more runs than a mailbox holds, accepted by an earlier process, are all run, and the bound is back after them', async (t) => {
   const dataDir = tempDir(t);
   // As after a crash while one run was executed, or about to be, and a full mailbox behind it.

@@ -6,7 +6,7 @@ import type { Host } from '../../src/main/index.js';
 import { until } from '../support/host.js';
 import { ANSWER_MAX_MS, complete, gate, hasCounted, house, houseWithClock, inhabit, outcome, timed } from './house.js';
 import type { CompactInput, CompactState } from '../agents/supervision-compact.js';
-import type { SleepyClock } from '../main/launch.js';
+import { closeQuickly, type SleepyClock } from '../main/launch.js';
 
 const IDLE_MS = 60_000;
 
@@ -64,6 +64,57 @@ describe('compaction', () => {
     await idleUntil(clock, 'it was compacted again', () => seq() === 10);
     assert.deepEqual(await told(host), ['completed', 'completed']);
     assert.deepEqual([(await run(host)).log, (await run(host)).compactions], [[10], 2]);
+  });
+
+  it('takes one agent after the other while the thread is free', async (t) => {
+    const { host, clock } = await houseWithClock(t, { threads: 1, compactAfterMs: IDLE_MS });
+    const ids = [1, 2, 3, 4, 5].map((n) => `compact${n}`);
+    await inhabit(host, ...ids);
+    for (const id of ids) await run(host, { add: 1 }, id);
+    clock.sleep(IDLE_MS);
+    // One sweep, and no other.
+    clock.advance(1_000);
+    await until('all were compacted', () => ids.every((id) => host.registry.sessionSummary(id)!.durableSeq === 3));
+    for (const id of ids) assert.deepEqual(await told(host, id), ['completed']);
+  });
+
+  it('that had to step back lets others go first, and is tried less and less often', async (t) => {
+    const { host, clock } = await houseWithClock(t, { threads: 1, compactAfterMs: IDLE_MS });
+    await inhabit(host, 'compact', 'compact2', 'cpu');
+    const { path, open } = gate(t);
+    await run(host, { add: 1, until: path });
+    await run(host, { add: 1 }, 'compact2');
+    const stepsBack = async (): Promise<void> => {
+      await complete(host, 'cpu');
+      await until('it has stepped back', () => !isCompacting(host));
+    };
+    await idleUntil(clock, 'the one that was used longer ago compacts', () => isCompacting(host));
+    await stepsBack();
+    clock.advance(1_000);
+    await until('the other was compacted', () => host.registry.sessionSummary('compact2')!.durableSeq === 3);
+    let sweeps = 0;
+    for (let times = 2; times <= 4; times++) {
+      await until('it is tried again', () => {
+        clock.advance(1_000);
+        sweeps++;
+        return isCompacting(host);
+      });
+      await stepsBack();
+    }
+    assert.ok(sweeps >= 1 + 4 + 8, `${sweeps} sweeps of a second`);
+    open();
+    const seq = host.registry.sessionSummary('compact')!.durableSeq;
+    await idleUntil(clock, 'it was compacted', () => host.registry.sessionSummary('compact')!.durableSeq > seq);
+    assert.deepEqual((await told(host)).at(-1), 'completed');
+  });
+
+  it('that could not be saved is not taken for saved', async (t) => {
+    const { host, clock } = await houseWithClock(t, { threads: 1, compactAfterMs: IDLE_MS });
+    await inhabit(host, 'compact');
+    await run(host, { add: 1, unsaveable: true });
+    await idleUntil(clock, 'it was compacted', () => host.registry.sessionSummary('compact')?.durableSeq === 3);
+    const { live, unflushed } = await closeQuickly(host, clock);
+    assert.deepEqual([live, unflushed], [1, ['compact']]);
   });
 
   it('is not forgotten because the session was brought up elsewhere when its thread was given up', async (t) => {

@@ -176,7 +176,7 @@ export class AgentThread {
 
   #gone(reason: CabanaError | null): CabanaError | null {
     this.#state = 'gone';
-    this.#culpritSlot ??= culpritIn(this.#table, this.no);
+    this.#culpritSlot ??= culpritIn(this.#table, this.no, reason?.code === 'AGENT_OUT_OF_MEMORY');
     // Likewise before a thread of the same number is there.
     this.offer?.withdraw();
     const why = reason ? reason.message : `thread ${this.no} was shut down`;
@@ -185,12 +185,16 @@ export class AgentThread {
   }
 }
 
-/** Who said so at the last moment; else whose code was entered and had not returned; else whose cpu run it was. */
-function culpritIn(table: StatusTable, no: number): number | null {
+/**
+ * Who said so at the last moment; else whose code was entered and had not returned. A full heap leaves no time to say
+ * anything: then it is whose cpu run it was. Of any other death nobody is known then (a timer of a module, say).
+ */
+function culpritIn(table: StatusTable, no: number, heapIsFull: boolean): number | null {
   const culprit = table.getThread(no, 'culprit');
   if (culprit !== -1) return culprit;
   const entered = table.getThread(no, 'entered');
   if (entered >= 0) return entered;
+  if (!heapIsFull) return null;
   const holder = table.getThread(no, 'slot');
   return holder >= 0 ? holder : null;
 }

@@ -26,6 +26,8 @@ export interface Due<T extends ThreadLoad> {
   movable: boolean;
   /** It could not be saved lately: nowhere but at home may its run begin. */
   homebound: boolean;
+  /** It is being saved to leave memory: until that has ended no thread is kept for it. */
+  leaving: boolean;
   /** Whether it may use the threads for suspects only (suspicion.ts). */
   suspect: boolean;
   /** Runs that wait in the session. */
@@ -59,6 +61,7 @@ function isBetter<T extends ThreadLoad>(thread: T, than: T, suits: (thread: T) =
  * can (movable).
  */
 export function placeRun<T extends ThreadLoad>(due: Due<T>, threads: readonly T[]): T | null {
+  if (due.leaving) return null;
   const home = due.home?.alive ? due.home : null;
   const mayStay = home !== null && (due.homebound || (!home.retiring && allows(due, home)));
   if (mayStay && !home.cpuBusy) return home;
@@ -143,6 +146,7 @@ export function successorOn<T extends ThreadLoad, D extends Due<T> & { skips: nu
       if (oldest) oldest.skips++;
       return due;
     }
+    if (due.leaving) continue;
     if (!due.home?.alive || looked++ >= AFFINITY_WINDOW) return null;
     if (due.movable) oldest ??= due;
     if (oldest && oldest.skips >= AFFINITY_MAX_SKIPS) return null;

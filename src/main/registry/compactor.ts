@@ -4,9 +4,11 @@
 import { codeOf } from '../../protocol/errors.js';
 import { INTERRUPT_REASONS } from '../../protocol/interrupt.js';
 import type { AgentProfile } from '../../protocol/session.js';
+import { COMPACT_RETRY_MAX_MS, COMPACT_RETRY_MIN_MS } from '../../protocol/limits.js';
 import type { StatusTable } from '../../protocol/status-table.js';
 import { liveTime, monotonic, type Clock } from '../clock.js';
 import type { Log } from '../log.js';
+import type { AgentThread } from '../pool/agent-thread.js';
 import { isFree } from '../pool/placement.js';
 import type { Departures } from './lifecycle/departures.js';
 import type { Dispatcher } from './runs/dispatcher.js';
@@ -37,25 +39,48 @@ export class Compactor {
     this.#parts = parts;
   }
 
-  /** Compacts whoever is due; at most one agent on a thread at a time. Resolves when they have ended. */
+  /**
+   * Compacts whoever is due: on each thread that is free one agent after the other, the least recently used first, until
+   * somebody else needs the thread. Resolves when they have ended.
+   */
   async sweep(): Promise<void> {
-    const { directory, clock, compactAfterMs, dispatcher } = this.#parts;
-    if (dispatcher.draining) return;
+    const { directory, clock, compactAfterMs } = this.#parts;
     const before = monotonic(clock) - compactAfterMs;
-    const compactions: Promise<void>[] = [];
+    const due = new Map<AgentThread, Session[]>();
     for (const session of directory.idle()) {
       // Least recently used first: the rest is younger.
       if (session.lastUsed > before) break;
-      if (this.#isDue(session)) compactions.push(this.#compact(session, session.place!));
+      if (!this.#isDue(session)) continue;
+      const { thread } = session.place!;
+      const others = due.get(thread);
+      if (others) others.push(session);
+      else due.set(thread, [session]);
     }
-    await Promise.all(compactions);
+    await Promise.all([...due].map(([thread, sessions]) => this.#compactAll(thread, sessions)));
+  }
+
+  async #compactAll(thread: AgentThread, sessions: readonly Session[]): Promise<void> {
+    for (const session of sessions) {
+      // A run has the thread now, or the next sweep's compactions: those see to the rest.
+      if (!isFree(thread)) return;
+      if (session.place?.thread === thread && this.#isDue(session)) await this.#compact(session, session.place);
+    }
   }
 
   #isDue(session: Session): boolean {
+    const { profiles, clock, dispatcher } = this.#parts;
+    if (dispatcher.draining || session.state !== 'idle') return false;
     if (session.compacted || session.compaction || session.current || session.queued > 0) return false;
-    const { place, profile } = session;
-    if (!this.#parts.profiles.get(profile ?? '')?.compacts) return false;
+    const { place, profile, postponed } = session;
+    if (!profiles.get(profile ?? '')?.compacts) return false;
+    if (postponed && monotonic(clock) < postponed.until) return false;
     return place !== null && isFree(place.thread) && !session.isLocked;
+  }
+
+  /** It had to step back, for a run of another session: others first, and each time it is tried again later. */
+  #postpone(session: Session): void {
+    const waitMs = Math.min(2 * (session.postponed?.waitMs ?? COMPACT_RETRY_MIN_MS / 2), COMPACT_RETRY_MAX_MS);
+    session.postponed = { waitMs, until: monotonic(this.#parts.clock) + waitMs };
   }
 
   /** Holds the session's lock: whoever needs the session interrupts the compaction and then waits for its rollback. */
@@ -72,10 +97,13 @@ export class Compactor {
         // One that threw is not tried again before the next run; one that had to step back is.
         session.compacted = completed || run.interruptReason === null;
         if (completed) session.clean = true;
+        if (!session.compacted) this.#postpone(session);
       });
     } catch (error) {
       // Its thread died or was given up, or it could not be undone: the state on disk is that before the compaction.
       session.compacted = true;
+      // Or it could not be saved: what is in memory is newer than what is on disk.
+      if (session.place === place && place.thread.alive) session.clean = false;
       if (run.loss?.isCulprit) await quarantine.strike(session, run.loss.error.message);
       log.warn({ err: error, sessionId: session.id }, 'a compaction failed');
     } finally {

@@ -97,7 +97,6 @@ export class Rescue {
   /** Its runs wait meanwhile, so that it is not left cold between the two steps, nor begins another there. */
   async #move(session: Session, from: AgentThread): Promise<void> {
     const { dispatcher, departures, lifecycle, log } = this.#parts;
-    session.compaction?.interrupt();
     await dispatcher.withhold(session, async () => {
       try {
         if (await departures.evacuate(session, from)) await lifecycle.ensure(session.id);

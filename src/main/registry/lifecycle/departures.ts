@@ -19,6 +19,8 @@ export interface DeparturesParts {
   table: StatusTable;
   /** Holds a session to account whose save or stop took its thread down. */
   strike: (session: Session, reason: string) => Promise<void>;
+  /** A session has left, or stays after all: its due run may have a thread now. */
+  onSettled: () => void;
   clock: Clock;
   log: Log;
 }
@@ -60,6 +62,8 @@ export class Departures {
   }
 
   async #passivate(session: Session, mayLeave: () => boolean): Promise<boolean> {
+    // It has the lock for as long as it likes, and less to do than whoever wants the session away.
+    session.compaction?.interrupt();
     try {
       const left = await session.lock(() => this.#leave(session, mayLeave));
       if (typeof left === 'boolean') return left;
@@ -70,6 +74,7 @@ export class Departures {
       throw left.error;
     } finally {
       this.#parts.directory.dropIfUnused(session);
+      this.#parts.onSettled();
     }
   }
 

@@ -52,6 +52,8 @@ class LiveAgentHandle implements LiveAgent {
   }
 
   async flush(): Promise<void> {
+    // It takes as long as it likes, and is undone before the agent is saved.
+    this.#session.compaction?.interrupt();
     // Whoever has it saved, to leave memory, holds its lock until that is done, or has failed.
     if (this.#session.state === 'flushing') await this.#session.lock(() => Promise.resolve());
     const { state, place, id, clean } = this.#session;

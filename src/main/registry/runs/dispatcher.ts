@@ -100,6 +100,7 @@ export class Dispatcher {
   async withhold<T>(session: Session, work: () => Promise<T>): Promise<T> {
     session.held++;
     this.#parts.admission.withdraw(session);
+    session.compaction?.interrupt();
     try {
       return await work();
     } finally {

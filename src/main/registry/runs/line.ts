@@ -31,6 +31,10 @@ export class PlaceInLine implements Due<AgentThread> {
     return this.session.saveFailures > 0;
   }
 
+  get leaving(): boolean {
+    return this.session.state === 'flushing';
+  }
+
   suits(thread: AgentThread): boolean {
     return this.#suspicion.suits(this.session.id, thread);
   }

@@ -59,10 +59,7 @@ export class Starter {
     const { session } = admitted;
     const { lifecycle, admission, endings } = this.#parts;
     if (session.deleted || !this.#mayStart()) return false;
-    if (session.quarantine) {
-      await endings.endUnstarted(session, run, quarantined(session.quarantine));
-      return false;
-    }
+    if (session.quarantine) return this.#refuse(session, run, session.quarantine);
     if (run.interruptReason) {
       // Asked to stop before it began: it never does.
       await endings.endUnstarted(session, run, endingOf(run.interruptReason));
@@ -77,12 +74,19 @@ export class Starter {
     if (!session.isLive && !(await lifecycle.bringUp(session, admitted.thread, { isForRun: true }))) {
       throw new CabanaError('SESSION_NOT_FOUND', `there is no session ${session.id}`);
     }
+    // Of a session that was cold this is known only now.
+    if (session.quarantine) return this.#refuse(session, run, session.quarantine);
     // That thread was held up, and another has brought it up.
     if (session.place!.thread !== admitted.thread) admission.moveTo(admitted, session.place!.thread);
     // A thread that was given up meanwhile may still have brought the session up: nothing begins there.
     if (!session.isLive) throw new CabanaError('THREAD_DIED', `thread ${admitted.thread.no} was given up`);
     this.begin(session, run);
     return true;
+  }
+
+  async #refuse(session: Session, run: Run, quarantine: string): Promise<false> {
+    await this.#parts.endings.endUnstarted(session, run, quarantined(quarantine));
+    return false;
   }
 
   /** Whether the run of a session that lives on another thread than it was admitted to begins there. */
@@ -98,6 +102,7 @@ export class Starter {
     directory.busy(session);
     session.clean = false;
     session.compacted = false;
+    session.postponed = null;
     session.lastRunFailed = false;
     session.tell({ error: null, errorCode: null });
     session.startedNo = run.no;

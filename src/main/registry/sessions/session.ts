@@ -57,6 +57,8 @@ export class Session {
   startedNo = 0;
   /** Compacted since its last run. What an earlier process ran is not known: it waits for the next run. */
   compacted = true;
+  /** Its last compaction had to step back: not before this instant of the clock of durations is it tried again. */
+  postponed: { readonly until: number; readonly waitMs: number } | null = null;
   crashes = 0;
   interrupts = 0;
   migrations = 0;
