@@ -115,7 +115,7 @@ export function compose(foundations: Foundations): Parts {
   const intake = new Intake({ ...shared, dispatcher, endings, interrupts, runs });
   const passivator = new Passivator({ ...shared, departures, threads, maxIdleAgents });
   const compactor = new Compactor({ ...shared, departures, dispatcher, quarantine, runs, compactAfterMs });
-  const rescue = new Rescue({ ...shared, dispatcher, departures, lifecycle, quarantine, graceMs });
+  const rescue = new Rescue({ ...shared, dispatcher, departures, lifecycle, endings, quarantine, runs, graceMs });
   const watchdog = new Watchdog<Execution>({
     threads: () => foundations.threads().all,
     table,

@@ -1,7 +1,7 @@
 // A host: starts its parts in order (compose.ts wires them), hears what threads and store say, and is the library's face.
 
 import type { AgentThreadNote } from '../protocol/control.js';
-import type { CabanaError } from '../protocol/errors.js';
+import { fromWire, type CabanaError } from '../protocol/errors.js';
 import { assertRunId, assertSessionId } from '../protocol/ids.js';
 import {
   COMPACT_SWEEP_INTERVAL_MS,
@@ -195,6 +195,9 @@ export class Host {
         return session?.hear(note.epoch, note.stats);
       case 'rename':
         return session?.hear(note.epoch, { name: note.name });
+      case 'refused':
+        if (session) this.#background.track(this.#parts.rescue.refused(session, note.epoch, fromWire(note.error)));
+        return;
       case 'log':
         return this.config.log[note.level](agentFields(note.sessionId, note.fields), note.message);
       default:

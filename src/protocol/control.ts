@@ -109,6 +109,8 @@ export type AgentThreadNote =
   | { kind: 'gap'; sessionId: string; runId: string | null; missed: number }
   | { kind: 'report'; sessionId: string; epoch: number; stats: Partial<SessionStats> }
   | { kind: 'rename'; sessionId: string; epoch: number; name: string }
+  /** The store has refused what the activation wrote, and takes nothing more of it. */
+  | { kind: 'refused'; sessionId: string; epoch: number; error: WireError }
   | { kind: 'log'; sessionId: string; level: LogLevel; message: string; fields: Record<string, unknown> | null };
 
 /** A note on its way, and what it takes of the thread's window: given back when main has dealt with it. */

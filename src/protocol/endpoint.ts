@@ -14,6 +14,9 @@ import type { Transferable } from 'node:worker_threads';
 import { ENCODE_FROM_ITEMS, postBatch, readBatch } from './batch.js';
 import { CabanaError, fromWire, messageOf, toWire, type WireError } from './errors.js';
 
+/** The platform's own, whatever an agent puts in its place. */
+const { queueMicrotask } = globalThis;
+
 /** The messages that Comlink hands over; those of a request type are requests, the others are answers. */
 interface ComlinkMessage {
   id?: string;

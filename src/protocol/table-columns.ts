@@ -103,6 +103,12 @@ export const THREAD_COLUMNS = {
   },
   slot: { word: 1, type: 'i32', writer: 'thread', doc: 'The slot whose code holds the thread now, or -1.' },
   runNo: { word: 2, type: 'i32', writer: 'thread', doc: 'The run that holds the thread now, or 0.' },
+  yieldedNo: {
+    word: 18,
+    type: 'i32',
+    writer: 'thread',
+    doc: 'The cpu run that waits in a yield: it has given the thread up, whoever has it now. 0: none.',
+  },
   sessions: { word: 3, type: 'i32', writer: 'thread', doc: 'Activations in this thread.' },
   culprit: {
     word: 10,

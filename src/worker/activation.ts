@@ -19,6 +19,7 @@ import type { JournalLink, Restored } from './journal-link.js';
 import { Naming } from './naming.js';
 import { Snapshots } from './snapshots.js';
 import { StatusWriter } from './status-writer.js';
+import { monotonicMs, unixMs } from './platform.js';
 
 /** What the activations of a thread share. */
 export interface ThreadServices {
@@ -71,7 +72,10 @@ export class Activation {
     this.#services = services;
     this.#slot = slot;
     this.#suspect = { slot };
-    this.#history = new History(services.link, services.table, { key, epoch, slot }, Date.now);
+    this.#history = new History(services.link, services.table, { key, epoch, slot }, unixMs, (error) => {
+      // Superseded: whoever has taken over knows.
+      if (error.code !== 'STALE_EPOCH') services.events.refused(record.sessionId, epoch, error);
+    });
     this.#status = new StatusWriter(services.table, slot, { ...record.stats });
     this.#ctx = new Context(record, this.#history, this.#status, services.events, (name) => this.#rename(name));
     this.#snapshots = new Snapshots({
@@ -135,19 +139,19 @@ export class Activation {
     const { cpu, link, table, thread } = this.#services;
     const { runId } = request;
     const input = request.input ?? (await this.#readInput(request.inputSeq));
-    link.send({ t: 'start', at: Date.now(), runId, ...this.#history.fence() });
+    link.send({ t: 'start', at: unixMs(), runId, ...this.#history.fence() });
     if (this.load === 'cpu') this.#hold(request.runNo);
     table.set('thread', this.#slot, 'begunNo', request.runNo);
     this.#status.runStarted();
-    this.#ctx.scope({ runId, interrupt, resumed: request.resumed });
-    const startedAt = performance.now();
+    this.#ctx.scope({ runId, interrupt, resumed: request.resumed, onYield: this.#yielder(request.runNo) });
+    const startedAt = monotonicMs();
     const cpuMs = (): number => (this.load === 'cpu' ? cpu.now() : cpu.shared());
     const startedCpuMs = cpuMs();
     const outcome = await execute(this.#definition, this.#ctx, input, interrupt);
     this.#ctx.scope(null);
     table.setThread(thread, 'runs', table.getThread(thread, 'runs') + 1);
     this.#status.runEnded({
-      latencyMs: performance.now() - startedAt,
+      latencyMs: monotonicMs() - startedAt,
       cpuMs: cpuMs() - startedCpuMs,
       error: outcome.state === 'failed' ? outcome.error : null,
       code: outcome.state === 'failed' ? outcome.code : null,
@@ -164,7 +168,7 @@ export class Activation {
     const entry = encodeEntry(outcomeEntry(runId, outcome));
     const post = (snapshot: Uint8Array | null): void => {
       const { stats } = this.#status;
-      const end = { t: 'end', at: Date.now(), runId, ...outcome, entry, snapshot, stats } as const;
+      const end = { t: 'end', at: unixMs(), runId, ...outcome, entry, snapshot, stats } as const;
       this.#services.link.send({ ...end, ...this.#history.nextFence() });
     };
     if (this.#definition.saveWhen !== 'flush') {
@@ -189,7 +193,7 @@ export class Activation {
   /** Shows in the table which session's code holds the thread, and since when: the watchdog reads it there. */
   #hold(runNo: number): void {
     const { table, thread } = this.#services;
-    table.setThread(thread, 'sinceMs', Date.now());
+    table.setThread(thread, 'sinceMs', unixMs());
     table.setThread(thread, 'runNo', runNo);
     table.setThread(thread, 'slot', this.#slot);
     this.#services.cpu.hold();
@@ -201,6 +205,15 @@ export class Activation {
     this.#services.cpu.letGo();
     table.setThread(thread, 'slot', -1);
     table.setThread(thread, 'runNo', 0);
+    table.setThread(thread, 'yieldedNo', 0);
+  }
+
+  /** Shows whether the run that holds the thread has given it up: what hangs meanwhile is not this run. */
+  #yielder(runNo: number): (waits: boolean) => void {
+    const { table, thread } = this.#services;
+    return (waits) => {
+      if (table.getThread(thread, 'runNo') === runNo) table.setThread(thread, 'yieldedNo', waits ? runNo : 0);
+    };
   }
 
   /**
@@ -229,7 +242,7 @@ export class Activation {
     this.#hold(runNo);
     this.#services.table.set('thread', this.#slot, 'begunNo', runNo);
     const before = await this.#snapshots.take((body) => body);
-    this.#ctx.scope({ runId: null, interrupt, resumed: false });
+    this.#ctx.scope({ runId: null, interrupt, resumed: false, onYield: this.#yielder(runNo) });
     let outcome: Outcome = { state: 'completed', output: null, error: null, code: null };
     try {
       interrupt.check();
@@ -324,7 +337,7 @@ export class Activation {
 
   #rename(name: string): void {
     this.#naming ??= new Naming((last) => {
-      this.#services.link.send({ t: 'rename', at: Date.now(), name: last, ...this.#history.fence() });
+      this.#services.link.send({ t: 'rename', at: unixMs(), name: last, ...this.#history.fence() });
     });
     this.#naming.rename(name);
   }

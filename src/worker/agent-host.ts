@@ -8,6 +8,8 @@ import { Activation, type ThreadServices } from './activation.js';
 import { storedEntry } from './history.js';
 import { loadAgentModules, type AgentModule } from './modules.js';
 import { stepBack } from './priority.js';
+import { Turns } from './turns.js';
+import { setImmediate } from './platform.js';
 
 export interface AgentHostOptions {
   /** File paths of the agent modules. */
@@ -21,6 +23,8 @@ export class AgentHost implements AgentThreadCalls {
   readonly #services: ThreadServices;
   readonly #onShutdown: () => void;
   readonly #agents = new Map<string, Activation>();
+  /** Of start, restore and save. */
+  readonly #turns = new Turns();
   /** Activations whose session has come back under a later epoch, until main has them discarded. */
   readonly #superseded = new Set<Activation>();
   #modules: ReadonlyMap<string, AgentModule> = new Map();
@@ -56,6 +60,7 @@ export class AgentHost implements AgentThreadCalls {
     const profile = profileOf(loaded.record);
     const module = this.#modules.get(profile);
     if (!module) throw new CabanaError('UNKNOWN_PROFILE', `no agent of this host has the profile "${profile}"`);
+    await this.#turns.next();
     const activation = await Activation.begin(module.definition, loaded, request.slot, this.#services);
     const older = this.#agents.get(request.sessionId);
     if (older) this.#superseded.add(older);
@@ -117,11 +122,13 @@ export class AgentHost implements AgentThreadCalls {
     this.#agents.get(sessionId)?.interrupt(runNo);
   }
 
-  flush(sessionId: string): Promise<void> {
-    return this.#agent(sessionId).flush();
+  async flush(sessionId: string): Promise<void> {
+    await this.#turns.next();
+    await this.#agent(sessionId).flush();
   }
 
   async passivate(sessionId: string): Promise<void> {
+    await this.#turns.next();
     const agent = this.#agent(sessionId);
     if (agent.running) throw new CabanaError('SESSION_BUSY', `session ${sessionId} has a run`);
     await agent.flush();

@@ -4,6 +4,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { types } from 'node:util';
 import type { StatusTable } from '../protocol/status-table.js';
 import { CULPRIT_LEFT } from '../protocol/table-columns.js';
+import { setImmediate } from './platform.js';
 
 /** How many causes deep an uncaught error is handed on. */
 const CAUSES_MAX = 8;

@@ -17,6 +17,7 @@ import type { History } from './history.js';
 import type { RunInterrupt } from './interrupt.js';
 import type { StatusWriter } from './status-writer.js';
 import type { SessionRecord, SessionStats } from '../protocol/session.js';
+import { monotonicMs, setImmediate } from './platform.js';
 
 /** What is true of the run in progress. */
 export interface RunScope {
@@ -24,6 +25,8 @@ export interface RunScope {
   runId: string | null;
   interrupt: RunInterrupt;
   resumed: boolean;
+  /** It gives the thread up in a yield, or has it back. */
+  onYield(waits: boolean): void;
 }
 
 const NEVER = new AbortController().signal;
@@ -73,7 +76,7 @@ export class Context implements AgentContext<unknown> {
   /** The host's: begins and ends the scope of a run. */
   scope(run: RunScope | null): void {
     this.#run = run;
-    this.#sliceStart = performance.now();
+    this.#sliceStart = monotonicMs();
   }
 
   /** The host's: from now on what the agent's timers and promises still say is not heard. */
@@ -94,9 +97,11 @@ export class Context implements AgentContext<unknown> {
   }
 
   async yield(): Promise<void> {
-    if (performance.now() - this.#sliceStart >= TIME_SLICE_MS) {
+    if (monotonicMs() - this.#sliceStart >= TIME_SLICE_MS) {
+      this.#run?.onYield(true);
       await new Promise((resolve) => setImmediate(resolve));
-      this.#sliceStart = performance.now();
+      this.#run?.onYield(false);
+      this.#sliceStart = monotonicMs();
     }
     this.checkpoint();
   }

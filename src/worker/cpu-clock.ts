@@ -1,6 +1,7 @@
 // CPU time of this thread. Node 20 has it for the process alone; on Linux the kernel tells it per thread.
 
 import { closeSync, openSync, readSync } from 'node:fs';
+import { monotonicMs } from './platform.js';
 
 const buffer = Buffer.alloc(64);
 
@@ -17,7 +18,7 @@ export class CpuClock {
   }
 
   now(): number {
-    if (this.#fd === null) return performance.now();
+    if (this.#fd === null) return monotonicMs();
     const length = readSync(this.#fd, buffer, 0, buffer.length, 0);
     // "<nanoseconds on a CPU> <nanoseconds waiting> <time slices>"
     return Number.parseInt(buffer.toString('latin1', 0, length), 10) / 1e6;

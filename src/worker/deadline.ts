@@ -1,6 +1,7 @@
 // A bound on what an agent's hooks may await: whoever waits for a hook holds the session's lock.
 
 import { CabanaError, type ErrorCode } from '../protocol/errors.js';
+import { clearTimeout, setTimeout } from './platform.js';
 
 /**
  * The work's result, if it comes in time. Work that comes too late is not stopped: its caller must see to it that it

@@ -7,6 +7,7 @@
 
 import type { AgentThreadNote, LogLevel, WeighedNote } from '../protocol/control.js';
 import { packEvent } from '../protocol/codec.js';
+import { toWire, type CabanaError } from '../protocol/errors.js';
 import type { BatchEndpoint } from '../protocol/endpoint.js';
 import { EventPacker } from '../protocol/event-batch.js';
 import {
@@ -19,6 +20,7 @@ import {
 } from '../protocol/limits.js';
 import type { SessionStats } from '../protocol/session.js';
 import type { NoteWindow } from './note-window.js';
+import { monotonicMs, setImmediate, setTimeout } from './platform.js';
 
 /** What a session has to tell when the window opens. */
 interface Untold {
@@ -93,6 +95,11 @@ export class EventSender {
     if (this.#mayTell(sessionId)) return this.#note({ kind: 'rename', sessionId, epoch, name }, name.length);
     const figures = this.#figuresOf(sessionId, epoch);
     if (figures) figures.name = name;
+  }
+
+  /** The store takes nothing more of this activation. */
+  refused(sessionId: string, epoch: number, error: CabanaError): void {
+    this.#note({ kind: 'refused', sessionId, epoch, error: toWire(error) }, error.message.length);
   }
 
   /** @param chars about how much text it is */
@@ -208,7 +215,7 @@ export class EventSender {
   #added(): void {
     this.#count++;
     if (this.#count >= EVENT_BATCH_MAX_EVENTS || this.#packer.byteLength >= EVENT_BATCH_MAX_BYTES) return this.flush();
-    const now = performance.now();
+    const now = monotonicMs();
     if (now - this.#burstAt >= EVENT_BURST_MS) {
       this.#burstAt = now;
       this.#posts = 0;

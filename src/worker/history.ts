@@ -23,6 +23,7 @@ export class History implements AgentHistory, JournalListener {
   readonly #table: StatusTable;
   readonly #slot: number;
   readonly #now: () => number;
+  readonly #onRefused: (error: CabanaError) => void;
   /** Entries appended by this activation, and how many of them are known to be on disk. */
   #n = 0;
   #durableN = 0;
@@ -32,11 +33,13 @@ export class History implements AgentHistory, JournalListener {
   /** Set when the activation has left memory: its row of the table is another session's then. */
   #durableAtEnd: { seq: number; appends: number } | null = null;
 
+  /** @param onRefused the store has refused something for good: nothing that comes after it is taken either */
   constructor(
     link: JournalLink,
     table: StatusTable,
     place: { key: number; epoch: number; slot: number },
     now: () => number,
+    onRefused: (error: CabanaError) => void,
   ) {
     this.#link = link;
     this.#table = table;
@@ -44,6 +47,7 @@ export class History implements AgentHistory, JournalListener {
     this.epoch = place.epoch;
     this.#slot = place.slot;
     this.#now = now;
+    this.#onRefused = onRefused;
     link.listen(this.key, this);
   }
 
@@ -74,8 +78,10 @@ export class History implements AgentHistory, JournalListener {
 
   /** Sends an encoded entry without checking for room: append() after its checks, and the host's own entries. */
   appendOwn(body: Uint8Array): void | Promise<void> {
-    this.#n += 1;
-    this.#link.append({ t: 'append', at: this.#now(), body, key: this.key, epoch: this.epoch, n: this.#n });
+    const n = this.#n + 1;
+    this.#link.append({ t: 'append', at: this.#now(), body, key: this.key, epoch: this.epoch, n });
+    // Only now: at the end of the stack it may throw, and what was not sent must not count.
+    this.#n = n;
     this.#table.set('thread', this.#slot, 'historySeq', this.length);
     return this.#link.room();
   }
@@ -148,7 +154,10 @@ export class History implements AgentHistory, JournalListener {
 
   /** A full disk keeps what was appended and tries again; every other refusal is final. */
   onRefused(error: CabanaError): void {
-    if (error.code !== 'STORE_FULL') this.#refused ??= error;
+    if (error.code !== 'STORE_FULL' && !this.#refused) {
+      this.#refused = error;
+      this.#onRefused(error);
+    }
     const waiters = this.#waiters ?? [];
     this.#waiters = null;
     for (const waiter of waiters) waiter.reject(error);

@@ -20,6 +20,7 @@ import {
   TAIL_PAGE_ROWS,
   TAIL_PAGES_IN_FLIGHT,
 } from '../protocol/limits.js';
+import { queueMicrotask } from './platform.js';
 
 /** Below it a copy is cheaper than a transfer. */
 const TRANSFER_FROM_BYTES = 4096;

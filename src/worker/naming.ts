@@ -1,6 +1,8 @@
 // Limits the writes of rename() in one event-loop turn: the first at once, since the agent may never yield, and the
 // last when the loop turns, or before that with settle().
 
+import { setImmediate } from './platform.js';
+
 export class Naming {
   readonly #write: (name: string) => void;
   #next: string | null = null;

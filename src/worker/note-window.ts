@@ -2,6 +2,7 @@
 // that code which never turns its event loop is held back as well.
 
 import { EVENT_WAIT_MAX_MS } from '../protocol/limits.js';
+import { monotonicMs, setTimeout } from './platform.js';
 
 export class NoteWindow {
   readonly #counter: Int32Array;
@@ -31,11 +32,11 @@ export class NoteWindow {
    * @returns whether it is open
    */
   waitOpen(): boolean {
-    const until = performance.now() + EVENT_WAIT_MAX_MS;
+    const until = monotonicMs() + EVENT_WAIT_MAX_MS;
     for (;;) {
       const seen = Atomics.load(this.#counter, 0);
       if (this.#isOpenAt(seen)) return true;
-      const leftMs = until - performance.now();
+      const leftMs = until - monotonicMs();
       if (leftMs <= 0 || seen === this.#stalledAt) {
         this.#stalledAt = seen;
         return false;
@@ -51,9 +52,9 @@ export class NoteWindow {
   }
 
   async #watched(): Promise<void> {
-    const until = performance.now() + EVENT_WAIT_MAX_MS;
+    const until = monotonicMs() + EVENT_WAIT_MAX_MS;
     while (!this.isOpen) {
-      if (performance.now() >= until) {
+      if (monotonicMs() >= until) {
         this.#stalledAt = Atomics.load(this.#counter, 0);
         return;
       }

@@ -14,6 +14,7 @@ import { CpuClock } from './cpu-clock.js';
 import { EventSender } from './event-sender.js';
 import { JournalLink } from './journal-link.js';
 import { NoteWindow } from './note-window.js';
+import { clearInterval, setImmediate, setInterval } from './platform.js';
 
 /** Resolves when main has shut the thread down. */
 export async function serve(task: AgentThreadTask): Promise<void> {

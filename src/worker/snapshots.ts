@@ -10,6 +10,7 @@ import { inTime } from './deadline.js';
 import type { History } from './history.js';
 import type { JournalLink, Restored } from './journal-link.js';
 import type { StatusWriter } from './status-writer.js';
+import { unixMs } from './platform.js';
 
 export interface SnapshotsParts {
   definition: AgentDefinition;
@@ -68,13 +69,13 @@ export class Snapshots {
   /** Sends a snapshot, with the session's figures. Resolves when it is on disk. @throws CabanaError STORE_FULL, STALE_EPOCH */
   keep(body: Uint8Array): Promise<void> {
     const { history, link, status } = this.#parts;
-    return link.save({ at: Date.now(), body, stats: status.stats, ...history.fence() });
+    return link.save({ at: unixMs(), body, stats: status.stats, ...history.fence() });
   }
 
   /** Sends a snapshot for whose arrival nobody waits. */
   post(body: Uint8Array): void {
     const { history, link } = this.#parts;
-    link.send({ t: 'save', request: 0, at: Date.now(), body, stats: null, ...history.fence() });
+    link.send({ t: 'save', request: 0, at: unixMs(), body, stats: null, ...history.fence() });
   }
 }
 

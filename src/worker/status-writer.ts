@@ -3,6 +3,7 @@
 import type { SessionStats } from '../protocol/session.js';
 import type { StatusTable } from '../protocol/status-table.js';
 import { LABEL_MAX_BYTES } from '../protocol/table-columns.js';
+import { unixMs } from './platform.js';
 
 export class StatusWriter {
   readonly #table: StatusTable;
@@ -71,7 +72,7 @@ export class StatusWriter {
       progress: this.#progress,
       label: this.#label,
       cpuMs: this.#cpuMs,
-      updatedAtMs: Date.now(),
+      updatedAtMs: unixMs(),
     });
   }
 }

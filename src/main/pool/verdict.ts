@@ -11,7 +11,10 @@ export interface WatchedRun {
   /** When it was asked to stop; null: it was not. */
   interruptedAt: number | null;
   load: 'cpu' | 'io';
-  /** Its thread has not begun anything of it, or is executing another's code: whatever holds the thread, it is not this. */
+  /**
+   * Its thread has not begun anything of it, or is executing another's code, or it is in a yield: whatever holds the
+   * thread, it is not this.
+   */
   waits: boolean;
   /** It does not wait, and is a cpu run, or bringing the session of one up: it may hold the thread. */
   holds: boolean;

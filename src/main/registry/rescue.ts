@@ -11,13 +11,16 @@ import {
 import { monotonic, systemClock, within, type Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import type { AgentThread } from '../pool/agent-thread.js';
+import type { Ending } from '../pool/verdict.js';
 import { inFlight } from '../tasks.js';
 import type { Departures } from './lifecycle/departures.js';
 import type { Lifecycle } from './lifecycle/lifecycle.js';
 import type { Dispatcher } from './runs/dispatcher.js';
+import type { Endings } from './runs/endings.js';
 import type { Execution } from './runs/execution.js';
 import type { Quarantine } from './runs/quarantine.js';
 import type { Directory } from './sessions/directory.js';
+import type { RunTable } from './sessions/run-table.js';
 import type { Session } from './sessions/session.js';
 
 export interface RescueParts {
@@ -25,7 +28,9 @@ export interface RescueParts {
   dispatcher: Dispatcher;
   departures: Departures;
   lifecycle: Lifecycle;
+  endings: Endings;
   quarantine: Quarantine;
+  runs: RunTable;
   clock: Clock;
   log: Log;
   graceMs: number;
@@ -71,13 +76,32 @@ export class Rescue {
     for (const execution of [...dispatcher.inProgress()]) {
       // What waits there is not lost: it is told of the thread's death, and had elsewhere.
       if (execution.thread !== thread || !execution.hasBegun) continue;
-      execution.run.lose({ isCulprit: culprit ? execution === culprit : nobody, error });
+      const isCulprit = culprit ? execution === culprit : execution.waits ? false : nobody;
+      execution.run.lose({ isCulprit, error });
     }
     const neighbours = [...directory.all()].filter((s) => s.place?.thread === thread && s.state === 'idle');
     const rescued = this.#bringUp(neighbours);
     await within(systemClock, RESCUE_FIRST_MS, rescued);
     await thread.terminate();
     await rescued;
+  }
+
+  /**
+   * The store takes nothing more of this activation (a bug, or an agent that got between its entries): it ends, with the
+   * run that it has and those whose outcomes were refused, and the session comes back from disk.
+   */
+  async refused(session: Session, epoch: number, refusal: Error): Promise<void> {
+    const { departures, endings, runs, log } = this.#parts;
+    if (session.place?.epoch !== epoch) return;
+    const error = refusal instanceof CabanaError ? refusal : new CabanaError('INTERNAL', refusal.message);
+    log.error({ err: error, sessionId: session.id }, 'the store refused what an agent wrote; the agent is given up');
+    session.current?.lose({ isCulprit: null, error });
+    await session.lock(async () => {
+      const ending: Ending = { state: 'failed', error: error.message, code: error.code };
+      for (const run of runs.of(session.id)) if (run.awaitsStore) await endings.endUnstarted(session, run, ending);
+      if (session.place?.epoch === epoch && session.state === 'idle') departures.abandon(session, error.message);
+    });
+    this.#parts.directory.dropIfUnused(session);
   }
 
   /**

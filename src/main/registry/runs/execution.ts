@@ -83,7 +83,7 @@ export class Execution implements InProgress {
   get waits(): boolean {
     const entered = this.thread.enteredSlot;
     const isOthers = entered !== null && entered !== (this.#slot ?? this.session.place?.slot);
-    return isOthers || !this.hasBegun;
+    return isOthers || !this.hasBegun || this.#table.getThread(this.thread.no, 'yieldedNo') === this.run.no;
   }
 
   get holds(): boolean {

@@ -134,6 +134,11 @@ export class Run {
     return this.#reported && this.#stored !== null && isTerminal(this.#stored.state);
   }
 
+  /** Its thread has reported it, and its outcome has yet to be on disk. */
+  get awaitsStore(): boolean {
+    return this.#reported && !this.isOver;
+  }
+
   get loss(): Loss | null {
     return this.#loss;
   }
