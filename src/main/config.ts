@@ -51,9 +51,29 @@ export interface HostOptions {
 
 export type HostConfig = Required<Omit<HostOptions, 'logLevel' | 'agents'>> & { agents: readonly string[] };
 
+/** All of them: one that is misspelled would be left out without a word. */
+const OPTIONS: Record<keyof HostOptions, true> = {
+  agents: true,
+  dataDir: true,
+  threads: true,
+  maxRunningAgents: true,
+  maxIdleAgents: true,
+  drainMs: true,
+  flushDeadlineMs: true,
+  interruptGraceMs: true,
+  compactAfterMs: true,
+  restoreSessions: true,
+  niceIncrement: true,
+  threadHeapMb: true,
+  logLevel: true,
+  log: true,
+  clock: true,
+};
+
 /** @throws CabanaError CONFIG_INVALID, AGENT_MODULE_INVALID */
 export function checkOptions(options: HostOptions): HostConfig {
   if (typeof options !== 'object' || options === null) refuse('createHost takes an object with agents and dataDir');
+  for (const name of Object.keys(options)) if (!(name in OPTIONS)) refuse(`there is no option ${name}`);
   const logLevel = options.logLevel ?? 'warn';
   if (!LOG_LEVELS.includes(logLevel)) refuse(`logLevel is one of ${LOG_LEVELS.join(', ')}`);
   if (typeof options.dataDir !== 'string' || options.dataDir === '') refuse('dataDir is a folder');

@@ -52,7 +52,8 @@ export interface ShutdownParts {
   fatal: () => CabanaError | null;
 }
 
-export async function shutDown(parts: ShutdownParts, progress: DrainProgress = {}): Promise<ShutdownReport> {
+export async function shutDown(parts: ShutdownParts, listener: DrainProgress = {}): Promise<ShutdownReport> {
+  const progress = harmless(listener, parts.config);
   const startedAt = monotonic(parts.config.clock);
   refuseWork(parts);
   const interrupted = await letRunsFinish(parts, progress);
@@ -65,6 +66,21 @@ export async function shutDown(parts: ShutdownParts, progress: DrainProgress = {
     interrupted,
     ms: Math.round(monotonic(parts.config.clock) - startedAt),
     storageFailed: !complete || parts.fatal() !== null,
+  };
+}
+
+/** Whatever who listens throws: the shutdown goes on. */
+function harmless(listener: DrainProgress, { log }: HostConfig): DrainProgress {
+  const tell = (call: () => void): void => {
+    try {
+      call();
+    } catch (error) {
+      log.error({ err: error }, 'the progress of the shutdown could not be shown');
+    }
+  };
+  return {
+    draining: (running) => tell(() => listener.draining?.(running)),
+    flushing: (done, live) => tell(() => listener.flushing?.(done, live)),
   };
 }
 
@@ -96,6 +112,7 @@ async function flushAll(parts: ShutdownParts, progress: DrainProgress): Promise<
   store.drain();
   // The sessions themselves: one whose thread dies meanwhile leaves the directory.
   const waiting = new Map<string, Session>();
+  const failed = new Set<Session>();
   let live = 0;
   let done = 0;
   const all = registry.eachLiveAgent(async (id, agent) => {
@@ -112,6 +129,7 @@ async function flushAll(parts: ShutdownParts, progress: DrainProgress): Promise<
       if (session.deleted) return;
       // Of a thread that was given up at the deadline the report tells enough.
       if (codeOf(error) !== 'THREAD_DIED') {
+        failed.add(session);
         config.log.error({ err: error, sessionId: id }, 'a session could not be flushed');
       }
     }
@@ -121,7 +139,7 @@ async function flushAll(parts: ShutdownParts, progress: DrainProgress): Promise<
   await within(config.clock, config.flushDeadlineMs, all);
   // A session of which everything is in its last snapshot loses nothing by not answering.
   const unflushed = [...waiting]
-    .filter(([, session]) => !session.deleted && (fatal() !== null || !session.clean))
+    .filter(([, session]) => !session.deleted && (fatal() !== null || failed.has(session) || !session.clean))
     .map(([id]) => id);
   return { live, unflushed };
 }

@@ -143,12 +143,19 @@ export class CabanaError extends Error {
 }
 
 /**
- * Callers in plain JavaScript can leave out what the types ask for.
+ * Callers in plain JavaScript can leave out what the types ask for, or misspell it.
+ * @param known the fields that there are; undefined: whoever calls checks them
  * @throws CabanaError INVALID_ARGUMENT
  */
-export function assertFields(value: unknown, name: string): asserts value is object {
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return;
-  throw new CabanaError('INVALID_ARGUMENT', `${name} is an object`);
+export function assertFields(value: unknown, name: string, known?: readonly string[]): asserts value is object {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new CabanaError('INVALID_ARGUMENT', `${name} is an object`);
+  }
+  if (!known) return;
+  for (const field of Object.keys(value)) {
+    if (known.includes(field)) continue;
+    throw new CabanaError('INVALID_ARGUMENT', `${name} has no field "${field}"; there are: ${known.join(', ')}`);
+  }
 }
 
 /** An error as it crosses threads: structured clone and Comlink lose `code` and `cause`, this keeps them. */

@@ -140,6 +140,10 @@ export const EVICT_INTERVAL_MS = 1_000;
 export const PASSIVATE_IN_FLIGHT_AGENTS = 64;
 /** Newest sessions of each source that are restored at start. */
 export const RESTORE_DEFAULT_SESSIONS = 5;
+/** And in all, if a source has no more than that. */
+export const RESTORE_MAX_SESSIONS = 256;
+/** How many of them come up at the same time: others must not wait behind all of them. */
+export const RESTORE_IN_FLIGHT_SESSIONS = 32;
 /** How often a thread shows that its event loop turns. */
 export const HEARTBEAT_INTERVAL_MS = 250;
 /** Inputs of waiting runs that main keeps in memory; beyond it the thread reads them from the store. */

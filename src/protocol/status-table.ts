@@ -12,6 +12,7 @@
 // and are written together by the session's thread under a sequence lock (odd while being written). A slot is reused:
 // `generation` grows each time, so whoever kept a slot across an await compares it first.
 
+import { CabanaError } from './errors.js';
 import { stateNumber, type SessionState } from './session-state.js';
 import type { SessionStatus } from './session.js';
 import { TABLE_INITIAL_ROWS, TABLE_MAX_ROWS } from './limits.js';
@@ -226,7 +227,9 @@ export class StatusTable {
 
   /** Sessions in memory with this status; one atomic load. */
   countByStatus(status: SessionStatus): number {
-    return Atomics.load(this.#i32, STATUS_COUNT_WORD + STATUSES.indexOf(status));
+    const no = STATUSES.indexOf(status);
+    if (no < 0) throw new CabanaError('INVALID_ARGUMENT', `a status is one of ${STATUSES.join(', ')}`);
+    return Atomics.load(this.#i32, STATUS_COUNT_WORD + no);
   }
 
   /** Sessions in memory in this state; one atomic load. */

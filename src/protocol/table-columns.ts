@@ -73,7 +73,7 @@ export const ROW_COLUMNS = {
     word: 26,
     type: 'i32',
     writer: 'main',
-    doc: 'Runs that took their thread down, since it came into memory.',
+    doc: 'How often it took its thread down or did not mind an interrupt, since it came into memory.',
   },
   interrupts: {
     word: 27,

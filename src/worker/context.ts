@@ -1,7 +1,7 @@
 // The context that an agent's hooks are given: one per activation. What belongs to a single run is in its RunScope.
 
 import type { LogLevel } from '../protocol/control.js';
-import { CabanaError, isA, messageOf, toWire } from '../protocol/errors.js';
+import { CabanaError, assertFields, isA, messageOf, toWire } from '../protocol/errors.js';
 import { jsonSafe } from '../protocol/json.js';
 import {
   LABEL_MAX_CHARS,
@@ -118,11 +118,15 @@ export class Context implements AgentContext<unknown> {
   }
 
   progress(fraction: number, label = ''): void {
-    if (!(fraction >= 0)) throw new CabanaError('INVALID_ARGUMENT', 'progress is a fraction from 0 to 1');
+    if (!(typeof fraction === 'number' && fraction >= 0)) {
+      throw new CabanaError('INVALID_ARGUMENT', 'progress is a fraction from 0 to 1');
+    }
+    if (typeof label !== 'string') throw new CabanaError('INVALID_ARGUMENT', 'the label of a progress is text');
     if (!this.#left) this.#status.progress(Math.min(fraction, 1), label);
   }
 
   report(figures: AgentReport): void {
+    assertFields(figures, 'figures');
     const { costUsd, latencyMs, subModelOptions, ...labels } = figures;
     const stats: Partial<SessionStats> = {};
     for (const [field, value] of Object.entries(labels)) {
@@ -138,8 +142,9 @@ export class Context implements AgentContext<unknown> {
       }
       stats.subModelOptions = subModelOptions.map((option) => label(option, 'subModelOptions'));
     }
-    if (latencyMs !== undefined) stats.latestLatencyMs = finite(latencyMs, 'latencyMs');
-    if (costUsd !== undefined) stats.totalCostUsd = this.#status.stats.totalCostUsd + finite(costUsd, 'costUsd');
+    if (latencyMs !== undefined) stats.latestLatencyMs = amount(latencyMs, 'latencyMs');
+    if (costUsd !== undefined)
+      stats.totalCostUsd = amount(this.#status.stats.totalCostUsd + amount(costUsd, 'costUsd'), 'the total of costUsd');
     if (this.#left) return;
     this.#status.report(stats);
     this.#events.report(this.sessionId, this.history.epoch, stats);
@@ -222,7 +227,7 @@ function label(value: unknown, field: string): string {
   throw new CabanaError('INVALID_ARGUMENT', `${field} is text of at most ${LABEL_MAX_CHARS} characters`);
 }
 
-function finite(value: number, what: string): number {
-  if (!Number.isFinite(value)) throw new CabanaError('INVALID_ARGUMENT', `${what} is a finite number`);
-  return value;
+function amount(value: number, what: string): number {
+  if (Number.isFinite(value) && value >= 0) return value;
+  throw new CabanaError('INVALID_ARGUMENT', `${what} is a finite number, 0 or more`);
 }

@@ -4,7 +4,7 @@ import { decodeEntry, encodeValue } from '../protocol/codec.js';
 import { CabanaError, isA, toWire } from '../protocol/errors.js';
 import { INTERRUPT_REASONS } from '../protocol/interrupt.js';
 import type { RunEnd } from '../protocol/journal.js';
-import { AgentInterrupted, type AgentDefinition } from './agent.js';
+import type { AgentDefinition } from './agent.js';
 import type { Context } from './context.js';
 import type { RunInterrupt } from './interrupt.js';
 
@@ -56,8 +56,9 @@ async function drive(generator: AnyGenerator, ctx: Context, interrupt: RunInterr
 export function failed(error: unknown, interrupt: RunInterrupt): Outcome {
   // As another thread would get it: what an agent throws may itself throw when it is read.
   const { code, name, message } = toWire(error, 0);
-  // What the platform's own functions throw when a signal stops them is an AbortError.
-  if (interrupt.requested && (isA(error, AgentInterrupted) || name === 'AbortError')) {
+  // By its name: a bundled agent brings a class of its own. What the platform's own functions throw when a signal stops
+  // them is an AbortError.
+  if (interrupt.requested && (name === 'AgentInterrupted' || name === 'AbortError')) {
     const reason = INTERRUPT_REASONS[interrupt.reason];
     return { state: 'interrupted', output: null, error: reason.message, code: reason.code };
   }

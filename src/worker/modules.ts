@@ -30,8 +30,10 @@ export async function loadAgentModules(files: readonly string[]): Promise<Map<st
 
 async function importDefault(file: string): Promise<unknown> {
   try {
-    const module = (await import(pathToFileURL(file).href)) as { default?: unknown };
-    return module.default;
+    const { default: exported } = (await import(pathToFileURL(file).href)) as { default?: unknown };
+    // What a compiler makes of a default export in CommonJS.
+    const compiled = exported as { __esModule?: unknown; default?: unknown } | null | undefined;
+    return compiled?.__esModule ? compiled.default : exported;
   } catch (error) {
     throw new CabanaError('AGENT_MODULE_INVALID', `cannot load the agent ${file}: ${messageOf(error)}${hint(error)}`, {
       cause: error,
@@ -41,7 +43,8 @@ async function importDefault(file: string): Promise<unknown> {
 
 function hint(error: unknown): string {
   const missing =
-    (error as { code?: unknown } | null)?.code === 'ERR_MODULE_NOT_FOUND' && /'cabana'/.test(messageOf(error));
+    /^(ERR_)?MODULE_NOT_FOUND$/.test(String((error as { code?: unknown } | null)?.code)) &&
+    /'cabana[/']/.test(messageOf(error));
   return missing ? ' (a plain object works as a definition: defineAgent() only adds types)' : '';
 }
 

@@ -1,6 +1,8 @@
 // What a caller says wrong is told to it by name, and a host that is closed takes no subscriber.
 
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { createHost, type Host, type HostOptions, type SendOptions } from '../../src/main/index.js';
 import { testAgent } from '../support/host.js';
@@ -163,4 +165,62 @@ test('a run whose options are wrong leaves nothing in memory', async (t) => {
     await assert.rejects(host.send('unknown', 'x', options).accepted, { name: 'CabanaError' });
     assert.equal(host.registry.get('unknown'), undefined, JSON.stringify(options));
   }
+});
+
+test('what is misspelled, or of a wrong type, is refused by name and not left out', async (t) => {
+  const base = { agents: testAgent('general'), dataDir: tempDir(t), threads: 1, logLevel: 'silent' as const };
+  await assert.rejects(createHost(loose<HostOptions>({ ...base, maxIdle: 5 })), {
+    code: 'CONFIG_INVALID',
+    message: /maxIdle/,
+  });
+  const host = await launch(t, { threads: 1 });
+  await host.create({ sessionId: 'a', agentProfile: 'general' });
+  const before = (await host.registry.snapshot('a'))!.updatedAt;
+  const { registry } = host;
+  const refused: [string, Promise<unknown>][] = [
+    ['run_id', host.send('a', 'x', loose<SendOptions>({ run_id: 'mine' })).accepted],
+    ['includepinned', registry.list(loose<never>({ includepinned: false }))],
+    ['date', registry.list(loose<never>({ date: 2026 }))],
+    ['Limit', host.messages('a', loose<never>({ Limit: 5 }))],
+    ['limit', host.entriesFrom('a', 1, loose<number>(undefined))],
+    ['limit', host.entriesFrom('a', 1, -1)],
+    ['from', host.entriesFrom('a', loose<number>('x'), 1)],
+    ['quarantine', registry.edit('a', loose<never>({ quarantine: 'mine' }))],
+    ['createdAt', host.create({ createdAt: '2023-02-31' })],
+    ['createdAt', host.create({ createdAt: '2023-02-31T10:00:00Z' })],
+  ];
+  for (const [name, each] of refused) {
+    await assert.rejects(each, { name: 'CabanaError', ...REFUSED, message: new RegExp(name) }, name);
+  }
+  await assert.rejects(host.entriesFrom('a b', 1, 1), { code: 'SESSION_ID_INVALID' });
+  assert.throws(() => registry.countByStatus(loose<never>('x')), REFUSED);
+  assert.equal((await host.registry.snapshot('a'))!.updatedAt, before);
+  assert.equal((await registry.list()).rows.length, 1);
+  assert.equal(
+    (await host.registry.snapshot(await host.create({ createdAt: '2024-02-29' })))?.createdAt.slice(0, 10),
+    '2024-02-29',
+  );
+});
+
+test('what an agent says wrongly of itself is refused, and does not count', async (t) => {
+  const module = join(tempDir(t), 'reporter.mjs');
+  writeFileSync(
+    module,
+    `const codeOf = (call) => { try { call(); return null; } catch (error) { return error.code; } };
+     export default {
+       profile: 'reporter',
+       run: (ctx) => [
+         () => ctx.progress(0.5, 5), () => ctx.progress(null), () => ctx.progress('0.7'), () => ctx.progress(true),
+         () => ctx.report(null), () => ctx.report(5), () => ctx.report({ costUsd: -1 }), () => ctx.report({ latencyMs: -1 }),
+         () => ctx.report({ costUsd: Number.MAX_VALUE }), () => ctx.report({ costUsd: Number.MAX_VALUE }),
+         () => ctx.report({ costUsd: 1 }),
+       ].map(codeOf),
+     };`,
+  );
+  const host = await launch(t, { threads: 1, agents: [module] });
+  await host.create({ sessionId: 'a', agentProfile: 'reporter' });
+  const { output } = await host.send('a', null).result;
+  const code = 'INVALID_ARGUMENT';
+  assert.deepEqual(output, [code, code, code, code, code, code, code, code, null, code, null]);
+  assert.equal((await host.registry.snapshot('a'))?.totalCost, Number.MAX_VALUE);
 });

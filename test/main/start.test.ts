@@ -6,6 +6,7 @@ import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { test } from 'node:test';
 import Sqlite from 'better-sqlite3';
+import { RESTORE_MAX_SESSIONS } from '../../src/protocol/limits.js';
 import { SqliteStore } from '../../src/worker/store/sqlite-store.js';
 import { Activation, accept, create, record } from '../store/records.js';
 import { testAgent, until } from '../support/host.js';
@@ -123,6 +124,24 @@ test(
     assert.deepEqual([run?.state, run?.code], ['interrupted', 'RUN_CUT_OFF']);
   },
 );
+
+test('however many sources there are, a start brings up a bounded number of sessions', async (t) => {
+  const dataDir = tempDir(t);
+  const store = new SqliteStore(join(dataDir, 'cabana.db'));
+  const sources = Array.from({ length: RESTORE_MAX_SESSIONS + 10 }, (_, i) => `channel ${i}`);
+  await create(store, ...sources.map((source) => record(source.replace(' ', '-'), { source })));
+  await store.close();
+  const host = await launch(t, { dataDir, threads: 1 });
+  assert.equal((await host.registry.restoreFromDisk()).length, RESTORE_MAX_SESSIONS);
+  assert.equal(host.registry.countByStatus('idle'), RESTORE_MAX_SESSIONS);
+});
+
+ for (let i = 0; i < 8; i++) await first.create({ agentProfile: 'general', source: `channel ${i}` });
+  await first.close();
+  const second = await launch(t, { dataDir, threads: 1, maxIdleAgents: 3 });
+  assert.equal((await second.registry.restoreFromDisk()).length, 3);
+  assert.equal(second.registry.countByStatus('idle'), 3);
+});
 
 test("a database that is none, or is not Cabana's, is named when the start is refused", async (t) => {
   const dataDir = tempDir(t);

@@ -1,7 +1,9 @@
 // Server-sent events: what a client sees, and that a client which comes back has missed nothing and sees nothing twice.
 
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import Sqlite from 'better-sqlite3';
 import { Server } from '../support/server.js';
 import { tempDir } from '../support/temp.js';
 import { accept, create, ended, EventClient, flags, history, run, type SseEvent } from './client.js';
@@ -164,6 +166,32 @@ describe('the event stream of a session', () => {
     assert.deepEqual(await run(second, id, { by: 1 }), { n: 5 });
     await after.until('the new entries', () => after.seqs.length >= 3);
     assert.deepEqual(after.seqs, [7, 8, 9]);
+  });
+
+  it('leaves out an entry that is damaged, says so, and goes on behind it', async (t) => {
+    const data = tempDir(t);
+    const first = await Server.start(t, flags(data, AGENTS));
+    const id = await create(first, 'counter');
+    await run(first, id, { entries: 8 });
+    await first.stop();
+    const db = new Sqlite(join(data, 'cabana.db'));
+    db.exec('UPDATE journal SET body = CAST(substr(body, 1, length(body) - 1) AS BLOB) WHERE seq = 5');
+    db.close();
+    const second = await Server.start(t, flags(data, AGENTS, '--log-level', 'error'));
+    const client = await EventClient.open(second, id, 0);
+    t.after(() => client.close());
+    await run(second, id, { by: 1 });
+    await client.until('the next run', hasEnded);
+    const { seqs } = client;
+    assert.deepEqual(
+      seqs,
+      upTo(seqs.at(-1)!).filter((seq) => seq !== 5),
+    );
+    assert.deepEqual(
+      client.events.filter(({ kind }) => kind === 'gap').map(({ data: { missed } }) => missed),
+      [1],
+    );
+    assert.match(second.stderr, /a damaged entry was left out/);
   });
 
   it('ends when the session is deleted, and tells of the run that was cut off by it', async (t) => {

@@ -1,7 +1,7 @@
 // The contract on SQLite, and what is SQLite's own: damage, a full disk, versions.
 
 import assert from 'node:assert/strict';
-import { copyFileSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test, type TestContext } from 'node:test';
 import Sqlite from 'better-sqlite3';
@@ -114,6 +114,29 @@ describe('SqliteStore: files', () => {
     const check = new Sqlite(path, { readonly: true });
     t.after(() => check.close());
     assert.equal(check.pragma('user_version', { simple: true }), 999);
+  });
+
+  test('the database of another program is refused, and left as it is', (t) => {
+    const path = newPath(t);
+    const others = new Sqlite(path);
+    others.exec('CREATE TABLE contacts (name TEXT)');
+    others.close();
+    assert.throws(() => new SqliteStore(path), { code: 'STORE_SCHEMA', message: /another program/ });
+    const check = new Sqlite(path, { readonly: true });
+    t.after(() => check.close());
+    assert.deepEqual(check.prepare('SELECT name FROM sqlite_master').all(), [{ name: 'contacts' }]);
+  });
+
+  test('a database that is not in its place any more is the end: nothing more is acknowledged', async (t) => {
+    const path = newPath(t);
+    const store = new SqliteStore(path);
+    await create(store, record('a'));
+    const a = await Activation.of(store, 'a');
+    await a.commit(a.append(1));
+    renameSync(path, `${path}.moved`);
+    await assert.rejects(store.commit([a.append(2)]), { code: 'STORE_IO', message: /removed or replaced/ });
+    renameSync(`${path}.moved`, path);
+    await store.close();
   });
 
   test('a file that is no database is refused as failed storage', (t) => {

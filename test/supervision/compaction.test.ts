@@ -79,7 +79,7 @@ describe('compaction', () => {
   });
 
   it('that had to step back lets others go first, and is tried less and less often', async (t) => {
-    const { host, clock } = await houseWithClock(t, { threads: 1, compactAfterMs: IDLE_MS });
+    const { host, clock } = await houseWithClock(t, { threads: 1, compactAfterMs: IDLE_MS, interruptGraceMs: 30_000 });
     await inhabit(host, 'compact', 'compact2', 'cpu');
     const { path, open } = gate(t);
     await run(host, { add: 1, until: path });

@@ -4,7 +4,7 @@ import type { Remote } from '../../protocol/calls.js';
 import type { SessionUpdate, StoreCalls } from '../../protocol/control.js';
 import { CabanaError, assertFields } from '../../protocol/errors.js';
 import { assertSessionId } from '../../protocol/ids.js';
-import { RESTORE_DEFAULT_SESSIONS } from '../../protocol/limits.js';
+import { RESTORE_DEFAULT_SESSIONS, RESTORE_IN_FLIGHT_SESSIONS, RESTORE_MAX_SESSIONS } from '../../protocol/limits.js';
 import {
   sourceOf,
   type AgentProfile,
@@ -17,6 +17,7 @@ import {
 import type { StatusTable } from '../../protocol/status-table.js';
 import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
+import { inFlight } from '../tasks.js';
 import type { Lifecycle } from './lifecycle/lifecycle.js';
 import { eachLive, type LiveAgentVisitor } from './lifecycle/live-agents.js';
 import type { Passivator } from './lifecycle/passivator.js';
@@ -85,29 +86,28 @@ export class SessionRegistry {
   }
 
   /**
-   * Brings up the newest n sessions of each source. Those that cannot be restored are logged and left on disk.
+   * Brings up the newest n sessions of each source, at most n and RESTORE_MAX_SESSIONS of them in all. Those that cannot be restored
+   * are logged and left on disk.
    * @returns the ids that are live now and were not before
    */
   async restoreFromDisk(options: { n?: number } = {}): Promise<string[]> {
     assertFields(options, 'options');
     const { n = RESTORE_DEFAULT_SESSIONS } = options;
     if (!Number.isInteger(n) || n < 0) throw new CabanaError('INVALID_ARGUMENT', 'n is a count');
-    const ids = await this.#parts.store.newest(n);
-    const restored = await Promise.all(
-      ids.map(async (id) => {
-        if (this.#parts.directory.get(id)?.isLive) return null;
-        try {
-          return (await this.ensure(id)) ? id : null;
-        } catch (error) {
-          // A host that closes meanwhile needs none of them.
-          if (!this.#parts.dispatcher.draining) {
-            this.#parts.log.warn({ err: error, sessionId: id }, 'a session could not be restored at start');
-          }
-          return null;
-        }
-      }),
-    );
-    return restored.filter((id) => id !== null);
+    const { store, directory, dispatcher, log } = this.#parts;
+    // Sources are the clients' text: there may be as many as sessions.
+    const ids = (await store.newest(n)).slice(0, Math.max(n, RESTORE_MAX_SESSIONS));
+    const restored: string[] = [];
+    await inFlight(ids, RESTORE_IN_FLIGHT_SESSIONS, async (id) => {
+      // A host that closes meanwhile needs none of them.
+      if (dispatcher.draining || directory.get(id)?.isLive) return;
+      try {
+        if (await this.ensure(id)) restored.push(id);
+      } catch (error) {
+        if (!dispatcher.draining) log.warn({ err: error, sessionId: id }, 'a session could not be restored at start');
+      }
+    });
+    return restored;
   }
 
   /** A copy of the runtime entry; undefined if the session is not in memory. */
@@ -133,9 +133,9 @@ export class SessionRegistry {
    * @returns the new row; undefined if there is no such session
    * @throws CabanaError INVALID_ARGUMENT, STORE_FULL
    */
-  async edit(id: string, fields: SessionUpdate): Promise<SessionRow | undefined> {
+  async edit(id: string, fields: Pick<SessionUpdate, 'name' | 'pinned'>): Promise<SessionRow | undefined> {
     assertSessionId(id);
-    assertFields(fields, 'fields');
+    assertFields(fields, 'fields', ['name', 'pinned']);
     const checked: SessionUpdate = {};
     if (fields.name !== undefined) checked.name = checkName(fields.name);
     if (fields.pinned !== undefined) checked.pinned = checkPinned(fields.pinned);

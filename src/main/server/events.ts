@@ -2,6 +2,7 @@
 // left off), what runs yield, the runs' states, and progress as the status table shows it.
 
 import type { ServerResponse } from 'node:http';
+import { codeOf } from '../../protocol/errors.js';
 import { jsonSafe } from '../../protocol/json.js';
 import {
   ENTRIES_PAGE_ROWS,
@@ -72,12 +73,28 @@ class SseWriter {
   async replay(after: number): Promise<void> {
     this.#lastSeq = after;
     for (;;) {
-      const page = await this.#host.entriesFrom(this.#sessionId, this.#lastSeq + 1, ENTRIES_PAGE_ROWS);
+      const page = await this.#pageFrom(this.#lastSeq + 1);
       if (!page || page.length === 0 || this.#gone) return;
       // Also if its last one could not be read, which is told as a gap.
       const last: number = this.#lastSeq + page.length;
       for (const event of page) await this.#send(event);
       this.#lastSeq = last;
+    }
+  }
+
+  async #pageFrom(seq: number): Promise<SessionEvent[] | undefined> {
+    try {
+      return await this.#host.entriesFrom(this.#sessionId, seq, ENTRIES_PAGE_ROWS);
+    } catch (error) {
+      if (codeOf(error) !== 'STORE_CORRUPT') throw error;
+    }
+    // One of them is damaged: up to it one by one, and then past it.
+    try {
+      return await this.#host.entriesFrom(this.#sessionId, seq, 1);
+    } catch (error) {
+      if (codeOf(error) !== 'STORE_CORRUPT') throw error;
+      this.#host.config.log.error({ err: error, sessionId: this.#sessionId, seq }, 'a damaged entry was left out');
+      return [{ type: 'gap', missed: 1 }];
     }
   }
 

@@ -1,6 +1,7 @@
 // The HTTP API: routes to the host's methods, nothing else.
 
 import Fastify, { type FastifyInstance } from 'fastify';
+import type { FastifySchemaValidationError } from 'fastify/types/schema.js';
 import { CabanaError } from '../../protocol/errors.js';
 import { assertRunId, assertSessionId } from '../../protocol/ids.js';
 import { jsonSafe } from '../../protocol/json.js';
@@ -32,6 +33,7 @@ export function createServer(host: Host): FastifyInstance {
     schemaController: {
       compilersFactory: { buildValidator, buildSerializer: () => serializer },
     },
+    schemaErrorFormatter: (errors, where) => new Error(wordsOf(errors[0]!, where)),
     forceCloseConnections: true,
     frameworkErrors: (error, request, reply) => {
       // Fastify awaits nothing here; what could fail in answering has been logged by then.
@@ -61,6 +63,13 @@ export function createServer(host: Host): FastifyInstance {
 }
 
 const toJson = (payload: unknown): string => JSON.stringify(payload, jsonSafe);
+/** What is wrong with a body or a query, and with which field of it. */
+function wordsOf({ instancePath, message, params }: FastifySchemaValidationError, where: string): string {
+  const { additionalProperty, allowedValues } = params as { additionalProperty?: string; allowedValues?: string[] };
+  const what = additionalProperty ? `: ${additionalProperty}` : allowedValues ? `: ${allowedValues.join(', ')}` : '';
+  return `${where}${instancePath} ${message ?? 'is invalid'}${what}`;
+}
+
 /** No route has a schema of its answers: nothing asks for this, but without it fastify would load a compiler of its own. */
 const serializer = () => toJson;
 

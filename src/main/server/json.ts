@@ -34,7 +34,7 @@ export function sessionJson(row: SessionRow): Record<string, unknown> {
 
 export function runJson(run: RunInfo): Record<string, unknown> {
   const { id, state, output, error, code, startedAt, endedAt } = run;
-  return { id, state, output, error, code, started_at: startedAt, ended_at: endedAt };
+  return { id, state, output: output ?? null, error, code, started_at: startedAt, ended_at: endedAt };
 }
 
 export function threadJson(thread: ThreadInfo): Record<string, unknown> {
@@ -62,7 +62,7 @@ export function eventJson(event: SessionEvent): Record<string, unknown> {
     case 'entry':
       return { ...event.entry, seq: event.seq, created_at: event.createdAt };
     case 'event':
-      return { run_id: event.runId, data: event.data };
+      return { run_id: event.runId, data: event.data ?? null };
     case 'run':
       return { run: runJson(event.run) };
     case 'gap':

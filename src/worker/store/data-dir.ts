@@ -1,7 +1,7 @@
 // The data folder: making it, and holding it so that no second process writes to it.
 
 import { once } from 'node:events';
-import { accessSync, constants, existsSync, mkdirSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, realpathSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import Sqlite, { type Database } from 'better-sqlite3';
@@ -18,15 +18,22 @@ export interface DataDir {
  * @throws CabanaError DATA_DIR_INVALID, DATA_DIR_IN_USE
  */
 export function holdDataDir(dir: string): DataDir {
-  const databasePath = join(dir, 'cabana.db');
+  const lockPath = join(dir, 'cabana.lock');
+  let databasePath = join(dir, 'cabana.db');
   let lock: Database | undefined;
   try {
     mkdirSync(dir, { recursive: true });
-    lock = new Sqlite(join(dir, 'cabana.lock'), { timeout: 0 });
+    lock = new Sqlite(lockPath, { timeout: 0 });
     lock.pragma('journal_mode = DELETE');
     lock.exec('BEGIN EXCLUSIVE');
+    // SQLite opens a file that it may not write all the same, and then locks nothing.
+    accessSync(lockPath, constants.R_OK | constants.W_OK);
     // SQLite would open a database that it may not write, and fail at the first write.
-    if (existsSync(databasePath)) accessSync(databasePath, constants.R_OK | constants.W_OK);
+    if (existsSync(databasePath)) {
+      accessSync(databasePath, constants.R_OK | constants.W_OK);
+      // Where SQLite puts its log, if this is a link.
+      databasePath = realpathSync(databasePath);
+    }
   } catch (error) {
     lock?.close();
     if ((error as { code?: string }).code === 'SQLITE_BUSY') throw inUse(dir, error);

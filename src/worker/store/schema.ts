@@ -92,6 +92,9 @@ export function migrate(db: Database): void {
       `the data folder has schema version ${found}; this version of Cabana knows ${MIGRATIONS.length}`,
     );
   }
+  if (found === 0 && db.prepare('SELECT 1 FROM sqlite_master LIMIT 1').get()) {
+    throw new CabanaError('STORE_SCHEMA', 'the cabana.db of the data folder is the database of another program');
+  }
   defineSearchTerms(db);
   db.transaction(() => {
     for (let version = found; version < MIGRATIONS.length; version++) {

@@ -21,6 +21,8 @@ export class WriteAheadLog {
   readonly #pageBytes: number;
   /** For sync(). The file stays the same while the database is open. */
   readonly #file: number;
+  /** Of the database, when it was opened. */
+  readonly #inode: number;
   /** What is in it, by estimate: SQLite tells it only when it checkpoints. */
   #bytes: number;
   #draining = false;
@@ -33,6 +35,7 @@ export class WriteAheadLog {
     this.#pageBytes = pageBytes;
     this.#bytes = statSync(`${path}-wal`).size;
     this.#file = openSync(`${path}-wal`, 'r');
+    this.#inode = statSync(path).ino;
     db.pragma(`wal_autocheckpoint = ${AUTO_CHECKPOINT_PAGES}`);
   }
 
@@ -40,10 +43,15 @@ export class WriteAheadLog {
    * After a commit, before anybody is told of it. Another program that opens the database removes the log when it takes
    * itself for the last one. It does so if SQLite's locks are gone, which the kernel drops as soon as any code of this
    * process has opened a file of the data folder and closed it again. What is written to a removed log is lost with the
-   * process; so it is brought into the database, and nothing more is acknowledged.
+   * process; so it is brought into the database, and nothing more is acknowledged. Neither is anything that goes into a
+   * database which is no longer in its place.
    * @throws CabanaError STORE_IO
    */
   assertThere(): void {
+    // By its path: closing a file of the database would drop SQLite's locks.
+    if (statSync(this.#path, { throwIfNoEntry: false })?.ino !== this.#inode) {
+      throw new CabanaError('STORE_IO', 'another program has removed or replaced the database');
+    }
     if (fstatSync(this.#file).nlink > 0) return;
     let cause: unknown;
     try {

@@ -104,7 +104,7 @@ export class Endings {
     this.#parts.suspicion.forget(session.id);
     // Also the one that its thread has reported already, whose outcome the store may have refused since.
     for (const run of this.#runs.of(session.id)) {
-      if (run.isAccepted) this.over(session, run, endedAs(storedOf(run), DELETED));
+      if (run.isAccepted) this.over(session, run, endedAs(storedOf(run), DELETED, this.#parts.clock.now()));
     }
   }
 
@@ -138,8 +138,8 @@ export function endingOf(reason: InterruptReason): Ending {
   return { state: 'interrupted', error: message, code };
 }
 
-export function endedAs(run: StoredRun, ending: Ending): StoredRun {
-  return { ...run, ...ending, output: null, endedAt: Date.now() };
+export function endedAs(run: StoredRun, ending: Ending, endedAt: number): StoredRun {
+  return { ...run, ...ending, output: null, endedAt };
 }
 
 /** A run of a deleted session as the store had it; the store has nothing of it any more. */

@@ -44,6 +44,8 @@ export interface SendOptions {
   priority?: number;
 }
 
+const SEND_OPTIONS: readonly (keyof SendOptions)[] = ['runId', 'whenBusy', 'runTimeoutMs', 'priority'];
+
 export class Intake {
   readonly #parts: IntakeParts;
 
@@ -54,7 +56,7 @@ export class Intake {
   /** @throws CabanaError for what can be told at once; later refusals reject the run's `accepted` */
   send(sessionId: string, input: unknown, options: SendOptions = {}): Run {
     assertSessionId(sessionId);
-    assertFields(options, 'options');
+    assertFields(options, 'options', SEND_OPTIONS);
     const runId = options.runId ?? newRunId();
     assertRunId(runId);
     // Before anything is made: what is refused here leaves no session behind.
@@ -133,7 +135,7 @@ export class Intake {
         else this.#notYet(run, stored, agentProfile);
       } else if (session.deleted) {
         // The store took it just before its tombstone: it is over with the session.
-        this.#parts.endings.over(session, run, endedAs(stored, DELETED));
+        this.#parts.endings.over(session, run, endedAs(stored, DELETED, clock.now()));
       } else {
         run.accept(stored);
         runs.shedInput(run);

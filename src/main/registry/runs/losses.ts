@@ -122,7 +122,6 @@ export class Losses {
   async #leaveThread(session: Session, thread: AgentThread, loss: Loss): Promise<void> {
     const { departures } = this.#parts;
     const { message, code } = loss.error;
-    if (loss.isCulprit) session.crashes++;
     // Unless its run has failed, with a reason of its own.
     if (!session.live.errorCode) session.tell({ error: message, errorCode: code });
     if (!thread.alive) await departures.failed(session, message);

@@ -1,5 +1,5 @@
-// Sessions whose runs take their thread down: after a number of strikes within a while they take no more runs, until an
-// operator clears them. (What one strike means for them: suspicion.ts.)
+// Sessions that take their threads down, or do not mind their interrupts: after a number of strikes within a while they
+// take no more runs, until an operator clears them. (What one strike means for them: suspicion.ts.)
 
 import type { Remote } from '../../../protocol/calls.js';
 import type { StoreCalls } from '../../../protocol/control.js';
@@ -28,7 +28,7 @@ export class Quarantine {
     this.#parts = parts;
   }
 
-  /** A run of this session took its thread down. */
+  /** Code of this session took its thread down, or did not mind its interrupt. */
   async strike(session: Session, reason: string): Promise<void> {
     const { clock, store, suspicion, log } = this.#parts;
     const limits = { count: QUARANTINE_STRIKES_COUNT, windowMs: QUARANTINE_WINDOW_MS };
@@ -37,8 +37,9 @@ export class Quarantine {
     this.#strikes.set(session.id, verdict.strikes);
     if (this.#strikes.size > QUARANTINE_MAX_SESSIONS) this.#strikes.delete(this.#strikes.keys().next().value!);
     suspicion.struck(session.id);
+    session.crashes++;
     if (!verdict.quarantined || session.deleted) return;
-    const why = `its runs took their thread down ${verdict.strikes.length} times; the last time: ${reason}`;
+    const why = `it took its thread down, or did not mind an interrupt, ${verdict.strikes.length} times; the last time: ${reason}`;
     // In memory first: what is due before the store has it is refused as well.
     session.quarantine = why;
     suspicion.forget(session.id);

@@ -30,11 +30,9 @@ export class HistoryPages {
   /** See Host.messagesJson. */
   async json(sessionId: string, options: PageOptions): Promise<Uint8Array | undefined> {
     assertSessionId(sessionId);
-    assertFields(options, 'options');
+    assertFields(options, 'options', ['limit', 'before'] satisfies (keyof PageOptions)[]);
     const { limit = MESSAGES_LIMIT_DEFAULT_ROWS, before } = options;
-    if (!(Number.isInteger(limit) && limit >= 1 && limit <= MESSAGES_LIMIT_MAX_ROWS)) {
-      throw new CabanaError('INVALID_ARGUMENT', `limit is a whole number from 1 to ${MESSAGES_LIMIT_MAX_ROWS}`);
-    }
+    assertLimit(limit);
     if (before !== undefined && !Number.isSafeInteger(before)) {
       throw new CabanaError('INVALID_ARGUMENT', 'before is a seq');
     }
@@ -51,6 +49,9 @@ export class HistoryPages {
 
   /** See Host.entriesFrom. */
   async from(sessionId: string, seq: number, limit: number): Promise<SessionEvent[] | undefined> {
+    assertSessionId(sessionId);
+    if (!Number.isSafeInteger(seq)) throw new CabanaError('INVALID_ARGUMENT', 'from is a seq');
+    assertLimit(limit);
     const rows = await this.#store.entries(sessionId, seq, limit);
     return rows?.map(entryEvent);
   }
@@ -60,4 +61,9 @@ export class HistoryPages {
     assertSessionId(sessionId);
     return (await this.#store.lastSeq(sessionId)) ?? undefined;
   }
+}
+
+function assertLimit(limit: number): void {
+  if (Number.isInteger(limit) && limit >= 1 && limit <= MESSAGES_LIMIT_MAX_ROWS) return;
+  throw new CabanaError('INVALID_ARGUMENT', `limit is a whole number from 1 to ${MESSAGES_LIMIT_MAX_ROWS}`);
 }

@@ -122,9 +122,11 @@ function quarantinedStats({ stats, quarantine }: SessionRecord): SessionRecord['
   return { ...stats, error: quarantine, errorCode: 'SESSION_QUARANTINED' };
 }
 
+const LIST_FIELDS: readonly (keyof ListQuery)[] = ['limit', 'before', 'q', 'date', 'type', 'includePinned'];
+
 /** @throws CabanaError INVALID_ARGUMENT, naming the field */
 function checkQuery(query: ListQuery): ListQuery {
-  assertFields(query, 'query');
+  assertFields(query, 'query', LIST_FIELDS);
   const { limit, before, q, date, type, includePinned } = query;
   const refuse = (what: string): never => {
     throw new CabanaError('INVALID_ARGUMENT', what);
@@ -135,8 +137,9 @@ function checkQuery(query: ListQuery): ListQuery {
   if (q !== undefined && (typeof q !== 'string' || q.length > QUERY_MAX_CHARS)) {
     refuse(`q is text of at most ${QUERY_MAX_CHARS} characters`);
   }
-  if (date !== undefined && !/^\d{4}(-\d{2}(-\d{2})?)?$/.test(String(date)))
-    refuse('date is YYYY-MM-DD, or a prefix of it');
+  if (date !== undefined && !(typeof date === 'string' && /^\d{4}(-\d{2}(-\d{2})?)?$/.test(date))) {
+    refuse('date is text: YYYY-MM-DD, or a prefix of it');
+  }
   if (type !== undefined && (typeof type !== 'string' || type === '' || type.length > LABEL_MAX_CHARS)) {
     refuse(`type is a source, or coding`);
   }
@@ -158,6 +161,10 @@ export function instantOf(text: string): number {
   if (!match) return NaN;
   // Without a zone it would be this computer's.
   const isLocal = text.includes('T') && match.groups?.['zone'] === undefined;
+  const day = text.slice(0, text.indexOf('T') < 0 ? undefined : text.indexOf('T'));
+  const at = Date.parse(day);
+  // Of a day that the month does not have it would be the next month's.
+  if (Number.isNaN(at) || new Date(at).getUTCDate() !== Number(day.slice(-2))) return NaN;
   return Date.parse(isLocal ? `${text}Z` : text);
 }
 
