@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import type { Host } from '../../src/main/index.js';
 import { until } from '../support/host.js';
-import { ANSWER_MAX_MS, complete, gate, hasCounted, house, houseWithClock, inhabit, outcome, timed } from './house.js';
+import { ANSWER_MAX_MS, complete, gate, house, houseWithClock, inhabit, occupy, outcome, timed } from './house.js';
 import type { CompactInput, CompactState } from '../agents/supervision-compact.js';
 import { closeQuickly, type SleepyClock } from '../main/launch.js';
 
@@ -121,9 +121,7 @@ describe('compaction', () => {
     const { host, clock } = await houseWithClock(t, { threads: 1, compactAfterMs: IDLE_MS });
     await inhabit(host, 'compact', 'cpu');
     for (const add of [1, 2, 3]) await run(host, { add });
-    const { path } = gate(t);
-    const deaf = host.send('cpu', { count: 1, how: 'spin', deaf: true, until: path });
-    await until('it is deaf', () => hasCounted(host, 'cpu', 2));
+    const { run: deaf } = await occupy(t, host, 'cpu', { count: 1, deaf: true });
     host.interrupt('cpu');
     assert.deepEqual(outcome(await deaf.result), ['interrupted', 'AGENT_UNRESPONSIVE']);
     assert.equal(await host.registry.ensure('compact'), true);
@@ -213,7 +211,7 @@ describe('compaction', () => {
   }
 
   it('is not waited for by the close of the host, and leaves nothing half done', async (t) => {
-    const { host } = await house2(t);
+    const { host } = await houseThatCompacts(t);
     const { ms } = await timed(host.close());
     assert.ok(ms < ANSWER_MAX_MS, `${ms} ms`);
     const again = await house(t, { dataDir: host.config.dataDir, threads: 1 });
@@ -223,7 +221,7 @@ describe('compaction', () => {
 });
 
 /** By the real clock: a host that compacts at once, and is in the middle of it. */
-async function house2(t: TestContext) {
+async function houseThatCompacts(t: TestContext) {
   const host = await house(t, { threads: 1, compactAfterMs: 200 });
   await inhabit(host, 'compact');
   const { path } = gate(t);

@@ -1,8 +1,7 @@
 // Threads that are held by one while another's cpu run waits for them: who has the thread is judged, not who waits.
 
 import assert from 'node:assert/strict';
-import { describe, it, type TestContext } from 'node:test';
-import type { Host } from '../../src/main/index.js';
+import { describe, it } from 'node:test';
 import type { ActAnswer } from '../agents/supervision-act.js';
 import { until } from '../support/host.js';
 import {
@@ -16,6 +15,7 @@ import {
   houseWithClock,
   inhabit,
   isRunning,
+  occupy,
   outcome,
   timed,
 } from './house.js';
@@ -27,10 +27,8 @@ describe('an io run that does not mind its interrupt', () => {
     const host = await house(t, { threads: 1 });
     await inhabit(host, 'io', 'cpu');
     // As often as it takes to be quarantined.
-    for (let n = 1; n <= 3; n++) {
-      const { path } = gate(t);
-      const holder = host.send('io', { count: 1, how: 'spin', deaf: true, until: path });
-      await until('it holds the thread', () => hasCounted(host, 'io', 3 * n - 1));
+    for (let strikes = 1; strikes <= 3; strikes++) {
+      const { run: holder } = await occupy(t, host, 'io', { count: 1, deaf: true });
       const waits = host.send('cpu', { count: 1 });
       assert.equal(host.interrupt('io'), holder.runId);
       const { value, ms } = await timed(holder.result);
@@ -62,25 +60,17 @@ describe('an io run that does not mind its interrupt', () => {
   });
 });
 
-/** The io session's run spins until `open` is called, and its thread has nothing else. */
-async function held(t: TestContext, host: Host) {
-  const { path, open } = gate(t);
-  const holder = host.send('io', { count: 1, how: 'spin', until: path });
-  await until('it holds the thread', () => hasCounted(host, 'io', 2));
-  return { holder, open };
-}
-
 /** Longer than anybody may ignore an interrupt who has the thread: whoever is blamed by then was to be blamed. */
 const pastTheGrace = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 2 * GRACE_MS));
 
 it('a cpu run that was told to stop while it waited for a held thread is not to blame for it', async (t) => {
   const host = await house(t, { threads: 1 });
   await inhabit(host, 'io', 'cpu');
-  const { holder, open } = await held(t, host);
+  const { run: holder, letGo } = await occupy(t, host, 'io', { count: 1 });
   const waits = host.send('cpu', { count: 1 }, { runTimeoutMs: 1 });
   await until('its time is over', () => host.registry.get('cpu')?.state === 'interrupting');
   await pastTheGrace();
-  open();
+  letGo();
   const { threadId } = (await holder.result).output as ActAnswer;
   assert.deepEqual(outcome(await waits.result), ['interrupted', 'RUN_TIMEOUT']);
   assert.equal((await complete(host, 'cpu')).threadId, threadId, 'the thread lives');
@@ -90,13 +80,13 @@ it('a cpu run that was told to stop while it waited for a held thread is not to 
 it('a run that is deleted while it waits for a held thread costs nobody anything', async (t) => {
   const host = await house(t, { threads: 1 });
   await inhabit(host, 'io', 'cpu');
-  const { holder, open } = await held(t, host);
+  const { run: holder, letGo } = await occupy(t, host, 'io', { count: 1 });
   const waits = host.send('cpu', { count: 1 });
   await waits.accepted;
   assert.equal(await host.registry.delete('cpu'), true);
   assert.deepEqual(outcome(await waits.result), ['interrupted', 'SESSION_DELETED']);
   await pastTheGrace();
-  open();
+  letGo();
   assert.deepEqual(outcome(await holder.result), ['completed', null]);
 });
 
@@ -104,7 +94,7 @@ it('a compaction that waits for a held thread is not to blame for it', async (t)
   const { host, clock } = await houseWithClock(t, { threads: 1, compactAfterMs: 1_000 });
   await inhabit(host, 'io', 'compact');
   await complete(host, 'compact', { add: 1 });
-  const { holder, open } = await held(t, host);
+  const { run: holder, letGo } = await occupy(t, host, 'io', { count: 1 });
   clock.sleep(2_000);
   await until('a compaction waits', () => {
     clock.advance(500);
@@ -113,7 +103,7 @@ it('a compaction that waits for a held thread is not to blame for it', async (t)
   const next = host.send('compact', { add: 2 });
   await next.accepted;
   await pastTheGrace();
-  open();
+  letGo();
   assert.deepEqual(outcome(await holder.result), ['completed', null]);
   assert.deepEqual(outcome(await next.result), ['completed', null]);
   assert.equal(host.threads()[0]!.crashes, 0);

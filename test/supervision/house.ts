@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { CabanaError, type Host, type HostOptions, type RunInfo } from '../../src/main/index.js';
+import { CabanaError, type Host, type HostOptions, type RunHandle, type RunInfo } from '../../src/main/index.js';
 import type { Act, ActAnswer } from '../agents/supervision-act.js';
 import { launch, launchWithClock, type SleepyClock } from '../main/launch.js';
 import { testAgent, until } from '../support/host.js';
@@ -63,6 +63,22 @@ export function gate(t: TestContext): { path: string; open: () => void } {
   // Whatever the test comes to, nothing is left spinning.
   t.after(() => existsSync(dirname(path)) && open());
   return { path, open };
+}
+
+/** A run that counts `count` times and then holds its thread until it is let go; resolves when it holds it. */
+export async function occupy(
+  t: TestContext,
+  host: Host,
+  id: string,
+  { count = 0, deaf = false }: Pick<Act, 'count' | 'deaf'> = {},
+): Promise<{ run: RunHandle; letGo: () => void }> {
+  const { path, open } = gate(t);
+  const last = (await host.messages(id, { limit: 1 }))!.messages[0];
+  const before = last ? (last['seq'] as number) : 0;
+  const run = host.send(id, { count, how: 'spin', deaf, until: path });
+  // Its input and what it counts come before the loop.
+  await until(`${id} holds its thread`, () => isRunning(host, id) && hasCounted(host, id, before + 1 + count));
+  return { run, letGo: open };
 }
 
 /** How a run ended: its state and code; 'refused' and why, if it never came to be. */

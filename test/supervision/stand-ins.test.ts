@@ -10,12 +10,11 @@ import {
   complete,
   counts,
   ended,
-  gate,
-  hasCounted,
   house,
   inhabit,
   isRunning,
   leave,
+  occupy,
   outcome,
   timed,
 } from './house.js';
@@ -23,19 +22,14 @@ import {
 /** Nobody lives to see its end. */
 const LONG_GRACE_MS = 60_000;
 
-/** A run that counts once, has been told to stop and holds its thread until it is let go. */
+/** Counts once, and is then deaf. */
+const DEAF = { count: 1, deaf: true };
+
+/** A run that has been told to stop and holds its thread until it is let go. */
 async function holdUp(t: TestContext, host: Host, id: string) {
-  const held = await hold(t, host, id);
+  const held = await occupy(t, host, id, DEAF);
   assert.equal(host.interrupt(id), held.run.runId);
   return held;
-}
-
-async function hold(t: TestContext, host: Host, id: string) {
-  const { path, open } = gate(t);
-  const before = host.registry.sessionSummary(id)?.historySeq ?? 0;
-  const run = host.send(id, { count: 1, how: 'spin', deaf: true, until: path });
-  await until(`${id} holds its thread`, () => isRunning(host, id) && hasCounted(host, id, before + 2));
-  return { run, open };
 }
 
 const threadOf = (host: Host, id: string) => host.registry.get(id)?.thread;
@@ -45,7 +39,7 @@ describe('a thread that is held up', () => {
     const host = await house(t, { threads: 1, interruptGraceMs: LONG_GRACE_MS });
     await inhabit(host, 'cpu', 'cpu2', 'cpu3', 'io');
     const own = await complete(host, 'cpu2', { count: 1 });
-    const { run, open } = await holdUp(t, host, 'cpu');
+    const { run, letGo } = await holdUp(t, host, 'cpu');
     const first = await timed(complete(host, 'cpu2', { count: 1 }));
     assert.ok(first.ms < ANSWER_MAX_MS, `${first.ms} ms`);
     assert.equal(first.value.n, 2);
@@ -60,7 +54,7 @@ describe('a thread that is held up', () => {
       ],
     );
     assert.equal((await host.run('cpu', run.runId))!.state, 'running');
-    open();
+    letGo();
     // It never looked.
     assert.deepEqual(outcome(await run.result), ['completed', null]);
     await until('the stand-in has ended', () => host.threads().length === 1);
@@ -110,12 +104,12 @@ describe('a thread that is held up', () => {
   it('has another stand-in when one is taken down', async (t) => {
     const host = await house(t, { threads: 1, interruptGraceMs: LONG_GRACE_MS });
     await inhabit(host, 'cpu', 'cpu2', 'cpu3');
-    const { open } = await holdUp(t, host, 'cpu');
+    const { letGo } = await holdUp(t, host, 'cpu');
     assert.deepEqual(await ended(host, 'cpu2', { count: 1, crash: 'exit' }), ['failed', 'AGENT_CRASHED']);
     const { value, ms } = await timed(complete(host, 'cpu3', { count: 1 }));
     assert.ok(ms < ANSWER_MAX_MS, `${ms} ms`);
     assert.equal(value.n, 1);
-    open();
+    letGo();
     await until('the stand-in has ended', () => host.threads().length === 1);
     assert.deepEqual(await counts(host, 'cpu2'), [1]);
   });
@@ -123,7 +117,7 @@ describe('a thread that is held up', () => {
   it('has one for io runs and restores that wait for it', async (t) => {
     const host = await house(t, { threads: 1, interruptGraceMs: LONG_GRACE_MS });
     await inhabit(host, 'cpu');
-    const { run, open } = await holdUp(t, host, 'cpu');
+    const { run, letGo } = await holdUp(t, host, 'cpu');
     // On disk only: every thread is busy.
     await inhabit(host, 'io', 'io2');
     const restored = timed(host.registry.ensure('io2'));
@@ -131,18 +125,18 @@ describe('a thread that is held up', () => {
     assert.deepEqual([value.n, (await restored).value], [1, true]);
     assert.ok(ms < ANSWER_MAX_MS && (await restored).ms < ANSWER_MAX_MS, `${ms} ms, ${(await restored).ms} ms`);
     assert.equal((await host.run('cpu', run.runId))!.state, 'running');
-    open();
+    letGo();
   });
 
   it('has one that stays for an agent that cannot be saved, and until then serves it', async (t) => {
     const host = await house(t, { threads: 1, interruptGraceMs: LONG_GRACE_MS });
     await inhabit(host, 'cpu', 'cpu2');
     await host.create({ sessionId: 'stubborn', agentProfile: 'unsaveable' });
-    const { open } = await holdUp(t, host, 'cpu');
+    const { letGo } = await holdUp(t, host, 'cpu');
     await complete(host, 'cpu2', { count: 1 });
     assert.deepEqual(outcome(await host.send('stubborn', { broken: true }).result), ['completed', null]);
     assert.equal(threadOf(host, 'stubborn'), 1);
-    open();
+    letGo();
     await until('it cannot be saved', () => host.threads()[1]?.state === 'retiring' && threadOf(host, 'cpu2') === 0);
     // Its run begins there all the same: it is what mends the state.
     assert.deepEqual((await host.send('stubborn', { broken: false }).result).output, { n: 2 });
@@ -170,27 +164,27 @@ describe('an activation that waits for a busy thread', () => {
     for (const id of ['flush', 'cpu', 'cpu2']) await complete(host, id, { count: 1 });
     await leave(host, 'flush', 'cpu');
     const holders = new Map([
-      ['cpu', await hold(t, host, 'cpu')],
-      ['cpu2', await hold(t, host, 'cpu2')],
+      ['cpu', await occupy(t, host, 'cpu', DEAF)],
+      ['cpu2', await occupy(t, host, 'cpu2', DEAF)],
     ]);
     const restored = host.registry.ensure('flush');
     await until('it waits', () => host.registry.get('flush')?.state === 'restoring');
     const [held, other] = ['cpu', 'cpu2'].sort((a) => (threadOf(host, a) === threadOf(host, 'flush') ? -1 : 1));
     assert.equal(threadOf(host, held!), threadOf(host, 'flush'));
-    return { host, restored, held: held!, open: holders.get(other!)!.open, openHeld: holders.get(held!)!.open };
+    return { host, restored, held: held!, letGo: holders.get(other!)!.letGo, letHeldGo: holders.get(held!)!.letGo };
   }
 
   it('takes place on another one when a run of it could begin there', async (t) => {
-    const { host, restored, held, open, openHeld } = await waiting(t);
+    const { host, restored, held, letGo, letHeldGo } = await waiting(t);
     const run = timed(complete(host, 'flush', { count: 1 }));
-    open();
+    letGo();
     const { value, ms } = await run;
     assert.ok(ms < ANSWER_MAX_MS, `${ms} ms`);
     assert.equal(value.n, 2);
     assert.equal(await restored, true);
     assert.equal(isRunning(host, held), true);
     const { epoch } = host.registry.get('flush')!;
-    openHeld();
+    letHeldGo();
     await until('the other thread has come to it', () => !isRunning(host, held));
     assert.equal((await complete(host, 'flush', { count: 1 })).n, 3);
     assert.equal(host.registry.get('flush')!.epoch, epoch, 'it was activated once');
@@ -198,20 +192,18 @@ describe('an activation that waits for a busy thread', () => {
   });
 
   it('is not waited for by the deletion of its session', async (t) => {
-    const { host, restored, held, openHeld } = await waiting(t);
+    const { host, restored, held, letHeldGo } = await waiting(t);
     const { value, ms } = await timed(host.registry.delete('flush'));
     assert.ok(value && ms < ANSWER_MAX_MS, `${ms} ms`);
     assert.equal(await restored, false);
     assert.equal(isRunning(host, held), true);
-    openHeld();
+    letHeldGo();
   });
 
   it('for a run that is asked to stop ends that run at once, and is no fault of whoever holds the thread', async (t) => {
     const host = await house(t, { threads: 1 });
     await inhabit(host, 'cpu');
-    const { path, open } = gate(t);
-    const works = host.send('cpu', { count: 1, how: 'spin', until: path });
-    await until('it works', () => isRunning(host, 'cpu'));
+    const { run: works, letGo } = await occupy(t, host, 'cpu', { count: 1 });
     await inhabit(host, 'io', 'io2');
     const waits = host.send('io', { count: 1 });
     const limited = host.send('io2', { count: 1 }, { runTimeoutMs: 50 });
@@ -219,19 +211,19 @@ describe('an activation that waits for a busy thread', () => {
     assert.equal(host.interrupt('io'), waits.runId);
     assert.deepEqual(outcome(await waits.result), ['interrupted', 'RUN_INTERRUPTED']);
     assert.deepEqual(outcome(await limited.result), ['interrupted', 'RUN_TIMEOUT']);
-    open();
+    letGo();
     assert.deepEqual(outcome(await works.result), ['completed', null]);
     for (const id of ['io', 'io2']) assert.equal((await complete(host, id, { count: 1 })).n, 1);
   });
 
   it('takes place on another one when its thread is held up', async (t) => {
-    const { host, restored, held, open, openHeld } = await waiting(t);
-    open();
+    const { host, restored, held, letGo, letHeldGo } = await waiting(t);
+    letGo();
     host.interrupt(held);
     const { value, ms } = await timed(restored);
     assert.ok(value && ms < ANSWER_MAX_MS, `${ms} ms`);
     assert.equal(host.registry.get(held)!.state, 'interrupting');
     assert.equal((await complete(host, 'flush', { count: 1 })).n, 2);
-    openHeld();
+    letHeldGo();
   });
 });

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, it, test, type TestContext } from 'node:test';
+import { describe, it, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Host } from '../../src/main/index.js';
 import { until } from '../support/host.js';
@@ -20,6 +20,7 @@ import {
   house,
   inhabit,
   isRunning,
+  occupy,
   outcome,
   timed,
   restorerOnDisk,
@@ -28,14 +29,8 @@ import { randomOf } from '../support/random.js';
 
 const UNRESPONSIVE = ['interrupted', 'AGENT_UNRESPONSIVE'];
 
-/** A run that counts twice and is then deaf; resolves when it has counted. */
-async function goDeaf(t: TestContext, host: Host, id: string) {
-  const { path, open } = gate(t);
-  const before = host.registry.sessionSummary(id)!.historySeq;
-  const run = host.send(id, { count: 2, how: 'spin', deaf: true, until: path });
-  await until(`${id} is deaf`, () => isRunning(host, id) && hasCounted(host, id, before + 3));
-  return { run, open };
-}
+/** Counts twice, and is then deaf. */
+const DEAF = { count: 2, deaf: true };
 
 const threadsAreUp = (host: Host): boolean => host.threads().every(({ state }) => state === 'idle');
 
@@ -44,7 +39,7 @@ describe('a run that ignores its interrupt', () => {
     const host = await house(t, { threads: 1 });
     await inhabit(host, 'cpu');
     const first = await complete(host, 'cpu', { count: 1 });
-    const { run } = await goDeaf(t, host, 'cpu');
+    const { run } = await occupy(t, host, 'cpu', DEAF);
     assert.equal(host.interrupt('cpu'), run.runId);
     const { value, ms } = await timed(run.result);
     assert.deepEqual(outcome(value), UNRESPONSIVE);
@@ -69,7 +64,7 @@ describe('a run that ignores its interrupt', () => {
       await inhabit(host, ...ids);
       for (const id of ids) await complete(host, id, { count: 2 });
       const epochs = new Map(ids.map((id) => [id, host.registry.get(id)!]));
-      const { run } = await goDeaf(t, host, 'cpu');
+      const { run } = await occupy(t, host, 'cpu', DEAF);
       const home = host.registry.get('cpu')!.thread;
       const neighbours = ids.filter((id) => id !== 'cpu' && epochs.get(id)!.thread === home);
       assert.ok(neighbours.length >= 2);
@@ -100,7 +95,7 @@ describe('a run that ignores its interrupt', () => {
     const neighbour = host.send('io', { count: 1, how: 'wait', until: path });
     const retried = host.send('retry', { count: 1, how: 'wait', until: path });
     await until('both wait', () => hasCounted(host, 'io', 2) && hasCounted(host, 'retry', 2));
-    const { run } = await goDeaf(t, host, 'cpu');
+    const { run } = await occupy(t, host, 'cpu', DEAF);
     host.interrupt('cpu');
     const { value, ms } = await timed(neighbour.result);
     assert.deepEqual(outcome(value), ['failed', 'THREAD_DIED']);
@@ -133,7 +128,7 @@ describe('a run that ignores its interrupt', () => {
   it('runs that were queued behind it run, in order', async (t) => {
     const host = await house(t, { threads: 1 });
     await inhabit(host, 'cpu');
-    const { run } = await goDeaf(t, host, 'cpu');
+    const { run } = await occupy(t, host, 'cpu', DEAF);
     const queued = [1, 2, 3].map((count) => host.send('cpu', { count }));
     host.interrupt('cpu');
     assert.deepEqual(outcome(await run.result), UNRESPONSIVE);
@@ -144,7 +139,7 @@ describe('a run that ignores its interrupt', () => {
   it('is deleted at once, and its thread serves others again soon', async (t) => {
     const host = await house(t, { threads: 1 });
     await inhabit(host, 'cpu', 'cpu2');
-    const { run } = await goDeaf(t, host, 'cpu');
+    const { run } = await occupy(t, host, 'cpu', DEAF);
     const { value, ms } = await timed(host.registry.delete('cpu'));
     assert.equal(value, true);
     assert.ok(ms < ANSWER_MAX_MS, `${ms} ms`);
@@ -200,7 +195,7 @@ describe('an io run that ignores its interrupt', () => {
   it('and holds its thread costs that thread', async (t) => {
     const host = await house(t, { threads: 1 });
     await inhabit(host, 'io', 'io2');
-    const { run } = await goDeaf(t, host, 'io');
+    const { run } = await occupy(t, host, 'io', DEAF);
     host.interrupt('io');
     const { value, ms } = await timed(complete(host, 'io2', { count: 1 }));
     assert.equal(value.n, 1);
