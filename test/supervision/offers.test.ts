@@ -5,24 +5,21 @@ import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import type { Host, RunHandle, RunInfo } from '../../src/main/index.js';
 import type { Act, ActAnswer } from '../agents/supervision-act.js';
-import { until } from '../support/host.js';
-import { complete, counts, gate, hasCounted, house, inhabit, isRunning, outcome } from './house.js';
+import { complete, counts, hasCounted, house, inhabit, occupy, outcome } from './house.js';
 
 const BEGUN_MAX_MS = 60_000;
 
-/** One thread that 'cpu1' holds, with runs for the others that were accepted behind it. */
-async function queue(t: TestContext, inputs: Record<string, Act>) {
+/** One thread that 'cpu1' holds, with runs for the others that were accepted behind it; `idle` live there as well. */
+async function queue(t: TestContext, inputs: Record<string, Act>, ...idle: string[]) {
   const host = await house(t, { threads: 1 });
-  await inhabit(host, 'cpu1', ...Object.keys(inputs));
-  const { path, open } = gate(t);
-  const first = host.send('cpu1', { count: 1, how: 'spin', until: path });
-  await until('cpu1 holds the thread', () => isRunning(host, 'cpu1'));
+  await inhabit(host, 'cpu1', ...Object.keys(inputs), ...idle);
+  const { run: first, letGo } = await occupy(t, host, 'cpu1', { count: 1 });
   const runs: Record<string, RunHandle> = {};
   for (const [id, input] of Object.entries(inputs)) {
     runs[id] = host.send(id, input);
     await runs[id].accepted;
   }
-  return { host, first, runs, letGo: open };
+  return { host, first, runs, letGo };
 }
 
 /** Without giving main's event loop a turn: the thread has ended the run before, holds this session's, and has counted. */
@@ -104,18 +101,18 @@ describe('a run that was put into its thread’s hand and is taken back', () => 
   });
 
   it('makes way for one of higher priority', async (t) => {
-    const { host, first, runs, letGo } = await queue(t, { cpu2: { count: 1 }, cpu3: { count: 1 } });
-    const urgent = host.send('cpu1', { count: 1 }, { priority: 5 });
+    const { host, first, runs, letGo } = await queue(t, { cpu2: { count: 1 }, cpu3: { count: 1 } }, 'cpu4');
+    const urgent = host.send('cpu4', { count: 1 }, { priority: 5 });
     await urgent.accepted;
-    await inhabit(host, 'cpu4');
-    const more = host.send('cpu3', { count: 1 }, { priority: 5 });
-    await more.accepted;
-    letGo();
     // Behind its own session's earlier run, however urgent it is.
-    const order = await orderOf([first, ...Object.values(runs), urgent, more]);
-    assert.equal(order[0], first.runId);
-    assert.deepEqual(new Set(order).size, 5);
-    assert.ok(order.indexOf(runs['cpu3']!.runId) < order.indexOf(more.runId));
+    const behind = host.send('cpu3', { count: 1 }, { priority: 5 });
+    await behind.accepted;
+    letGo();
+    const all = [first, urgent, runs['cpu2']!, runs['cpu3']!, behind];
+    assert.deepEqual(
+      await orderOf(all),
+      all.map(({ runId }) => runId),
+    );
   });
 
   it('does not begin while somebody has its session to himself', async (t) => {
@@ -137,19 +134,14 @@ describe('a run that was put into its thread’s hand and is taken back', () => 
     await inhabit(host, ...ids);
     const on = (no: number): string[] => ids.filter((id) => host.registry.get(id)!.thread === no);
     const [[here, waits], [there]] = [on(0), on(1)];
-    const gates = [gate(t), gate(t)] as const;
-    const held = [
-      host.send(here!, { how: 'spin', until: gates[0].path }),
-      host.send(there!, { how: 'spin', until: gates[1].path }),
-    ];
-    await until('both threads are held', () => isRunning(host, here!) && isRunning(host, there!));
+    const held = [await occupy(t, host, here!), await occupy(t, host, there!)] as const;
     const run = host.send(waits!, { count: 1 });
     await run.accepted;
-    gates[1].open();
+    held[1].letGo();
     assert.deepEqual(outcome(await run.result), ['completed', null]);
     assert.equal(host.registry.get(waits!)!.thread, 1);
-    gates[0].open();
-    for (const each of held) assert.deepEqual(outcome(await each.result), ['completed', null]);
+    held[0].letGo();
+    for (const { run } of held) assert.deepEqual(outcome(await run.result), ['completed', null]);
     await complete(host, waits!, { count: 1 });
     assert.deepEqual(await counts(host, waits!), [1, 2]);
   });
