@@ -51,6 +51,8 @@ export interface ActAnswer {
   threadId: number;
   /** Runs that this incarnation has begun, this one included. */
   begun: number;
+  /** When it began: nanoseconds, in digits, by the one clock of all threads. */
+  begunAt: string;
   resumed: boolean;
 }
 
@@ -71,12 +73,13 @@ export function restore(_ctx: unknown, saved: ActState, tail: StoredEntry[]): Ac
 
 export async function act(ctx: AgentContext<ActState>, input: Act): Promise<ActAnswer> {
   const mine = ++begun;
+  const begunAt = String(process.hrtime.bigint());
   for (let i = 0; i < (input.count ?? 0); i++) countOne(ctx);
   if (input.crash === 'heap-now') fillHeap();
   if (input.how) await hold(ctx, input);
   if (input.crash) await crash(input.crash, input.laterMs);
   if (input.after) countOne(ctx);
-  return { n: ctx.state.n, threadId, begun: mine, resumed: ctx.resumed };
+  return { n: ctx.state.n, threadId, begun: mine, begunAt, resumed: ctx.resumed };
 }
 
 function countOne(ctx: AgentContext<ActState>): void {

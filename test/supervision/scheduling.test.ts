@@ -2,11 +2,11 @@
 // and a thread that is held in slices serves others in between.
 
 import assert from 'node:assert/strict';
-import { describe, it, test, type TestContext } from 'node:test';
+import { describe, it, test } from 'node:test';
 import type { Host, RunHandle } from '../../src/main/index.js';
 import type { ActAnswer } from '../agents/supervision-act.js';
 import { until } from '../support/host.js';
-import { complete, counts, gate, house, inhabit, isRunning, outcome } from './house.js';
+import { complete, counts, gate, house, inhabit, isRunning, occupy, outcome } from './house.js';
 
 const threadOf = (host: Host, id: string): number => host.registry.get(id)!.thread!;
 
@@ -16,14 +16,6 @@ async function settle(host: Host, kind: string, count: number): Promise<[string[
   await inhabit(host, ...ids);
   const on = (no: number): string[] => ids.filter((id) => threadOf(host, id) === no);
   return [on(0), on(1)];
-}
-
-/** Holds a session's thread until it is let go. */
-async function occupy(t: TestContext, host: Host, id: string) {
-  const { path, open } = gate(t);
-  const run = host.send(id, { how: 'spin', until: path });
-  await until(`${id} holds its thread`, () => isRunning(host, id));
-  return { run, letGo: open };
 }
 
 const threadsOf = async (runs: readonly RunHandle[]): Promise<Set<number>> => {
@@ -169,16 +161,16 @@ describe('io agents', () => {
 });
 
 describe('the line', () => {
-  /** Ids of sessions in the order in which their runs ended. */
-  const endings = (runs: readonly (readonly [string, RunHandle])[]) => {
-    const order: string[] = [];
-    const all = Promise.all(
-      runs.map(async ([id, { result }]) => {
-        await result;
-        order.push(id);
+  /** The names of the runs in the order in which their agents began them, when all are over. */
+  const beginnings = async (runs: readonly (readonly [string, RunHandle])[]): Promise<string[]> => {
+    const begun = await Promise.all(
+      runs.map(async ([name, { result }]) => {
+        const info = await result;
+        assert.deepEqual(outcome(info), ['completed', null], name);
+        return { name, at: BigInt((info.output as ActAnswer).begunAt) };
       }),
     );
-    return { order, all };
+    return begun.sort((a, b) => (a.at < b.at ? -1 : 1)).map(({ name }) => name);
   };
 
   it("a session with two hundred queued runs does not delay another's first", async (t) => {
@@ -189,10 +181,9 @@ describe('the line', () => {
     await Promise.all(many.map(([, { accepted }]) => accepted));
     const firsts = ['cpu2', 'cpu3'].map((id) => [id, host.send(id, { count: 1 })] as const);
     await Promise.all(firsts.map(([, { accepted }]) => accepted));
-    const { order, all } = endings([...many, ...firsts]);
     letGo();
     await run.result;
-    await all;
+    const order = await beginnings([...many, ...firsts]);
     for (const id of ['cpu2', 'cpu3']) assert.ok(order.indexOf(id) <= 4, `${id} was number ${order.indexOf(id)}`);
     assert.deepEqual(
       await counts(host, 'cpu1'),
@@ -208,15 +199,13 @@ describe('the line', () => {
       [id, host.send(id, { count: 1 }, priority === undefined ? {} : { priority })] as const;
     const runs = [send('cpu2', -5), send('cpu3'), send('cpu4', 10), send('cpu5'), send('cpu2', 10)];
     await Promise.all(runs.map(([, { accepted }]) => accepted));
-    const { order, all } = endings(runs);
     letGo();
     await run.result;
-    await all;
-    assert.deepEqual(order, ['cpu4', 'cpu3', 'cpu5', 'cpu2', 'cpu2']);
+    assert.deepEqual(await beginnings(runs), ['cpu4', 'cpu3', 'cpu5', 'cpu2', 'cpu2']);
     await assert.rejects(host.send('cpu1', {}, { priority: 11 }).accepted, { code: 'INVALID_ARGUMENT' });
   });
 
-  it('counts for the run that is next now, when one that was before it is interrupted', async (t) => {
+  it('a session has the place of the run that is next now, when one that was before it is interrupted', async (t) => {
     const host = await house(t, { threads: 1 });
     await inhabit(host, 'cpu1', 'cpu2', 'cpu3');
     const { run, letGo } = await occupy(t, host, 'cpu1');
@@ -225,13 +214,12 @@ describe('the line', () => {
     const middle = host.send('cpu3', {}, { priority: 5 });
     await Promise.all([high, low, middle].map(({ accepted }) => accepted));
     assert.equal(host.interrupt('cpu2', high.runId), high.runId);
-    const { order, all } = endings([
+    letGo();
+    await run.result;
+    const order = await beginnings([
       ['low', low],
       ['middle', middle],
     ]);
-    letGo();
-    await run.result;
-    await all;
     assert.deepEqual(order, ['middle', 'low']);
   });
 
@@ -246,17 +234,16 @@ describe('the line', () => {
     );
     const last = ['cpu2', host.send('cpu2', {})] as const;
     await Promise.all([...many, last].map(([, { accepted }]) => accepted));
-    const { order, all } = endings([...many, last]);
     open();
     await first.result;
-    await all;
+    const order = await beginnings([...many, last]);
     for (const id of ['io1', 'io2', 'cpu1', 'cpu2']) assert.ok(order.indexOf(id) <= 4, `${id}: ${order.indexOf(id)}`);
     // They take turns to the end, not one after the other.
     const lastOf = (id: string): number => order.lastIndexOf(id);
     for (const id of ['io1', 'io2', 'cpu1']) assert.ok(lastOf(id) >= order.length / 2, `${id}: ${lastOf(id)}`);
   });
 
-  it('holds no more runs back than maxRunningAgents says', async (t) => {
+  it('no more runs begin than maxRunningAgents says; the others wait in line, and begin when there is room', async (t) => {
     const host = await house(t, { threads: 2, maxRunningAgents: 1 });
     await inhabit(host, 'io1', 'io2', 'cpu1');
     const { path, open } = gate(t);
