@@ -1,4 +1,4 @@
-// Like supervision-cpu; its runs have 150 ms.
+// Like supervision-cpu; its runs have a second and a half.
 
 import { defineAgent } from '../../src/worker/agent.js';
 import { act, restore, start, type Act, type ActAnswer, type ActState } from './supervision-act.js';

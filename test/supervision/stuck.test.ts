@@ -2,7 +2,7 @@
 // afterwards is written.
 
 import assert from 'node:assert/strict';
-import { rmSync, writeFileSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -151,16 +151,23 @@ describe('a run that ignores its interrupt', () => {
 
   it('while it is being brought up costs its thread as well', async (t) => {
     const host = await house(t, { threads: 1, maxIdleAgents: 1 });
-    const spinWhile = join(tempDir(t), 'spin');
-    await restorerOnDisk(host, 'stuck', { spinWhile });
+    const dir = tempDir(t);
+    const [spinWhile, spins] = [join(dir, 'while'), join(dir, 'spins')];
+    await restorerOnDisk(host, 'stuck', { spinWhile, spins });
+    const { threadId } = await complete(host, 'io');
     writeFileSync(spinWhile, '');
     const run = host.send('stuck', {});
-    await until('it is being brought up', () => host.registry.get('stuck')?.state === 'restoring');
+    await until('it is being brought up', () => existsSync(spins));
     assert.equal(host.interrupt('stuck'), run.runId);
     const { value, ms } = await timed(run.result);
+    assert.deepEqual(outcome(value), UNRESPONSIVE);
+    assert.ok(ms >= GRACE_MS - 30 && ms < ANSWER_MAX_MS, `${ms} ms`);
+    // It still spins there.
+    await until('the thread is replaced', () => host.threads().length === 1 && threadsAreUp(host));
+    assert.equal(host.threads()[0]!.crashes, 1);
+    assert.notEqual((await complete(host, 'io')).threadId, threadId);
     rmSync(spinWhile);
-    assert.notEqual(value.state, 'completed');
-    assert.ok(ms < ANSWER_MAX_MS, `${ms} ms`);
+    assert.deepEqual(await complete(host, 'stuck'), { n: 2 });
   });
 });
 
