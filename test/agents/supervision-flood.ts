@@ -1,20 +1,29 @@
 // Tells main more than main can take: events, figures or log lines as fast as it can, and in the end keeps its thread.
 
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { defineAgent, type AgentContext } from '../../src/worker/agent.js';
 
 export interface Flood {
   how: 'emit' | 'yield' | 'report' | 'log';
   count: number;
+  /** Make this file when so many are told. */
+  mark?: { path: string; at: number };
   /** Then: hold the thread until this file is there. */
   until?: string;
 }
 
 const SPIN_MAX_MS = 60_000;
 
-function* yields(count: number): Generator<unknown, unknown, void> {
-  for (let i = 0; i < count; i++) yield { i };
+function* yields({ count, mark }: Flood): Generator<unknown, unknown, void> {
+  for (let i = 0; i < count; i++) {
+    yield { i };
+    marked(i, mark);
+  }
   return count;
+}
+
+function marked(i: number, mark: Flood['mark']): void {
+  if (mark !== undefined && i + 1 === mark.at) writeFileSync(mark.path, '');
 }
 
 function tell(ctx: AgentContext<object>, how: Flood['how'], i: number): void {
@@ -27,11 +36,13 @@ function tell(ctx: AgentContext<object>, how: Flood['how'], i: number): void {
 
 export default defineAgent<object, Flood>({
   profile: 'supervision-flood',
-  run(ctx, { how, count, until }): unknown {
-    if (how === 'yield') return yields(count);
+  run(ctx, input): unknown {
+    const { how, count, mark, until } = input;
+    if (how === 'yield') return yields(input);
     if (how !== 'emit') ctx.emit('begun');
     for (let i = 0; i < count; i++) {
       tell(ctx, how, i);
+      marked(i, mark);
       ctx.checkpoint();
     }
     const startedAt = performance.now();

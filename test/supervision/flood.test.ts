@@ -2,24 +2,34 @@
 // bounded, what is missing is told in its place, and nobody hangs.
 
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { existsSync } from 'node:fs';
+import { describe, it, type TestContext } from 'node:test';
 import { pino } from 'pino';
-import type { Host, RunHandle, SessionEvent } from '../../src/main/index.js';
+import type { Host, SessionEvent } from '../../src/main/index.js';
 import { packEvent } from '../../src/protocol/codec.js';
 import { NOTES_IN_FLIGHT_BYTES, NOTE_OVERHEAD_BYTES } from '../../src/protocol/limits.js';
 import type { Flood } from '../agents/supervision-flood.js';
 import { until } from '../support/host.js';
 import { ANSWER_MAX_MS, complete, gate, house, inhabit, isRunning, outcome, timed } from './house.js';
 
-/** Holds this thread, and with it everything of the host that is not in a thread of its own. */
-function standStill(ms: number): void {
-  const end = performance.now() + ms;
-  while (performance.now() < end);
+const TOLD_MAX_MS = 60_000;
+
+/** A file that the agent makes when it has told `at` things; until then this thread stands still when it is told to. */
+function marker(t: TestContext, at: number) {
+  const mark = { path: gate(t).path, at };
+  /** Holds this thread, and with it everything of the host that is not in a thread of its own. */
+  const standStill = (): void => {
+    const end = performance.now() + TOLD_MAX_MS;
+    while (!existsSync(mark.path)) assert.ok(performance.now() < end, `the agent has not told ${at} things`);
+  };
+  return { mark, standStill };
 }
 
-/** Stands still when the run has begun; resolves when it has completed. */
-async function deafFor(ms: number, { events, result }: RunHandle): Promise<void> {
-  for await (const event of events) if (event.type === 'event') standStill(ms);
+/** Stands still from the run's first event until it has told everything; resolves when it has completed. */
+async function deafTo(t: TestContext, host: Host, input: Flood): Promise<void> {
+  const { mark, standStill } = marker(t, input.count);
+  const { events, result } = host.send('flood', { ...input, mark });
+  for await (const event of events) if (event.type === 'event') standStill();
   assert.deepEqual(outcome(await result), ['completed', null]);
 }
 
@@ -68,8 +78,9 @@ describe('a flood of events', () => {
     it(`(${how}) is bounded on its way to a main thread that stands still`, async (t) => {
       const host = await house(t, { threads: 1, niceIncrement: 0 });
       await inhabit(host, 'flood');
-      const count = how === 'emit' ? 400_000 : 60_000;
-      const { missed, beforeGap } = await flooded(host, { how, count }, () => standStill(500));
+      const count = 60_000;
+      const { mark, standStill } = marker(t, count);
+      const { missed, beforeGap } = await flooded(host, { how, count, mark }, standStill);
       // While main stood still nothing was taken: what the agent emitted then was on its way, or is missing.
       assert.ok(missed > 0, 'more was emitted than may be on its way');
       // All of the window is this thread's. The first event had left it, and the last one may overdraw it.
@@ -83,9 +94,10 @@ describe('a flood of events', () => {
     const host = await house(t, { threads: 1 });
     await inhabit(host, 'flood', 'io');
     const stream = host.subscribe('flood');
-    const run = host.send('flood', { how: 'emit', count: 1e9 });
+    const { mark, standStill } = marker(t, 60_000);
+    const run = host.send('flood', { how: 'emit', count: 1e9, mark });
     await until('it runs', () => isRunning(host, 'flood'));
-    standStill(300);
+    standStill();
     host.interrupt('flood');
     const { value, ms } = await timed(run.result);
     assert.deepEqual(outcome(value), ['interrupted', 'RUN_INTERRUPTED']);
@@ -112,7 +124,7 @@ describe('what else an agent tells in a hot loop', () => {
   it('figures and names are merged, and none is lost', async (t) => {
     const host = await house(t, { threads: 1, niceIncrement: 0 });
     await inhabit(host, 'flood');
-    await deafFor(300, host.send('flood', { how: 'report', count: 10_000 }));
+    await deafTo(t, host, { how: 'report', count: 10_000 });
     const row = (await host.registry.snapshot('flood'))!;
     assert.deepEqual([row.name, row.totalCost, row.model, row.modelId], ['name 9999', 10_000, 'model 9998', 'id 9999']);
   });
@@ -128,7 +140,7 @@ describe('what else an agent tells in a hot loop', () => {
     };
     const host = await house(t, { threads: 1, log, niceIncrement: 0 });
     await inhabit(host, 'flood');
-    await deafFor(500, host.send('flood', { how: 'log', count: 100_000 }));
+    await deafTo(t, host, { how: 'log', count: 100_000 });
     assert.ok(lines > 0 && dropped > 0, `${lines} lines, ${dropped} dropped`);
     assert.equal(lines + dropped, 100_000);
   });
