@@ -13,7 +13,7 @@ export type ToolboxInput =
   | { do: 'rename'; name: string }
   | { do: 'append'; count: number }
   | { do: 'read'; from?: number; limit?: number }
-  | { do: 'reread'; ms: number }
+  | { do: 'reread'; rounds: number }
   | { do: 'badEntry' }
   | { do: 'sleep' }
   | { do: 'cleanUp' };
@@ -58,10 +58,10 @@ async function read(ctx: Ctx, options: { from?: number; limit?: number }): Promi
   return found;
 }
 
-/** Reads the end of the history again and again. @returns how often */
-async function reread(ctx: Ctx, ms: number): Promise<number> {
+/** Reads the end of the history so often, and on until as many entries have come. @returns how often */
+async function reread(ctx: Ctx, least: number): Promise<number> {
   let rounds = 0;
-  for (const end = Date.now() + ms; Date.now() < end; rounds++) {
+  for (const last = ctx.history.durableSeq + least; rounds < least || ctx.history.durableSeq < last; rounds++) {
     for await (const entry of ctx.history.entries({ from: ctx.history.durableSeq })) if (entry.seq < 1) break;
   }
   return rounds;
@@ -106,7 +106,7 @@ export default defineAgent<Record<string, never>, ToolboxInput>({
       case 'read':
         return read(ctx, input);
       case 'reread':
-        return reread(ctx, input.ms);
+        return reread(ctx, input.rounds);
       case 'badEntry':
         return ctx.history.append([] as never);
       case 'sleep':
