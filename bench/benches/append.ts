@@ -224,7 +224,7 @@ class Appending {
   /** @param sync the quickest bare sync measured: other processes can only slow a sync down, so it is a lower bound */
   #checkSynced(durableMs: number, sync: number): void {
     const times = `an entry is durable after ${durableMs} ms, a sync takes ${sync} ms`;
-    this.#b.check(durableMs >= SYNC_SHARE * sync, `${times}: nothing was synced`);
+    this.#b.checkTime(durableMs >= SYNC_SHARE * sync, `${times}: nothing was synced`);
   }
 
   get #leadMs(): number {

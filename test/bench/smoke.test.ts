@@ -10,8 +10,11 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { BENCHES } from '../../bench/benches.js';
 import { BenchRun, CheckFailed, median, type Bench } from '../../bench/harness.js';
-import { Runner } from '../../bench/runner.js';
+import { Runner, type RunnerOptions } from '../../bench/runner.js';
 import { tempDir } from '../support/temp.js';
+
+/** Nothing that ends uses them up. */
+const LIMITS_MS = { run: 10_000, cleanUp: 10_000 };
 
 const MAIN = fileURLToPath(new URL('../../bench/main.js', import.meta.url));
 
@@ -66,7 +69,7 @@ test('what a benchmark leaves to be done when it is over is done, whatever of it
       b.after(() => done.push('fourth'));
     },
   };
-  const runner = runnerOf(10_000);
+  const runner = runnerOf(LIMITS_MS);
   await runner.run([leaving]);
   assert.deepEqual(done, ['fourth', 'first']);
   assert.equal(runner.failures.length, 1);
@@ -85,9 +88,14 @@ test('nothing runs beside a benchmark that does not end, and what was measured b
       await run(b);
     },
   });
-  const runner = runnerOf(50);
+  const limitsMs = { ...LIMITS_MS };
+  const runner = runnerOf(limitsMs);
   await runner.run([
-    bench('failing', (b) => Promise.reject(new CheckFailed(`${b.rounds} is wrong`))),
+    bench('failing', (b) => {
+      // Of the next one, which uses it up.
+      limitsMs.run = 50;
+      return Promise.reject(new CheckFailed(`${b.rounds} is wrong`));
+    }),
     bench('endless', () => new Promise(() => undefined)),
     bench('next', () => Promise.resolve()),
     bench('last', () => Promise.resolve()),
@@ -104,9 +112,9 @@ test('nothing runs beside a benchmark that does not end, and what was measured b
   ]);
 });
 
-function runnerOf(runMs: number): Runner {
+function runnerOf(limitsMs: RunnerOptions['limitsMs']): Runner {
   const nothing = (): void => undefined;
-  return new Runner({ smoke: true, limitsMs: { run: runMs, cleanUp: 10_000 }, onProgress: nothing, onOver: nothing });
+  return new Runner({ smoke: true, limitsMs, onProgress: nothing, onOver: nothing });
 }
 
 test('what there is not is named in one line, and nothing is run', async (t) => {
