@@ -14,7 +14,7 @@ import {
 } from '../../src/main/pool/placement.js';
 import { Mailbox } from '../../src/main/registry/sessions/mailbox.js';
 import { Run } from '../../src/main/registry/sessions/run.js';
-import { TRANSITIONS, assertTransition } from '../../src/main/registry/sessions/state.js';
+import { TRANSITIONS } from '../../src/main/registry/sessions/state.js';
 import { EventStream } from '../../src/main/registry/events/event-stream.js';
 import { Subscriptions } from '../../src/main/registry/events/subscriptions.js';
 import { SESSION_STATES } from '../../src/protocol/session-state.js';
@@ -227,14 +227,7 @@ test('subscribers hear of their own session only, or of one run of it, and are c
   ]);
 });
 
-test('the table of states allows what it names, and every other transition is an assertion failure', () => {
-  for (const from of SESSION_STATES) {
-    for (const to of SESSION_STATES) {
-      if (TRANSITIONS[from].includes(to)) assertTransition(from, to);
-      else assert.throws(() => assertTransition(from, to), new RegExp(`assertion failed.*${from}.*${to}`));
-    }
-  }
-  // Nothing runs that was not idle, and nothing leaves memory but by being flushed or by failing.
+test('nothing runs that was not idle, and nothing leaves memory but by being flushed or by failing', () => {
   assert.deepEqual(
     SESSION_STATES.filter((from) => TRANSITIONS[from].includes('running')),
     ['idle'],
