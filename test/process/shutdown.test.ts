@@ -157,6 +157,27 @@ describe('a shutdown with everybody well', () => {
     assert.deepEqual(await run(second, sleeper, {}), { n: 3 });
     assert.deepEqual((await ended(second, spinner, queued)).output, { n: 2 });
   });
+
+  it('answers long polls on what waits with the run as it is on disk', async (t) => {
+    const dataDir = tempDir(t);
+    const server = await start(t, dataDir, '--drain-ms', '100');
+    const id = await create(server, 'counter');
+    await spin(server, id, 'check');
+    const runIds = await inParallel(10, Array.from({ length: 40 }), () => accept(server, id, { by: 1 }));
+    const polls = runIds.map((runId) => server.request('GET', `/api/sessions/${id}/runs/${runId}?wait_ms=20000`));
+    // They are under way: this one was sent after them.
+    await server.request('GET', '/healthz');
+    server.child.kill('SIGTERM');
+    for (const { status, body } of await Promise.all(polls)) {
+      assert.deepEqual(
+        [status, (body['run'] as { state?: string } | undefined)?.state],
+        [200, 'queued'],
+        JSON.stringify(body),
+      );
+    }
+    assert.equal((await server.exited).code, 0);
+    assert.equal(server.stderr.includes('the store'), false, server.stderr);
+  });
 });
 
 describe('a shutdown with an agent that never returns', () => {
@@ -232,25 +253,4 @@ describe('a second signal', () => {
       assert.equal((await history(next, id)).filter((entry) => entry.role === 'note').length, 1);
     });
   }
-
-  it('answers long polls on what waits with the run as it is on disk', async (t) => {
-    const dataDir = tempDir(t);
-    const server = await start(t, dataDir, '--drain-ms', '100');
-    const id = await create(server, 'counter');
-    await spin(server, id, 'check');
-    const runIds = await inParallel(10, Array.from({ length: 40 }), () => accept(server, id, { by: 1 }));
-    const polls = runIds.map((runId) => server.request('GET', `/api/sessions/${id}/runs/${runId}?wait_ms=20000`));
-    // They are under way: this one was sent after them.
-    await server.request('GET', '/healthz');
-    server.child.kill('SIGTERM');
-    for (const { status, body } of await Promise.all(polls)) {
-      assert.deepEqual(
-        [status, (body['run'] as { state?: string } | undefined)?.state],
-        [200, 'queued'],
-        JSON.stringify(body),
-      );
-    }
-    assert.equal((await server.exited).code, 0);
-    assert.equal(server.stderr.includes('the store'), false, server.stderr);
-  });
 });
