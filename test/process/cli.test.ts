@@ -48,21 +48,6 @@ async function refusal(t: TestContext, args: readonly string[], env: NodeJS.Proc
   return lines[0]!;
 }
 
-/** Waits for the ready line of a server that was started without Server.start's own flags. */
-async function ready(t: TestContext, args: readonly string[], env: NodeJS.ProcessEnv): Promise<Server> {
-  const server = new Server(args, env);
-  t.after(() => server.kill());
-  await new Promise<void>((resolve, reject) => {
-    server.child.stdout!.on('data', () => {
-      const line = /cabana ready on (http:\S+)\n/.exec(server.stdout);
-      if (line) server.url = line[1]!;
-      if (line) resolve();
-    });
-    server.exited.then(({ code }) => reject(new Error(`exit ${code}: ${server.stderr}`)), reject);
-  });
-  return server;
-}
-
 async function hasProfile(server: Server, profile: string): Promise<boolean> {
   const answer = await server.request('POST', '/api/sessions', { agent_profile: profile });
   if (answer.status === 400) assert.equal(answer.body['code'], 'UNKNOWN_PROFILE');
@@ -315,7 +300,7 @@ describe('flags and environment', () => {
       CABANA_THREAD_HEAP_MB: '256',
       CABANA_LOG_LEVEL: 'silent',
     };
-    const server = await ready(t, ['serve'], env);
+    const server = await Server.serve(t, [], env);
     assert.match(server.stdout, /^cabana ready on http:\/\/127\.0\.0\.1:[1-9]\d*\n$/);
     assert.ok(await hasProfile(server, 'general'));
     assert.ok(await hasProfile(server, 'counter'));
@@ -330,7 +315,7 @@ describe('flags and environment', () => {
       CABANA_DATA: join(tempDir(t), 'variable'),
       CABANA_PORT: 'not looked at',
     };
-    const server = await ready(t, ['serve', ...flags(data, ['general']), '--port', '0'], env);
+    const server = await Server.serve(t, [...flags(data, ['general']), '--port', '0'], env);
     assert.ok(await hasProfile(server, 'general'));
     assert.ok(!(await hasProfile(server, 'counter')), 'only the agents of the flag');
     assert.ok(existsSync(data));

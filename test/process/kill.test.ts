@@ -3,21 +3,14 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, it, type TestContext } from 'node:test';
+import { describe, it } from 'node:test';
 import { Server } from '../support/server.js';
-import { seeded } from '../support/random.js';
+import { randomOf } from '../support/random.js';
 import { tempDir } from '../support/temp.js';
 import { accept, create, ended, eventually, flags, history, inParallel, readRun, run, type Entry } from './client.js';
 
 const ROUNDS = 8;
 const SESSIONS = 6;
-
-/** CABANA_TEST_SEED repeats a run. */
-function randomOf(t: TestContext): () => number {
-  const seed = Number(process.env['CABANA_TEST_SEED'] ?? Date.now() % 2 ** 32);
-  t.diagnostic(`seed ${seed}`);
-  return seeded(seed);
-}
 
 interface Sent {
   sessionId: string;

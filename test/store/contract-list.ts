@@ -7,6 +7,7 @@ import fc from 'fast-check';
 import { recordPage } from '../../src/protocol/record-page.js';
 import { emptyStats, type ListQuery, type SessionRecord } from '../../src/protocol/session.js';
 import type { Store } from '../../src/worker/store/store.js';
+import { seedOf } from '../support/random.js';
 import type { StoreFactory } from './contract.js';
 import { modelPage } from './list-model.js';
 import { create, record } from './records.js';
@@ -189,8 +190,7 @@ export function listContract(open: StoreFactory): void {
   });
 
   test('a page is what a naive list in memory gives, for any sessions and any query', async (t) => {
-    const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31);
-    t.diagnostic(`seed ${seed}`);
+    const seed = seedOf(t);
     const text = (maxLength: number) =>
       fc.string({ unit: fc.constantFrom(...'abAsSßéeΣςσ%_"\' *😀İıKk-日', 'e\u0301'), maxLength });
     const instant = fc.integer({ min: 0, max: 4 }).map((n) => at(n * 43_200_001));

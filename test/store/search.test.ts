@@ -9,6 +9,7 @@ import { recordPage } from '../../src/protocol/record-page.js';
 import { emptyStats, type SessionRecord } from '../../src/protocol/session.js';
 import { SqliteStore } from '../../src/worker/store/sqlite-store.js';
 import type { WriteOp } from '../../src/worker/store/store.js';
+import { seedOf } from '../support/random.js';
 import { tempDir } from '../support/temp.js';
 import { listContract } from './contract-list.js';
 import { modelPage } from './list-model.js';
@@ -93,8 +94,7 @@ function toOp(step: typeof created extends fc.Arbitrary<infer C> ? C : never, i:
 }
 
 test('after any creations, renames, pins and deletions a search finds what a naive list does, and changes are told', async (t) => {
-  const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31);
-  t.diagnostic(`seed ${seed}`);
+  const seed = seedOf(t);
   const property = fc.asyncProperty(
     fc.array(created, { minLength: 15, maxLength: 40 }),
     fc.array(changed, { maxLength: 10 }),

@@ -26,9 +26,14 @@ export class Server {
     this.exited = new Promise((resolve) => this.child.on('close', (code, signal) => resolve({ code, signal })));
   }
 
-  /** Starts `cabana serve` and waits for its ready line; killed after the test if it is still there. */
-  static async start(t: TestContext, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Server> {
-    const server = new Server(['serve', '--port', '0', ...args], env);
+  /** Starts `cabana serve` on a free port and waits for its ready line; killed after the test if it is still there. */
+  static start(t: TestContext, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Server> {
+    return Server.serve(t, ['--port', '0', ...args], env);
+  }
+
+  /** The same with these arguments alone. */
+  static async serve(t: TestContext, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Server> {
+    const server = new Server(['serve', ...args], env);
     t.after(() => server.kill());
     const ready = new Promise<string>((resolve) => {
       server.child.stdout!.on('data', () => {
