@@ -1,9 +1,12 @@
 // Runs: accepted, ordered, idempotent, interrupted, ended. (What a thread's death does to them: thread-death.test.ts)
 
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Host, RunHandle, RunInfo, SessionEvent } from '../../src/main/index.js';
+import type { Overlap } from '../agents/overlap.js';
 import { MAILBOX_MAX_RUNS } from '../../src/protocol/limits.js';
 import { testAgent, until } from '../support/host.js';
 import { tempDir } from '../support/temp.js';
@@ -401,26 +404,30 @@ test('no more agents run than may', async (t) => {
   const ids = Array.from({ length: 12 }, (_, i) => `s${i}`);
   for (const sessionId of ids) await host.create({ sessionId, agentProfile: 'overlap-io' });
   let most = 0;
-  let full = false;
   const watch = setInterval(() => {
     most = Math.max(most, host.registry.countByStatus('running'));
-    full ||= host.registry.runningFull();
   }, 1);
-  const results = await Promise.all(ids.map((id) => host.send(id, { ms: 15 }).result));
-  clearInterval(watch);
-  assert.ok(results.every((info) => info.state === 'completed'));
-  assert.deepEqual([most, full], [3, true]);
+  t.after(() => clearInterval(watch));
+  const dir = tempDir(t);
+  const go = join(dir, 'go');
+  const runs = ids.map((id) => host.send(id, { until: go }));
+  await Promise.all(runs.map(({ accepted }) => accepted));
+  await running(host, 3);
+  assert.equal(host.registry.runningFull(), true);
+  writeFileSync(go, '');
+  for (const { result } of runs) assert.equal((await result).state, 'completed');
+  assert.equal(most, 3);
 });
 
 test("'io' agents run side by side in one thread; 'cpu' agents have it to themselves", async (t) => {
   const host = await launch(t, { agents, threads: 1 });
-  const most = async (agentProfile: string): Promise<number> => {
+  const most = async (agentProfile: string, input: Overlap): Promise<number> => {
     const ids = await Promise.all(Array.from({ length: 4 }, () => host.create({ agentProfile })));
-    const results = await Promise.all(ids.map((id) => host.send(id, { ms: 60 }).result));
+    const results = await Promise.all(ids.map((id) => host.send(id, input).result));
     return Math.max(...results.map((info) => outputOf<{ most: number }>(info).most));
   };
-  assert.equal(await most('overlap-io'), 4);
-  assert.equal(await most('overlap-cpu'), 1);
+  assert.equal(await most('overlap-io', { among: 4 }), 4);
+  assert.equal(await most('overlap-cpu', { ms: 60 }), 1);
 });
 
 for (const agentProfile of ['counter', 'general']) {
