@@ -1,6 +1,7 @@
 // Leaves something behind: a timer that talks, or throws, long after its run, and hooks that throw. What it does is told
 // by `params.leaves`, or by the run's input.
 
+import { existsSync } from 'node:fs';
 import { defineAgent, type AgentContext } from '../../src/worker/agent.js';
 
 export type Leaves = 'talk' | 'bomb' | 'stop' | 'save' | 'abort' | 'thenable' | 'hang';
@@ -12,15 +13,21 @@ interface State {
   n: number;
 }
 
-export default defineAgent<State, { leaves?: Leaves }, number>({
+interface Input {
+  leaves?: Leaves;
+  /** A bomb goes off when this file is there. */
+  fuse?: string;
+}
+
+export default defineAgent<State, Input, number>({
   profile: 'leftovers',
   load: 'io',
   saveWhen: 'flush',
   start: () => ({ n: 0 }),
-  async run(ctx, { leaves }) {
+  async run(ctx, { leaves, fuse }) {
     ctx.state.n++;
     if (leaves === 'talk') talk(ctx);
-    if (leaves === 'bomb') setTimeout(() => explode(leaves), LATER_MS);
+    if (leaves === 'bomb') setInterval(() => existsSync(fuse!) && explode(leaves), 2);
     if (leaves === 'abort') {
       ctx.signal.addEventListener('abort', () => explode(leaves));
       ctx.progress(0.5, 'listens');

@@ -51,9 +51,12 @@ describe('an agent that has left memory', () => {
     const { path, open } = gate(t);
     await inhabit(host, 'io', 'retry');
     await guest(host, 'gone');
-    await complete(host, 'gone', { leaves: 'bomb' });
+    const { path: fuse, open: light } = gate(t);
+    await complete(host, 'gone', { leaves: 'bomb', fuse });
     const runs = ['io', 'retry'].map((id) => host.send(id, { count: 1, how: 'wait', until: path }));
     await leave(host, 'gone');
+    await until('both wait', () => hasCounted(host, 'io', 2) && hasCounted(host, 'retry', 2));
+    light();
     assert.deepEqual(outcome(await runs[0]!.result), ['failed', 'THREAD_DIED']);
     open();
     assert.deepEqual(outcome(await runs[1]!.result), ['completed', null]);
