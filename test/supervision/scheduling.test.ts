@@ -70,21 +70,26 @@ describe('placement', () => {
     const host = await house(t, { threads: 2 });
     const [busy] = await settle(host, 'cpu', 8);
     await Promise.all(busy.map((id) => complete(host, id, { count: 1 })));
+    const gates = new Map<string, () => void>();
     const runs = busy.flatMap((id) =>
-      Array.from({ length: 5 }, () => host.send(id, { count: 1, how: 'spin', ms: 20 })),
+      Array.from({ length: 5 }, () => {
+        const { path, open } = gate(t);
+        const run = host.send(id, { count: 1, how: 'spin', until: path });
+        gates.set(run.runId, open);
+        return run;
+      }),
     );
-    let waited = 0;
-    let idled = 0;
-    const watching = setInterval(() => {
-      const queued = busy.reduce((sum, id) => sum + (host.registry.get(id)?.queued ?? 0), 0);
-      if (queued < busy.length) return;
-      waited++;
-      if (host.threads().some(({ state }) => state === 'idle')) idled++;
-    }, 2);
-    t.after(() => clearInterval(watching));
+    // Whichever run ends, as long as two sessions have any: soon there is one on each thread again.
+    const left = new Map(busy.map((id) => [id, 5]));
+    for (let step = 0; [...left.values()].filter((runs) => runs > 0).length >= 2; step++) {
+      await until('each thread has a run', () => host.threads().every(({ runId }) => gates.has(runId ?? '')));
+      const { runId, sessionId } = host.threads()[step % 2]!;
+      gates.get(runId!)!();
+      gates.delete(runId!);
+      left.set(sessionId!, left.get(sessionId!)! - 1);
+    }
+    for (const open of gates.values()) open();
     assert.equal((await threadsOf(runs)).size, 2, 'both threads worked');
-    // Between two runs a thread may be seen idle; one that is left out is, at every look.
-    assert.ok(waited > 10 && idled < waited / 2, `a thread idled at ${idled} of ${waited} looks`);
     for (const id of busy) assert.deepEqual(await counts(host, id), [1, 2, 3, 4, 5, 6]);
   });
 
@@ -131,8 +136,9 @@ describe('io agents', () => {
     await until('all wait', () => ids.every((id) => isRunning(host, id)));
     assert.ok(host.threads().every(({ state }) => state === 'idle'));
     for (let i = 0; i < 3; i++) {
-      const both = ['cpu1', 'cpu2'].map((id) => host.send(id, { how: 'spin', ms: 20 }));
-      assert.equal((await threadsOf(both)).size, 2);
+      const both = [await occupy(t, host, 'cpu1'), await occupy(t, host, 'cpu2')];
+      for (const { letGo } of both) letGo();
+      assert.equal((await threadsOf(both.map(({ run }) => run))).size, 2);
     }
     assert.ok(ids.every((id) => isRunning(host, id)));
     open();
