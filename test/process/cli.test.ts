@@ -296,7 +296,7 @@ describe('flags and environment', () => {
       CABANA_MAX_RUNNING: '3',
       CABANA_MAX_IDLE: '10',
       CABANA_DRAIN_MS: '100',
-      CABANA_FLUSH_DEADLINE_MS: '1000',
+      CABANA_FLUSH_DEADLINE_MS: '10000',
       CABANA_THREAD_HEAP_MB: '256',
       CABANA_LOG_LEVEL: 'silent',
     };

@@ -88,7 +88,7 @@ describe('readers of the event stream', () => {
     const server = await Server.start(t, flags(tempDir(t), ['general'], '--threads', '1'));
     const id = await create(server, 'general');
     const head = (path: string) =>
-      fetch(`${server.url}${path}`, { method: 'HEAD', signal: AbortSignal.timeout(10_000) });
+      fetch(`${server.url}${path}`, { method: 'HEAD', signal: AbortSignal.timeout(60_000) });
     assert.equal((await head(`/api/sessions/${id}/events`)).status, 404);
     assert.equal((await head(`/api/sessions/${id}`)).status, 200);
   });

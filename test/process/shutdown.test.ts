@@ -183,7 +183,7 @@ describe('a shutdown with everybody well', () => {
 describe('a shutdown with an agent that never returns', () => {
   it('exits 3 at the deadline, names it alone, and loses nobody else’s state', async (t) => {
     const data = tempDir(t);
-    const first = await start(t, data, '--drain-ms', '200', '--flush-deadline-ms', '1500');
+    const first = await start(t, data, '--drain-ms', '200', '--flush-deadline-ms', '5000');
     // In both threads, saved with every run; then one of the threads is lost, and the others go to the other.
     const counters = await inParallel(8, Array.from({ length: 24 }), () => create(first, 'counter'));
     await inParallel(8, counters, (id, i) => run(first, id, { by: i + 1 }));
@@ -199,8 +199,8 @@ describe('a shutdown with an agent that never returns', () => {
     const report = reportOf(first);
     assert.deepEqual(report.unflushed, [stuck]);
     assert.deepEqual([report.live, report.flushed], [50, 49]);
-    assert.ok(report.ms >= 1_500, `${report.ms} ms`);
-    assert.ok(took < 30_000, `${took} ms: the deadline counts once, not per agent`);
+    assert.ok(report.ms >= 5_000, `${report.ms} ms`);
+    assert.ok(took < 60_000, `${took} ms: the deadline counts once, not per agent`);
 
     const second = await start(t, data);
     const outcome = await readRun(second, stuck, stuckRun);
