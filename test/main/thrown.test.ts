@@ -13,7 +13,7 @@ const agents = [testAgent('thrower')];
 const NAMES = Object.keys(THROWN) as Thrown[];
 
 const throwerHost = async (t: TestContext, dataDir = tempDir(t)): Promise<Host> => {
-  const host = await launch(t, { agents, dataDir, threads: 1, interruptGraceMs: 60_000 });
+  const host = await launch(t, { agents, dataDir, threads: 1 });
   await host.create({ sessionId: 'a', agentProfile: 'thrower' });
   return host;
 };

@@ -4,7 +4,18 @@ import assert from 'node:assert/strict';
 import { describe, it, type TestContext } from 'node:test';
 import type { Host } from '../../src/main/index.js';
 import { until } from '../support/host.js';
-import { ANSWER_MAX_MS, complete, gate, house, houseWithClock, inhabit, occupy, outcome, timed } from './house.js';
+import {
+  ANSWER_MAX_MS,
+  GRACE_MS,
+  complete,
+  gate,
+  house,
+  houseWithClock,
+  inhabit,
+  occupy,
+  outcome,
+  timed,
+} from './house.js';
 import type { CompactInput, CompactState } from '../agents/supervision-compact.js';
 import { closeQuickly, type SleepyClock } from '../main/launch.js';
 
@@ -118,7 +129,8 @@ describe('compaction', () => {
   });
 
   it('is not forgotten because the session was brought up elsewhere when its thread was given up', async (t) => {
-    const { host, clock } = await houseWithClock(t, { threads: 1, compactAfterMs: IDLE_MS });
+    const options = { threads: 1, compactAfterMs: IDLE_MS, interruptGraceMs: GRACE_MS };
+    const { host, clock } = await houseWithClock(t, options);
     await inhabit(host, 'compact', 'cpu');
     for (const add of [1, 2, 3]) await run(host, { add });
     const { run: deaf } = await occupy(t, host, 'cpu', { count: 1, deaf: true });

@@ -13,6 +13,7 @@ import {
   hasCounted,
   house,
   houseWithClock,
+  impatientHouse,
   inhabit,
   isRunning,
   occupy,
@@ -24,7 +25,7 @@ const UNRESPONSIVE = ['interrupted', 'AGENT_UNRESPONSIVE'];
 
 describe('an io run that does not mind its interrupt', () => {
   it('and holds its thread costs that thread, though a cpu run waits there, which is not to blame', async (t) => {
-    const host = await house(t, { threads: 1 });
+    const host = await impatientHouse(t, { threads: 1 });
     await inhabit(host, 'io', 'cpu');
     // As often as it takes to be quarantined.
     for (let strikes = 1; strikes <= 3; strikes++) {
@@ -41,7 +42,7 @@ describe('an io run that does not mind its interrupt', () => {
   });
 
   it('and only waits is abandoned, though cpu runs that yield have its thread one after the other', async (t) => {
-    const host = await house(t, { threads: 1 });
+    const host = await impatientHouse(t, { threads: 1 });
     const others = ['cpu', 'cpu2'];
     await inhabit(host, 'io', ...others);
     const { path } = gate(t);
@@ -64,7 +65,7 @@ describe('an io run that does not mind its interrupt', () => {
 const pastTheGrace = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 2 * GRACE_MS));
 
 it('a cpu run that was told to stop while it waited for a held thread is not to blame for it', async (t) => {
-  const host = await house(t, { threads: 1 });
+  const host = await impatientHouse(t, { threads: 1 });
   await inhabit(host, 'io', 'cpu');
   const { run: holder, letGo } = await occupy(t, host, 'io', { count: 1 });
   const waits = host.send('cpu', { count: 1 }, { runTimeoutMs: 1 });
@@ -78,7 +79,7 @@ it('a cpu run that was told to stop while it waited for a held thread is not to 
 });
 
 it('a run that is deleted while it waits for a held thread costs nobody anything', async (t) => {
-  const host = await house(t, { threads: 1 });
+  const host = await impatientHouse(t, { threads: 1 });
   await inhabit(host, 'io', 'cpu');
   const { run: holder, letGo } = await occupy(t, host, 'io', { count: 1 });
   const waits = host.send('cpu', { count: 1 });

@@ -14,7 +14,7 @@ import { tempDir } from '../support/temp.js';
 const KINDS = ['cpu', 'io', 'retry', 'flush', 'timeout', 'resume', 'restorer', 'compact', 'ballast', 'writer', 'flood'];
 const agents = KINDS.map((kind) => testAgent(`supervision-${kind}`));
 
-/** Runs may ignore their interrupt for so long. */
+/** In a house of the impatient, runs may ignore their interrupt for so long. */
 export const GRACE_MS = 1_000;
 /**
  * Who has its answer by then did not wait for a stuck agent, which lasts three times as long (DEAF_MAX_MS of the agents).
@@ -23,14 +23,18 @@ export const GRACE_MS = 1_000;
 export const ANSWER_MAX_MS = 20_000;
 
 export function house(t: TestContext, options: Partial<HostOptions> = {}): Promise<Host> {
-  return launch(t, { agents: [...agents, testAgent('unsaveable')], interruptGraceMs: GRACE_MS, ...options });
+  return launch(t, { agents: [...agents, testAgent('unsaveable')], ...options });
+}
+
+export function impatientHouse(t: TestContext, options: Partial<HostOptions> = {}): Promise<Host> {
+  return house(t, { interruptGraceMs: GRACE_MS, ...options });
 }
 
 export function houseWithClock(
   t: TestContext,
   options: Partial<HostOptions> = {},
 ): Promise<{ host: Host; clock: SleepyClock }> {
-  return launchWithClock(t, { agents: [...agents, testAgent('unsaveable')], interruptGraceMs: GRACE_MS, ...options });
+  return launchWithClock(t, { agents: [...agents, testAgent('unsaveable')], ...options });
 }
 
 /** Sessions named after their kinds, or by a number behind it: 'cpu', 'io2'. */

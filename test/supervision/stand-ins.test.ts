@@ -19,9 +19,6 @@ import {
   timed,
 } from './house.js';
 
-/** Nobody lives to see its end. */
-const LONG_GRACE_MS = 60_000;
-
 /** Counts once, and is then deaf. */
 const DEAF = { count: 1, deaf: true };
 
@@ -36,7 +33,7 @@ const threadOf = (host: Host, id: string) => host.registry.get(id)?.thread;
 
 describe('a thread that is held up', () => {
   it('has a stand-in while somebody waits, which ends when the run has ended', async (t) => {
-    const host = await house(t, { threads: 1, interruptGraceMs: LONG_GRACE_MS });
+    const host = await house(t, { threads: 1 });
     await inhabit(host, 'cpu', 'cpu2', 'cpu3', 'io');
     const own = await complete(host, 'cpu2', { count: 1 });
     const { run, letGo } = await holdUp(t, host, 'cpu');
@@ -102,7 +99,7 @@ describe('a thread that is held up', () => {
   });
 
   it('has another stand-in when one is taken down', async (t) => {
-    const host = await house(t, { threads: 1, interruptGraceMs: LONG_GRACE_MS });
+    const host = await house(t, { threads: 1 });
     await inhabit(host, 'cpu', 'cpu2', 'cpu3');
     const { letGo } = await holdUp(t, host, 'cpu');
     assert.deepEqual(await ended(host, 'cpu2', { count: 1, crash: 'exit' }), ['failed', 'AGENT_CRASHED']);
@@ -115,7 +112,7 @@ describe('a thread that is held up', () => {
   });
 
   it('has one for io runs and restores that wait for it', async (t) => {
-    const host = await house(t, { threads: 1, interruptGraceMs: LONG_GRACE_MS });
+    const host = await house(t, { threads: 1 });
     await inhabit(host, 'cpu');
     const { run, letGo } = await holdUp(t, host, 'cpu');
     // On disk only: every thread is busy.
@@ -129,7 +126,7 @@ describe('a thread that is held up', () => {
   });
 
   it('has one that stays for an agent that cannot be saved, and until then serves it', async (t) => {
-    const host = await house(t, { threads: 1, interruptGraceMs: LONG_GRACE_MS });
+    const host = await house(t, { threads: 1 });
     await inhabit(host, 'cpu', 'cpu2');
     await host.create({ sessionId: 'stubborn', agentProfile: 'unsaveable' });
     const { letGo } = await holdUp(t, host, 'cpu');
@@ -145,7 +142,7 @@ describe('a thread that is held up', () => {
   });
 
   it('and its stand-in close with the host, and what both had is on disk', async (t) => {
-    const host = await house(t, { threads: 1, interruptGraceMs: LONG_GRACE_MS, flushDeadlineMs: 2_000 });
+    const host = await house(t, { threads: 1, flushDeadlineMs: 2_000 });
     await inhabit(host, 'cpu', 'flush');
     await holdUp(t, host, 'cpu');
     // Its state is saved by the flush alone.
@@ -159,7 +156,7 @@ describe('a thread that is held up', () => {
 describe('an activation that waits for a busy thread', () => {
   /** 'cold' is about to come up on one of two threads that are both held. */
   async function waiting(t: TestContext) {
-    const host = await house(t, { threads: 2, maxIdleAgents: 1, interruptGraceMs: LONG_GRACE_MS });
+    const host = await house(t, { threads: 2, maxIdleAgents: 1 });
     await inhabit(host, 'flush', 'cpu', 'cpu2');
     for (const id of ['flush', 'cpu', 'cpu2']) await complete(host, id, { count: 1 });
     await leave(host, 'flush', 'cpu');

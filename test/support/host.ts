@@ -10,6 +10,9 @@ export function testAgent(name: string): string {
   return fileURLToPath(new URL(`../agents/${name}.js`, import.meta.url));
 }
 
+/** Nobody lives to see its end: what minds its interrupt is not given up because the machine is slow. */
+export const LONG_GRACE_MS = 60_000;
+
 export async function startHost(t: TestContext, options: Partial<HostOptions> = {}): Promise<Host> {
   const host = await createHost({
     agents: [testAgent('counter'), testAgent('general')],
@@ -17,6 +20,7 @@ export async function startHost(t: TestContext, options: Partial<HostOptions> = 
     threads: 2,
     drainMs: 200,
     flushDeadlineMs: 2_000,
+    interruptGraceMs: LONG_GRACE_MS,
     restoreSessions: 0,
     logLevel: 'silent',
     ...options,
