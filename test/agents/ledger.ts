@@ -1,6 +1,7 @@
 // A sum that is saved only when it leaves memory: after a crash it is what was saved and the tail of the history.
 // Its answer tells what it was restored from.
 
+import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { defineAgent } from '../../src/worker/agent.js';
 
@@ -9,6 +10,8 @@ export interface LedgerInput {
   add?: number[];
   /** Milliseconds between two of them. */
   everyMs?: number;
+  /** Before the amount of this index: until this file is there. */
+  pause?: { at: number; until: string };
   /** Then the thread dies. */
   exit?: boolean;
   /** Then wait until it is interrupted. */
@@ -47,7 +50,8 @@ export default defineAgent<State, LedgerInput, Answer>({
     return state;
   },
   async run(ctx, input) {
-    for (const amount of input.add ?? []) {
+    for (const [i, amount] of (input.add ?? []).entries()) {
+      while (i === input.pause?.at && !existsSync(input.pause.until)) await sleep(2);
       ctx.state.sum += amount;
       ctx.state.entries++;
       ctx.history.append({ role: 'amount', amount });

@@ -1,6 +1,7 @@
 // A host that is closed and one that is started on the same folder: nothing of what was told is lost.
 
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { createHost, type ShutdownReport } from '../../src/main/index.js';
@@ -190,9 +191,14 @@ test('after a crash a state is what was saved and the right tail, which has no i
 test('a flush in the midst of a run agrees with the history: no entry is ahead of the state', async (t) => {
   const host = await launch(t, { dataDir: tempDir(t), agents, threads: 1 });
   await host.create({ sessionId: 'a', agentProfile: 'ledger', params: { saveMs: 60 } });
-  const run = host.send('a', { add: Array.from({ length: 40 }, () => 1), everyMs: 5, exit: true });
-  await until('it has begun', () => (host.registry.sessionSummary('a')?.durableSeq ?? 0) > 5);
-  await host.registry.eachLiveAgent((_id, agent) => agent.flush().catch(() => undefined));
+  const go = join(tempDir(t), 'go');
+  const pause = { at: 10, until: go };
+  const run = host.send('a', { add: Array.from({ length: 40 }, () => 1), everyMs: 5, pause, exit: true });
+  await until('it is in the midst', () => host.registry.sessionSummary('a')?.durableSeq === 11);
+  const flushed = host.registry.eachLiveAgent((_id, agent) => agent.flush().catch(() => undefined));
+  // It goes on while the agent saves.
+  writeFileSync(go, '');
+  await flushed;
   assert.equal((await run.result).code, 'AGENT_CRASHED');
   const answer = outputOf<LedgerAnswer>(await host.send('a', {}).result);
   assert.deepEqual([answer.sum, answer.entries], [40, 40]);
