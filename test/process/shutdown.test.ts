@@ -160,7 +160,7 @@ describe('a shutdown with everybody well', () => {
 
   it('answers long polls on what waits with the run as it is on disk', async (t) => {
     const dataDir = tempDir(t);
-    const server = await start(t, dataDir, '--drain-ms', '100');
+    const server = await start(t, dataDir, '--drain-ms', '1000');
     const id = await create(server, 'counter');
     await spin(server, id, 'check');
     const runIds = await inParallel(10, Array.from({ length: 40 }), () => accept(server, id, { by: 1 }));
