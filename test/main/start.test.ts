@@ -136,13 +136,6 @@ test('however many sources there are, a start brings up a bounded number of sess
   assert.equal(host.registry.countByStatus('idle'), RESTORE_MAX_SESSIONS);
 });
 
- for (let i = 0; i < 8; i++) await first.create({ agentProfile: 'general', source: `channel ${i}` });
-  await first.close();
-  const second = await launch(t, { dataDir, threads: 1, maxIdleAgents: 3 });
-  assert.equal((await second.registry.restoreFromDisk()).length, 3);
-  assert.equal(second.registry.countByStatus('idle'), 3);
-});
-
 test("a database that is none, or is not Cabana's, is named when the start is refused", async (t) => {
   const dataDir = tempDir(t);
   const database = join(dataDir, 'cabana.db');
