@@ -1,13 +1,23 @@
 #!/usr/bin/env node
 // The command line: `cabana serve`. Flags and environment to options, signals to a shutdown, outcomes to exit codes.
 
+import { createRequire } from 'node:module';
 import { delimiter } from 'node:path';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import type { FastifyInstance } from 'fastify';
 import { messageOf } from '../protocol/errors.js';
+import {
+  COMPACT_AFTER_DEFAULT_MS,
+  DRAIN_DEFAULT_MS,
+  FLUSH_DEADLINE_DEFAULT_MS,
+  IDLE_DEFAULT_AGENTS,
+  INTERRUPT_GRACE_DEFAULT_MS,
+  RUNNING_DEFAULT_AGENTS,
+} from '../protocol/limits.js';
 import type { HostOptions } from './config.js';
 import { createHost, type Host } from './host.js';
 import { LOG_LEVELS, type LogLevel } from './log.js';
+import { blockedThreads } from './pool/worker-pool.js';
 import type { FlushBar } from './server/progress-bar.js';
 
 /** Exit codes; a second signal ends with 128 + its number. */
@@ -54,7 +64,7 @@ async function serve(flags: ServeFlags): Promise<void> {
   if (!signals.told) process.stdout.write(`cabana ready on ${url}\n`);
   const { flushBar } = await import('./server/progress-bar.js');
   const signal = await signals.first;
-  process.exit(await shutDown(signal, host, server, flushBar(process.stderr)));
+  exit(await shutDown(signal, host, server, flushBar(process.stderr)));
 }
 
 /** A host and its server. Runs of an earlier process begin only when the address is ours: a start that fails costs none. */
@@ -69,7 +79,7 @@ async function start(
   const host = await createHost(options, async (made) => {
     made.onFatal = (error) => {
       process.stderr.write(`cabana: ${error.message}\n`);
-      process.exit(EXIT.storage);
+      exit(EXIT.storage);
     };
     const server = (await loading).createServer(made);
     listening = { server, url: await server.listen({ host: hostname, port }) };
@@ -77,6 +87,16 @@ async function start(
     if (signals.told) await made.close();
   });
   return { host, ...listening };
+}
+
+/** Ends the process. exit() waits for every thread, and one in a blocking call does not end. */
+function exit(code: number): never {
+  const blocked = blockedThreads();
+  if (blocked > 0) {
+    process.stderr.write(`cabana: ${blocked} agent threads are in blocking calls; killed instead of exit ${code}\n`);
+    process.kill(process.pid, 'SIGKILL');
+  }
+  process.exit(code);
 }
 
 /** Says in one line how it went. @returns the exit code */
@@ -102,7 +122,7 @@ class Signals {
     this.first = new Promise((resolve) => {
       for (const [name, number] of Object.entries(SIGNALS)) {
         process.on(name, () => {
-          if (this.told) process.exit(128 + number);
+          if (this.told) exit(128 + number);
           this.told = true;
           this.#number = number;
           resolve(name);
@@ -119,7 +139,7 @@ class Signals {
       if (over) return;
       timer = setTimeout(() => {
         process.stderr.write(`cabana: ${name} before it had started\n`);
-        process.exit(128 + this.#number);
+        exit(128 + this.#number);
       }, START_AFTER_SIGNAL_MS);
     });
     try {
@@ -158,29 +178,61 @@ function program(): Command {
     .addOption(flag('--host <address>', 'address to listen on', 'CABANA_HOST').argParser(text).default('127.0.0.1'))
     .addOption(flag('--port <n>', 'port to listen on; 0: a free one', 'CABANA_PORT').argParser(port).default(7070))
     .addOption(flag('--threads <n>', 'agent threads (default: the cores)', 'CABANA_THREADS').argParser(count))
-    .addOption(flag('--max-running <n>', 'agents that run at once', 'CABANA_MAX_RUNNING').argParser(count))
-    .addOption(flag('--max-idle <n>', 'idle agents kept in memory', 'CABANA_MAX_IDLE').argParser(count))
-    .addOption(flag('--drain-ms <n>', 'time for runs to finish at a shutdown', 'CABANA_DRAIN_MS').argParser(count))
-    .addOption(flag('--flush-deadline-ms <n>', 'time for flushing', 'CABANA_FLUSH_DEADLINE_MS').argParser(count))
-    .addOption(flag('--thread-heap-mb <n>', 'heap of an agent thread', 'CABANA_THREAD_HEAP_MB').argParser(count))
+    .addOption(
+      flag(
+        '--max-running <n>',
+        `agents that run at once (default: ${RUNNING_DEFAULT_AGENTS})`,
+        'CABANA_MAX_RUNNING',
+      ).argParser(count),
+    )
+    .addOption(
+      flag(
+        '--max-idle <n>',
+        `idle agents kept in memory (default: ${IDLE_DEFAULT_AGENTS})`,
+        'CABANA_MAX_IDLE',
+      ).argParser(count),
+    )
+    .addOption(
+      flag(
+        '--drain-ms <n>',
+        `time for runs to finish at a shutdown (default: ${DRAIN_DEFAULT_MS})`,
+        'CABANA_DRAIN_MS',
+      ).argParser(count),
+    )
+    .addOption(
+      flag(
+        '--flush-deadline-ms <n>',
+        `time for flushing (default: ${FLUSH_DEADLINE_DEFAULT_MS})`,
+        'CABANA_FLUSH_DEADLINE_MS',
+      ).argParser(count),
+    )
+    .addOption(
+      flag('--thread-heap-mb <n>', "heap of an agent thread (default: Node's)", 'CABANA_THREAD_HEAP_MB').argParser(
+        count,
+      ),
+    )
     .addOption(
       flag(
         '--interrupt-grace-ms <n>',
-        'time to stop before a thread is given up',
+        `time to stop before a thread is given up (default: ${INTERRUPT_GRACE_DEFAULT_MS})`,
         'CABANA_INTERRUPT_GRACE_MS',
       ).argParser(count),
     )
     .addOption(
-      flag('--compact-after-ms <n>', 'idleness before an agent is compacted', 'CABANA_COMPACT_AFTER_MS').argParser(
-        count,
-      ),
+      flag(
+        '--compact-after-ms <n>',
+        `idleness before an agent is compacted (default: ${COMPACT_AFTER_DEFAULT_MS})`,
+        'CABANA_COMPACT_AFTER_MS',
+      ).argParser(count),
     )
     .addOption(
       flag('--log-level <level>', 'what goes to stderr', 'CABANA_LOG_LEVEL').choices(LOG_LEVELS).default('warn'),
     )
     .action(serve);
+  const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
   return new Command('cabana')
     .description('Hosts long-lived, stateful, CPU-heavy agents')
+    .version(version)
     .addCommand(serveCommand)
     .exitOverride()
     .configureOutput({ outputError: () => undefined });

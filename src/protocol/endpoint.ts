@@ -63,6 +63,8 @@ const PART_MIN_ITEMS = 24;
 const PART_MAX_ITEMS = 256;
 const PART_SHARE = 1 / 8;
 
+const UNREADABLE_BATCH = 'what the other thread has posted cannot be read';
+
 export class BatchEndpoint {
   readonly #port: EndpointPort;
   /** By id; ids are used again. */
@@ -78,6 +80,9 @@ export class BatchEndpoint {
   #onDeath: () => void = () => undefined;
   #onNote: (note: unknown) => void = () => undefined;
   #onCall: CallHandler = () => undefined;
+  #onUnreadable: (error: CabanaError) => void = (error) => {
+    throw error;
+  };
   readonly #comlinkListeners = new Set<Listener>();
   readonly #comlinkPending = new Set<string>();
 
@@ -111,6 +116,11 @@ export class BatchEndpoint {
 
   onNote(handler: (note: unknown) => void): void {
     this.#onNote = handler;
+  }
+
+  /** The other side has posted something that is no batch: code that it executes has got between. Default: throws. */
+  onUnreadable(handler: (error: CabanaError) => void): void {
+    this.#onUnreadable = handler;
   }
 
   /** Nothing is answered any more but with why. */
@@ -219,7 +229,8 @@ export class BatchEndpoint {
   }
 
   #receive(message: unknown[] | Uint8Array): void {
-    const batch = readBatch(message);
+    const batch = this.#read(message);
+    if (!batch) return;
     if (batch[0] === CALL) this.#sizeParts(batch.length / ITEM_VALUES[CALL]);
     for (let i = 0; i < batch.length;) {
       switch (batch[i++]) {
@@ -239,9 +250,20 @@ export class BatchEndpoint {
           this.#deliver(batch[i++] as ComlinkMessage);
           break;
         default:
-          throw new CabanaError('INTERNAL', 'a batch between threads cannot be read');
+          return this.#onUnreadable(new CabanaError('INTERNAL', UNREADABLE_BATCH));
       }
     }
+  }
+
+  #read(message: unknown[] | Uint8Array): unknown[] | null {
+    try {
+      const batch: unknown = readBatch(message);
+      if (Array.isArray(batch)) return batch as unknown[];
+      this.#onUnreadable(new CabanaError('INTERNAL', UNREADABLE_BATCH));
+    } catch (error) {
+      this.#onUnreadable(new CabanaError('INTERNAL', UNREADABLE_BATCH, { cause: error }));
+    }
+    return null;
   }
 
   #answer(id: number, method: string, args: unknown[]): void {

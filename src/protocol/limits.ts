@@ -168,6 +168,8 @@ export const SPARE_THREADS_MAX = 4;
 export const SPARE_WINDOW_MS = 60_000;
 /** When the first is made, after the host's start. */
 export const SPARE_FIRST_AFTER_MS = 500;
+/** How long a thread may take to end that is terminated: after that it is taken to be in a blocking call. */
+export const TERMINATE_DEADLINE_MS = 10_000;
 /** How long loading the agents of a spare may take. */
 export const SPARE_DEADLINE_MS = 10_000;
 /** Activations that wait for their threads, and are looked at to find better ones, at a time. */
@@ -217,6 +219,8 @@ export const WARY_MS = 10_000;
 export const RUN_TIMEOUT_MAX_MS = 7 * 24 * 60 * 60 * 1000;
 /** Priorities of runs: from the negative of this to this; higher first; 0 by default. */
 export const PRIORITY_MAX = 10;
+/** How long the answer to an interrupt waits for the disk. */
+export const INTERRUPT_ANSWER_MAX_MS = 5_000;
 /** Runs that wait or run in the whole host. */
 export const RUNS_MAX_RUNS = 200_000;
 /** Bytes of inputs on their way to the disk. */

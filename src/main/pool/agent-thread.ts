@@ -80,10 +80,16 @@ export class AgentThread {
     this.#endpoint = new BatchEndpoint(new PacedPort(control.port1, options.turnMaxMs));
     const noteCounter = newNoteCounter();
     const dealtWith = new Int32Array(noteCounter);
+    // Agents' code may get between what is said and what is posted. That costs its thread, and nobody else's.
+    this.#endpoint.onUnreadable((error) => this.#thread.fail(error));
     this.#endpoint.onNote((note) => {
-      options.onNote(note as WeighedNote);
-      Atomics.add(dealtWith, 0, (note as WeighedNote).weight);
-      Atomics.notify(dealtWith, 0);
+      try {
+        options.onNote(note as WeighedNote);
+        Atomics.add(dealtWith, 0, (note as WeighedNote).weight);
+        Atomics.notify(dealtWith, 0);
+      } catch (error) {
+        this.#thread.fail(error as Error);
+      }
     });
     this.calls = remote<AgentThreadCalls>(AGENT_THREAD_CALLS, this.#endpoint);
     const task = {

@@ -8,6 +8,8 @@
 import { Piscina } from 'piscina';
 import type { Transferable } from 'node:worker_threads';
 import { CabanaError } from '../../protocol/errors.js';
+import { TERMINATE_DEADLINE_MS } from '../../protocol/limits.js';
+import { LATE, systemClock, within } from '../clock.js';
 
 export class Thread {
   readonly #pool: Piscina;
@@ -76,10 +78,30 @@ export class Thread {
     }
   }
 
-  /** Ends the thread at once. Resolves when it is gone. */
+  /** It is not to be trusted any more: it dies of this. Whoever hears of a death terminates. */
+  fail(reason: Error): void {
+    this.#die(reason);
+  }
+
+  /**
+   * Ends the thread at once. Resolves when it is gone; or after TERMINATE_DEADLINE_MS, if a blocking call (of a child
+   * process, of a pipe) keeps it from ending: V8 can stop code, not the system.
+   */
   async terminate(): Promise<void> {
     // If no thread could be made, Piscina holds a queued task whose promise nobody has; destroy() would reject it
     // unhandled.
-    if (!this.#refused) await this.#pool.destroy();
+    if (this.#refused) return;
+    const gone = this.#pool.destroy();
+    if ((await within(systemClock, TERMINATE_DEADLINE_MS, gone)) !== LATE) return;
+    blocked.add(this);
+    const forget = (): boolean => blocked.delete(this);
+    gone.then(forget, forget);
   }
+}
+
+const blocked = new Set<Thread>();
+
+/** Threads of this process that were terminated and have not ended: exit() would wait for them. */
+export function blockedThreads(): number {
+  return blocked.size;
 }

@@ -5,7 +5,7 @@ import type { FastifySchemaValidationError } from 'fastify/types/schema.js';
 import { CabanaError } from '../../protocol/errors.js';
 import { assertRunId, assertSessionId } from '../../protocol/ids.js';
 import { jsonSafe } from '../../protocol/json.js';
-import { HTTP_BODY_MAX_BYTES, ID_MAX_CHARS } from '../../protocol/limits.js';
+import { HTTP_BODY_MAX_BYTES, ID_MAX_CHARS, INTERRUPT_ANSWER_MAX_MS } from '../../protocol/limits.js';
 import { isTerminal, type ListQuery, type NewSession, type RunInfo } from '../../protocol/session.js';
 import { LATE, within } from '../clock.js';
 import type { Host } from '../host.js';
@@ -176,6 +176,7 @@ function runs(server: FastifyInstance, host: Host): void {
       if (runId !== undefined) assertRunId(runId);
       const asked = host.interrupt(id, runId);
       if (asked === null) await found(host.registry.snapshot(id), id);
+      else if (host.registry.get(id)?.runId !== asked) await overOnDisk(host, id, asked);
       return reply.code(202).send({ interrupted: asked !== null, run_id: asked });
     },
   );
@@ -197,6 +198,18 @@ function runs(server: FastifyInstance, host: Host): void {
       await streamEvents(host, id, last === undefined ? null : Math.min(Number(last), end), reply.raw);
     },
   );
+}
+
+/** A run that waited ends with its interrupt: answered when the disk knows, or no process would after a crash. */
+async function overOnDisk(host: Host, sessionId: string, runId: string): Promise<void> {
+  const outcome = host.pending(sessionId, runId);
+  // A host that closes leaves it to its shutdown.
+  if (outcome)
+    await within(
+      host.config.clock,
+      INTERRUPT_ANSWER_MAX_MS,
+      outcome.catch(() => undefined),
+    );
 }
 
 /** The run, when it is over or the time is up, whichever is first. */

@@ -64,9 +64,14 @@ export class PlaceInLine implements Due<AgentThread> {
   }
 }
 
+/** How often in a row somebody may go ahead of the others: then it is the first of them. */
+export const AHEAD_MAX_TIMES = 8;
+
 /** The sessions of one priority: `ahead` before the others. */
 interface Queue {
   priority: number;
+  /** How often in a row somebody left `ahead` while others stood behind. */
+  passed: number;
   ahead: Map<Session, PlaceInLine>;
   places: Map<Session, PlaceInLine>;
 }
@@ -95,7 +100,7 @@ export class Line {
     const { priority } = place;
     let queue = this.#queues.find((candidate) => candidate.priority === priority);
     if (!queue) {
-      queue = { priority, ahead: new Map(), places: new Map() };
+      queue = { priority, passed: 0, ahead: new Map(), places: new Map() };
       this.#queues.push(queue);
       this.#queues.sort((a, b) => b.priority - a.priority);
     }
@@ -116,9 +121,11 @@ export class Line {
   }
 
   delete(session: Session): void {
-    for (const { ahead, places } of this.#queues) {
+    for (const queue of this.#queues) {
+      const { ahead, places } = queue;
       const place = ahead.get(session) ?? places.get(session);
       if (!place) continue;
+      queue.passed = places.has(session) || places.size === 0 ? 0 : queue.passed + 1;
       ahead.delete(session);
       places.delete(session);
       this.#size--;
@@ -132,9 +139,11 @@ export class Line {
   }
 
   *[Symbol.iterator](): Generator<PlaceInLine, void> {
-    for (const { ahead, places } of this.#queues) {
+    for (const { ahead, places, passed } of this.#queues) {
+      const [first] = passed < AHEAD_MAX_TIMES ? [] : places.values();
+      if (first) yield first;
       yield* ahead.values();
-      yield* places.values();
+      for (const place of places.values()) if (place !== first) yield place;
     }
   }
 }
