@@ -4,8 +4,11 @@
 // Whether a commit is synced is a setting of its connection, which the store keeps to itself and may change from one
 // commit to the next. So a store of its own commits operations of every kind here, and at each COMMIT its connection is
 // asked.
+//
+// A baseline that does not sync would be as wrong: of one that writes a plain file, its syncs are counted.
 
-import { rmSync, mkdtempSync } from 'node:fs';
+import fs, { rmSync, mkdtempSync } from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
@@ -16,7 +19,7 @@ import { SqliteStore } from '../src/worker/store/sqlite-store.js';
 import type { WriteOp } from '../src/worker/store/store.js';
 
 /** FULL and EXTRA: in WAL mode, from FULL on each commit is synced. */
-const SYNCED_FROM = 2;
+export const SYNCED_FROM = 2;
 
 const COMMIT = /^\s*(COMMIT|END)\b/i;
 
@@ -166,5 +169,23 @@ class CommitWatch {
   stop(): void {
     Reflect.set(Sqlite.prototype, 'prepare', this.#prepare);
     Reflect.set(Sqlite.prototype, 'exec', this.#exec);
+  }
+}
+
+/** How often this thread syncs a file in that work: not as it says, but as the system is asked to. */
+export function countSyncs<T>(work: () => T): { result: T; syncs: number } {
+  const { fsyncSync, fdatasyncSync } = fs;
+  let syncs = 0;
+  const counted = (sync: (file: number) => void) => (file: number) => {
+    syncs++;
+    sync(file);
+  };
+  Object.assign(fs, { fsyncSync: counted(fsyncSync), fdatasyncSync: counted(fdatasyncSync) });
+  syncBuiltinESMExports();
+  try {
+    return { result: work(), syncs };
+  } finally {
+    Object.assign(fs, { fsyncSync, fdatasyncSync });
+    syncBuiltinESMExports();
   }
 }

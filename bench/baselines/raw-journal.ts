@@ -61,6 +61,12 @@ export class RawJournal {
     return this.#db.prepare<[], { n: number }>('SELECT count(*) AS n FROM journal').get()!.n;
   }
 
+  /** As the connection has them: whether a commit waits for the disk. */
+  get settings(): { journalMode: string; synchronous: number } {
+    const ask = (setting: string): unknown => this.#db.pragma(setting, { simple: true });
+    return { journalMode: String(ask('journal_mode')), synchronous: Number(ask('synchronous')) };
+  }
+
   close(): void {
     this.#db.close();
   }

@@ -4,15 +4,14 @@
 // twice: by time (half of the entries must not be known sooner than the disk syncs a file that a group's bytes were
 // appended to), and by a look at the database from the agent as soon as it is told.
 
-import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { encodeEntry } from '../../src/protocol/codec.js';
 import type { Host } from '../../src/main/index.js';
 import { epochNow, type AppendInput, type Appended } from '../agents/appender.js';
-import { RawJournal, journalLayout, writeAndSync } from '../baselines/raw-journal.js';
 import { median, quantile, type Bench, type BenchRun } from '../harness.js';
 import { benchAgent, each, startHost, tempDir } from '../support.js';
+import { AppendBaselines } from './append-baselines.js';
 import { checkAppended } from './append-database.js';
 
 const ENTRY_BYTES = 1024;
@@ -100,8 +99,6 @@ class Appending {
   readonly #b: BenchRun;
   readonly #host: Host;
   readonly #dataDir: string;
-  readonly #rawDir: string;
-  readonly #layout: string[];
   readonly #ids: string[];
   /** Entries of each session a round. */
   readonly #entries: number;
@@ -116,8 +113,6 @@ class Appending {
     this.#b = b;
     this.#host = host;
     this.#dataDir = dataDir;
-    this.#rawDir = tempDir(b);
-    this.#layout = journalLayout(join(dataDir, 'cabana.db'));
     this.#ids = ids;
     this.#entries = entries;
     const content = 'x'.repeat(ENTRY_BYTES);
@@ -138,24 +133,14 @@ class Appending {
     const b: BenchRun = this.#b;
     const sessions = this.#ids.length;
     const metric = `durable 1 KB entries, ${sessions.toLocaleString('en-US')} session${sessions > 1 ? 's' : ''}`;
-    const same = new RawJournal(join(this.#rawDir, 'same.db'), this.#layout, sessions);
-    const all = new RawJournal(join(this.#rawDir, 'all.db'), this.#layout, sessions);
-    b.after(() => same.close());
-    b.after(() => all.close());
-    const file = join(this.#rawDir, 'file');
-    let writes = 0;
+    const baselines = new AppendBaselines(b, join(this.#dataDir, 'cabana.db'), this.#bodies, sessions);
     const rounds = await b.alternate(
       metric,
       () => this.#round(),
-      () => {
-        writes++;
-        const commits = same.write(this.#bodies, this.#groupSize);
-        const syncs = writeAndSync(file, this.#bodies, this.#groupSize);
-        return { rate: this.#rateOf(commits), commitMs: median(commits), file: this.#rateOf(syncs), syncs };
-      },
+      () => baselines.write(this.#groupSize),
     );
-    const allRate = this.#rateOf(all.write(this.#bodies, sessions));
-    this.#checkBaselines(writes, { same: same.rows, all: all.rows, file: statSync(file).size });
+    const allRate = baselines.writeAll();
+    baselines.check();
     const bySame = b.record(
       {
         metric,
@@ -193,19 +178,6 @@ class Appending {
       p50,
       p99,
     };
-  }
-
-  /** All entries are where the baselines were to write them: `writes` times, by groups of all sessions once. */
-  #checkBaselines(writes: number, written: { same: number; all: number; file: number }): void {
-    const entries = this.#bodies.length;
-    const bytes = this.#bodies.reduce((sum, body) => sum + body.byteLength, 0);
-    const same = `${written.same} rows of ${writes * entries} are in the database, by the same group size`;
-    this.#b.check(written.same === writes * entries, same);
-    this.#b.check(
-      written.all === entries,
-      `${written.all} rows of ${entries} are in the one by groups of all sessions`,
-    );
-    this.#b.check(written.file === writes * bytes, `${written.file} bytes of ${writes * bytes} are in the file`);
   }
 
   /** The time of one entry, against one commit. */
@@ -265,10 +237,6 @@ class Appending {
     const group = Math.round((operations - before.operations) / (commits - before.commits));
     this.#groupSize = Math.min(this.#ids.length, Math.max(1, group));
     return { rate: (1000 * this.#bodies.length) / (endAt - startAt), ackMs, group: this.#groupSize };
-  }
-
-  #rateOf(times: readonly number[]): number {
-    return (1000 * this.#bodies.length) / times.reduce((sum, ms) => sum + ms, 0);
   }
 
   /** A round that is not timed, in which each entry is looked for on disk as soon as it is acknowledged. */

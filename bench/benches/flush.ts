@@ -1,12 +1,13 @@
 // flush: from SIGTERM to the exit of a host whose every agent has 16 KB that are nowhere but in memory.
 
 import { fork } from 'node:child_process';
-import { closeSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import Sqlite from 'better-sqlite3';
 import { decodeState } from '../../src/protocol/codec.js';
 import { bytesOf, sha256, type Kept, type KeptState } from '../agents/keeper.js';
+import { countSyncs } from '../durability.js';
 import { timed, type Bench, type BenchRun } from '../harness.js';
 import { benchAgent, startHost, tempDir } from '../support.js';
 import type { FlushOptions } from './flush-host.js';
@@ -75,7 +76,13 @@ async function atSize(b: BenchRun, { agents, hasTarget }: { agents: number; hasT
       return ms;
     },
     async () => {
-      const ms = await timed(() => writeSynced(file, chunks));
+      let syncs = 0;
+      const ms = await timed(() => {
+        ({ syncs } = countSyncs(() => writeSynced(file, chunks)));
+      });
+      const { size } = statSync(file);
+      b.check(size === agents * STATE_BYTES, `${size} bytes of ${agents} states are in the file`);
+      b.check(syncs === 1, `the file was synced ${syncs} times`);
       rmSync(file);
       return ms;
     },
