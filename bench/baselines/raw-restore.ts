@@ -57,6 +57,10 @@ export class RawRestore {
     return restored;
   }
 
+  epochOf(id: string): number {
+    return this.#session.get(id)!.epoch;
+  }
+
   #read({ key, stats }: SessionSql): RawRestored {
     JSON.parse(stats);
     this.#lastSeq.get(key);

@@ -5,19 +5,14 @@
 
 import { copyFileSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { crc32 } from 'node:zlib';
-import Sqlite from 'better-sqlite3';
-import { encodeEntry } from '../../src/protocol/codec.js';
-import { ENTRY_KIND } from '../../src/protocol/journal.js';
 import type { Host } from '../../src/main/index.js';
 import { bytesOf, sha256, type Kept, type KeptState } from '../agents/keeper.js';
 import { RawRestore, type RawRestored } from '../baselines/raw-restore.js';
 import { timed, type Bench, type BenchRun, type Target } from '../harness.js';
 import { benchAgent, each, startHost, tempDir } from '../support.js';
+import { EPOCH_BEFORE, writeHistories, type Stored } from './restore-histories.js';
 
 const STATE_BYTES = 4 * 1024;
-const ENTRY_BYTES = 128;
-const EPOCH_BEFORE = 1;
 /** Sessions that are brought up before anything is timed: a host that has just started runs cold code. */
 const WARM_SESSIONS = 50;
 /** Of a short history there are several sessions, one after the other: one by itself is over too soon. */
@@ -50,13 +45,6 @@ interface Sizes {
 /** Milliseconds, by what took them. */
 type Times = Map<string, number>;
 
-/** A session as it is on disk: `snapshot` is fresh, or was taken before the history began. */
-interface Stored {
-  id: string;
-  history: number;
-  fresh: boolean;
-}
-
 class Restoring {
   readonly #b: BenchRun;
   readonly #template: string;
@@ -65,6 +53,8 @@ class Restoring {
   readonly #groups: readonly Stored[][];
   readonly #many: readonly Stored[];
   readonly #wanted: { byOne: Stored; byMany: Stored };
+  /** By id: of the numbers in a session's history. */
+  #sums: ReadonlyMap<string, number> = new Map();
   #copies = 0;
 
   private constructor(b: BenchRun, template: string, sizes: Sizes) {
@@ -101,7 +91,7 @@ class Restoring {
       b.check(run.state === 'completed', `${id} was filled`);
     });
     await host.close();
-    writeHistories(database, all);
+    bench.#sums = await writeHistories(b, database, all);
     return bench;
   }
 
@@ -209,13 +199,19 @@ class Restoring {
     const times: Times = new Map();
     try {
       for (const { id } of this.#warm) raw.readFenced(id);
+      const fenced: string[] = this.#warm.map(({ id }) => id);
       for (const group of this.#groups) {
         const name = nameOf(group[0]!);
         times.set(name, await this.#raw(group, (id) => raw.read(id)));
         if (group[0]!.history > this.#sizes.sizes[0]!) continue;
         times.set(`${name}, its epoch written`, await this.#raw(group, (id) => raw.readFenced(id)));
+        fenced.push(...group.map(({ id }) => id));
       }
       times.set('many', this.#many.length * (await this.#raw(this.#many, (id) => raw.read(id))));
+      for (const id of fenced) {
+        const epoch = raw.epochOf(id);
+        this.#b.check(epoch === EPOCH_BEFORE + 1, `raw SQLite left ${id} with the epoch ${epoch}`);
+      }
     } finally {
       raw.close();
       rmSync(dataDir, { recursive: true });
@@ -271,34 +267,10 @@ class Restoring {
     const b: BenchRun = this.#b;
     b.check(kept.sha256 === sha256(bytesOf(id, STATE_BYTES)), `${id} has its state`);
     b.check(kept.restores === 1, `${id} was restored ${kept.restores} times`);
-    b.check(kept.tail === tail && kept.sum === (tail * (tail - 1)) / 2, `${id} has its tail of ${tail}`);
+    const sum = fresh ? 0 : this.#sums.get(id);
+    b.check(kept.tail === tail && kept.sum === sum, `${id} has its tail of ${tail}`);
     b.check(kept.historySeq === history, `the history of ${id} has ${kept.historySeq} entries`);
   }
-}
-
-/** Gives each session its history, in the place of what the host wrote there. */
-function writeHistories(database: string, sessions: readonly Stored[]): void {
-  const db = new Sqlite(database);
-  const key = db.prepare<[string], { key: number }>('SELECT key FROM sessions WHERE id = ?');
-  const insert = db.prepare(
-    'INSERT INTO journal (session, seq, epoch, kind, at, crc, body) VALUES (?, ?, ?, ?, ?, ?, ?)',
-  );
-  const snapshotAt = db.prepare('UPDATE snapshots SET seq = ? WHERE session = ?');
-  const content = 'x'.repeat(ENTRY_BYTES);
-  db.transaction(() => {
-    db.exec('DELETE FROM journal');
-    db.exec('DELETE FROM runs');
-    for (const { id, history, fresh } of sessions) {
-      const session = key.get(id)!.key;
-      for (let i = 0; i < history; i++) {
-        const body = encodeEntry({ role: 'assistant', content, i });
-        insert.run(session, i + 1, EPOCH_BEFORE, ENTRY_KIND.agent, Date.now(), crc32(body), body);
-      }
-      snapshotAt.run(fresh ? history : 0, session);
-    }
-  })();
-  db.pragma('wal_checkpoint(TRUNCATE)');
-  db.close();
 }
 
 function short(name: string, count: number): Stored[] {
