@@ -3,6 +3,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { createHost, type Host, type HostOptions } from '../src/main/index.js';
 import { unsynced } from './durability.js';
@@ -60,4 +61,14 @@ export async function each<T>(
     for (let next = queue.next(); !next.done; next = queue.next()) await work(next.value);
   };
   await Promise.all(Array.from({ length: inFlight }, worker));
+}
+
+/** Asks again and again. @returns false: it did not come to hold within that time */
+export async function until(holds: () => boolean, withinMs: number): Promise<boolean> {
+  const endsAt = performance.now() + withinMs;
+  while (!holds()) {
+    if (performance.now() > endsAt) return false;
+    await sleep(5);
+  }
+  return true;
 }

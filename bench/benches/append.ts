@@ -13,6 +13,7 @@ import { median, quantile, type Bench, type BenchRun } from '../harness.js';
 import { benchAgent, each, startHost, tempDir } from '../support.js';
 import { AppendBaselines } from './append-baselines.js';
 import { checkAppended } from './append-database.js';
+import { checkCommits, checkTimes, logCommits } from './append-timing.js';
 
 const ENTRY_BYTES = 1024;
 /** How long the runs have to begin, before the first entry. */
@@ -48,12 +49,12 @@ export const append: Bench = {
     for (const size of sizes) {
       const bench = await Appending.start(b, size.sessions, size.entries / size.sessions);
       const figures = await bench.compare();
-      const x = size.sessions;
+      const x = bench.sessions;
       for (const name of ['ours', 'same', 'all', 'file'] as const) rates[name].push({ x, y: figures[name] });
       acks.p50.push({ x, y: figures.p50 });
       acks.p99.push({ x, y: figures.p99 });
       await bench.checkWritten();
-      await bench.checkDatabase();
+      await bench.checkDatabase(size);
     }
     b.curve({
       metric: 'durable entries of 1 KB',
@@ -127,6 +128,10 @@ class Appending {
     const ids = Array.from({ length: sessions }, (_, k) => `append-${k}`);
     await each(ids, 64, (sessionId) => host.create({ sessionId, agentProfile: 'appender' }));
     return new Appending(b, host, dataDir, ids, entries);
+  }
+
+  get sessions(): number {
+    return this.#ids.length;
   }
 
   async compare(): Promise<Figures> {
@@ -227,6 +232,7 @@ class Appending {
     // By then all runs have begun: what is committed from here on are entries, and the ends of those that have them all.
     const begun = sleep(startAt - epochNow()).then(() => this.#host.storage());
     const [runs, before] = await Promise.all([this.#send(this.#entries, startAt), begun]);
+    checkTimes(this.#b, runs, startAt);
     let endAt = 0;
     const ackMs: number[] = [];
     for (const appended of runs) {
@@ -239,18 +245,21 @@ class Appending {
     return { rate: (1000 * this.#bodies.length) / (endAt - startAt), ackMs, group: this.#groupSize };
   }
 
-  /** A round that is not timed, in which each entry is looked for on disk as soon as it is acknowledged. */
+  /** A round that is not timed, in which each entry is looked for on disk as soon as it is acknowledged, and each commit. */
   async checkWritten(): Promise<void> {
     const path = join(this.#dataDir, 'cabana.db');
+    const before = { counted: this.#host.storage().commits, log: logCommits(path) };
     const written = await this.#send(Math.min(LOOKED_FOR, this.#entries), epochNow() + this.#leadMs, path);
     const early = written.reduce((sum, { unwritten }) => sum + unwritten, 0);
     this.#b.check(early === 0, `${early} entries were acknowledged before they were committed`);
+    await checkCommits(this.#b, this.#host, path, before);
   }
 
-  async checkDatabase(): Promise<void> {
+  /** @param sessions that were asked for */
+  async checkDatabase({ sessions }: { sessions: number }): Promise<void> {
     await this.#host.close();
     checkAppended(this.#b, join(this.#dataDir, 'cabana.db'), {
-      sessions: this.#ids.length,
+      sessions,
       runs: this.#runs,
       entries: this.#appended,
       bytes: ENTRY_BYTES,
