@@ -4,6 +4,7 @@
 // Both sides get the same inputs in the same rounds, so that each is the other's proof; and of every round some answers
 // are worked out here as well.
 
+import { getPriority } from 'node:os';
 import type { Piscina } from 'piscina';
 import { hashRounds } from '../agents/worker.js';
 import type { HashTask, Hashed } from '../baselines/hash-worker.js';
@@ -73,6 +74,15 @@ export class Workload {
     b.check(digests.size === tasks.length, 'every run answered to its own input');
     const { rounds, seed } = tasks[this.#digests.size % tasks.length]!;
     b.check(this.#digests.get(seed) === hashRounds(rounds, seed), 'the hash is right');
+  }
+
+  /** A baseline without a handicap: on as many threads or processes as ours, none of them nicer than this one. */
+  checkPlaces(answers: readonly Hashed[], expected: number): void {
+    const b: BenchRun = this.#b;
+    const places = new Set(answers.map(({ place }) => place));
+    b.check(places.size === expected, `the runs were done in ${places.size} places instead of ${expected}`);
+    const nicest = Math.max(...answers.map(({ nice }) => nice));
+    b.check(nicest <= getPriority(), `a thread of the baseline has a nice value of ${nicest}`);
   }
 
   /** Not shorter in any round than all of its runs are at their quickest, on every thread at once. */

@@ -38,7 +38,7 @@ export const makespan: Bench = {
   question: 'How much longer than its work does a heap of CPU-bound runs take?',
   async run(b) {
     const sender = await Sender.of(b);
-    const pool = piscina(b, THREADS);
+    const pool = await piscina(b, THREADS);
     const skewedWork = await Workload.ofMs(b, pool, b.size(25, 2));
     const lengths: { x: number; ours: number; theirs: number }[] = [];
     for (const { ms, runs } of b.smoke ? [{ ms: 2, runs: 4 }] : LENGTHS) {
@@ -63,6 +63,8 @@ export const makespan: Bench = {
 async function equal(b: BenchRun, sender: Sender, pool: Piscina, ms: number, runs: number): Promise<Result> {
   const work = await Workload.ofMs(b, pool, ms);
   const ids = await sender.create(namesOf(`equal-${ms}`, runs / RUNS_EACH));
+  const order = timesEach(ids);
+  b.check(ids.length === runs / RUNS_EACH && order.length === runs, `${order.length} runs of ${ids.length} sessions`);
   const rounds = { ours: 0, theirs: 0 };
   const result = await b.compare(
     {
@@ -72,8 +74,12 @@ async function equal(b: BenchRun, sender: Sender, pool: Piscina, ms: number, run
       // A run that is not CPU-heavy is for the curve.
       ...(ms >= CPU_HEAVY_MS || b.smoke ? { target: { of: 'ratio', is: 'at most', limit: 1.03 } as const } : {}),
     },
-    () => sender.send(work, rounds.ours++, timesEach(ids)),
-    () => answered(work, rounds.theirs++, runs, (task) => hashed(pool, task)),
+    () => sender.send(work, rounds.ours++, order),
+    async () => {
+      const { ms, answers } = await answered(work, rounds.theirs++, runs, (task) => hashed(pool, task));
+      work.checkPlaces(answers, THREADS);
+      return ms;
+    },
   );
   work.checkMakespan(result, runs, THREADS);
   return result;
@@ -91,15 +97,17 @@ async function children(b: BenchRun, sender: Sender, work: Workload): Promise<vo
       baseline: 'one child process per agent',
     },
     () => sender.send(work, rounds.ours++, order),
-    () => {
+    async () => {
       const last = new Map<ChildProcess, Promise<unknown>>();
       // One after the other of the same child, as of a session.
-      return answered(work, rounds.theirs++, order.length, (task, k) => {
+      const { ms, answers } = await answered(work, rounds.theirs++, order.length, (task, k) => {
         const child = processes[k % processes.length]!;
         const answer = (last.get(child) ?? Promise.resolve()).then(() => ask(child, task));
         last.set(child, answer);
         return answer;
       });
+      work.checkPlaces(answers, ids.length);
+      return ms;
     },
   );
   work.checkMakespan(result, order.length, THREADS);
@@ -108,7 +116,7 @@ async function children(b: BenchRun, sender: Sender, work: Workload): Promise<vo
 async function skewed(b: BenchRun, sender: Sender, work: Workload): Promise<void> {
   const counts = zipf(b.size(40, 4), b.size(200, 10), THREADS);
   const runs = counts.reduce((sum, count) => sum + count, 0);
-  const pinned = Array.from({ length: THREADS }, () => piscina(b, 1));
+  const pinned = await Promise.all(Array.from({ length: THREADS }, () => piscina(b, 1)));
   const metric = `${runs} runs of ${counts.length} sessions, Zipf-skewed (the busiest sends ${counts[0]}), ${THREADS} threads`;
   // New ids every round: where a hash puts the busy sessions is luck, and one draw of it would prove nothing.
   const orderOf = (round: number): string[] =>
@@ -125,10 +133,14 @@ async function skewed(b: BenchRun, sender: Sender, work: Workload): Promise<void
       const ms = await sender.send(work, round, orderOf(round));
       return { ms, ideal: (before + (await idealMs())) / 2 };
     },
-    () => {
+    async () => {
       const round = next.sticky++;
       const order = orderOf(round);
-      return answered(work, round, runs, (task, k) => hashed(pinned[threadOf(order[k]!)]!, task));
+      const { ms, answers } = await answered(work, round, runs, (task, k) => {
+        return hashed(pinned[threadOf(order[k]!)]!, task);
+      });
+      work.checkPlaces(answers, new Set(order.map(threadOf)).size);
+      return ms;
     },
   );
   const ideal = b.record(
@@ -184,23 +196,24 @@ async function busyRunMs(b: BenchRun, pools: readonly Piscina[], work: Workload,
   const tasks = work.tasks(round, pools.length * b.size(16, 2));
   const results = await Promise.all(tasks.map((task, k) => hashed(pools[k % pools.length]!, task)));
   work.check(tasks, results);
+  work.checkPlaces(results, THREADS);
   return results.reduce((sum, { ms }) => sum + ms, 0) / results.length;
 }
 
-/** Milliseconds until all of a round's tasks are answered. */
+/** The answers to a round's tasks, and the milliseconds until all are there. */
 async function answered(
   work: Workload,
   round: number,
   count: number,
   answer: (task: HashTask, k: number) => Promise<Hashed>,
-): Promise<number> {
+): Promise<{ ms: number; answers: Hashed[] }> {
   const tasks = work.tasks(round, count);
   let answers: Hashed[] = [];
   const ms = await timed(async () => {
     answers = await Promise.all(tasks.map(answer));
   });
   work.check(tasks, answers);
-  return ms;
+  return { ms, answers };
 }
 
 /** Sends runs to sessions of one host, and knows what each of them must have on disk. */
@@ -270,9 +283,15 @@ class Sender {
   }
 }
 
-function piscina(b: BenchRun, threads: number): Piscina {
+/** All of its threads are there, and have answered. */
+async function piscina(b: BenchRun, threads: number): Promise<Piscina> {
   const pool = new Piscina({ filename: WORKER, minThreads: threads, maxThreads: threads, niceIncrement: NICE });
   b.after(() => pool.destroy());
+  const places = new Set<string>();
+  while (places.size < threads) {
+    const answers = await Promise.all(Array.from({ length: threads }, () => hashed(pool, { rounds: 1, seed: 0 })));
+    for (const { place } of answers) places.add(place);
+  }
   return pool;
 }
 
