@@ -4,6 +4,7 @@
 import { systemClock } from '../../src/main/clock.js';
 import { createHost, type Clock, type Host } from '../../src/main/index.js';
 import type { ThreadBytes } from '../agents/collector.js';
+import { HOW_MANY } from '../agents/light.js';
 import { benchAgent, each } from '../support.js';
 
 /** Bytes at one moment, garbage collected. */
@@ -17,6 +18,8 @@ export interface MemoryReport {
 }
 
 const CREATE_IN_FLIGHT = 256;
+/** Agents that are asked something, to see that they are there. */
+const ASKED = 20;
 
 /** No sweep by itself: the agents leave when this process says so. */
 const clock: Clock = { ...systemClock, every: () => ({ cancel: () => undefined }) };
@@ -58,8 +61,21 @@ await each(Array.from({ length: 500 }), CREATE_IN_FLIGHT, create);
 await host.registry.evictExcessIdle();
 await host.registry.ensure(collector);
 await report(host, collector);
-await each(Array.from({ length: Number(agents) }), CREATE_IN_FLIGHT, create);
+const count = Number(agents);
+const step = Math.max(1, Math.floor(count / ASKED));
+const asked: string[] = [];
+let made = 0;
+await each(Array.from({ length: count }), CREATE_IN_FLIGHT, async () => {
+  const id = await create();
+  if (made++ % step === 0) asked.push(id);
+});
 await report(host, collector);
+for (const id of asked) {
+  const place = host.registry.get(id)?.epoch;
+  const { output } = await host.send(id, HOW_MANY).result;
+  const isIt = output === 1 && host.registry.get(id)?.epoch === place;
+  if (!isIt) throw new Error(`${id} was not live, or had other runs than this one: ${String(output)}`);
+}
 await host.registry.evictExcessIdle();
 await report(host, collector);
 await host.close();
