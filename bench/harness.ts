@@ -51,6 +51,17 @@ export class CheckFailed extends Error {
   override readonly name = 'CheckFailed';
 }
 
+/** What a figure is told of. */
+interface Metric {
+  metric: string;
+  unit: string;
+  target?: Target;
+  /** The least value that is a measurement. By default whatever is above 0: a clock that was not started says 0. */
+  least?: number;
+  /** Why one round is enough for a figure with a target. */
+  onceSince?: string;
+}
+
 const FULL_ROUNDS = 5;
 
 export class BenchRun {
@@ -113,7 +124,7 @@ export class BenchRun {
    * Each function returns its figure in `unit`; one round of each is run first and not counted.
    */
   async compare(
-    what: { metric: string; unit: string; baseline: string; target?: Target; rounds?: number },
+    what: Metric & { baseline: string; rounds?: number },
     ours: () => Promise<number> | number,
     theirs: () => Promise<number> | number,
   ): Promise<Result> {
@@ -150,10 +161,7 @@ export class BenchRun {
   }
 
   /** A figure and its baseline, as alternating rounds gave them. */
-  record(
-    what: { metric: string; unit: string; baseline: string; target?: Target },
-    rounds: { value: number; baseline: number }[],
-  ): Result {
+  record(what: Metric & { baseline: string }, rounds: { value: number; baseline: number }[]): Result {
     const ratios = rounds.map((round) => round.value / round.baseline);
     return this.#add(what, rounds, {
       value: median(rounds.map((round) => round.value)),
@@ -165,17 +173,19 @@ export class BenchRun {
   }
 
   /** Measures one thing by itself, against a limit of its own. */
-  async measure(
-    what: { metric: string; unit: string; target?: Target; rounds?: number },
-    ours: () => Promise<number> | number,
-  ): Promise<Result> {
+  async measure(what: Metric & { rounds?: number }, ours: () => Promise<number> | number): Promise<Result> {
     const count = this.smoke ? 1 : (what.rounds ?? FULL_ROUNDS);
-    const rounds: { value: number; baseline: null }[] = [];
+    const values: number[] = [];
     for (let i = 0; i < count; i++) {
       this.progress(`${what.metric}, round ${i + 1} of ${count}`);
-      rounds.push({ value: await ours(), baseline: null });
+      values.push(await ours());
     }
-    const values = rounds.map((round) => round.value);
+    return this.recordValues(what, values);
+  }
+
+  /** A figure by itself, as rounds that were for something else as well gave it. */
+  recordValues(what: Metric, values: readonly number[]): Result {
+    const rounds = values.map((value) => ({ value, baseline: null }));
     return this.#add(what, rounds, {
       value: median(values),
       baselineName: null,
@@ -186,14 +196,16 @@ export class BenchRun {
   }
 
   #add(
-    what: { metric: string; unit: string; target?: Target },
+    what: Metric,
     rounds: Result['rounds'],
     figures: Pick<Result, 'value' | 'baselineName' | 'baseline' | 'ratio' | 'spread'>,
   ): Result {
-    const { metric, unit, target } = what;
+    const { metric, unit, target, least = Number.MIN_VALUE, onceSince } = what;
+    const areEnough = !target || this.smoke || onceSince !== undefined || rounds.length >= FULL_ROUNDS;
+    this.check(areEnough, `${metric} has a target, and no more than ${rounds.length} rounds`);
     for (const { value, baseline } of rounds) {
-      const finite = Number.isFinite(value) && Number.isFinite(baseline ?? 0) && baseline !== 0;
-      this.check(finite, `${metric}: ${value}${baseline === null ? '' : ` against ${baseline}`} is no measurement`);
+      const isOne = Number.isFinite(value) && value >= least && Number.isFinite(baseline ?? 0) && (baseline ?? 1) > 0;
+      this.check(isOne, `${metric}: ${value}${baseline === null ? '' : ` against ${baseline}`} is no measurement`);
     }
     const aimed = target ? `${target.of === 'ratio' ? 'ratio ' : ''}${target.is} ${target.limit}` : null;
     const result: Result = {

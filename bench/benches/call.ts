@@ -107,12 +107,12 @@ async function others(b: BenchRun, ours: Caller): Promise<void> {
   for (const [baseline, theirs] of Object.entries(callers)) {
     await theirs(callOf(0));
     await b.compare(
-      { metric: 'round trip', unit: 'us', baseline, rounds: 3 },
+      { metric: 'round trip', unit: 'us', baseline },
       () => roundTripUs(b, ours, trips),
       () => roundTripUs(b, theirs, trips),
     );
     await b.compare(
-      { metric: 'calls with 64 in flight', unit: 'calls/s', baseline, rounds: 3 },
+      { metric: 'calls with 64 in flight', unit: 'calls/s', baseline },
       () => pipelined(b, ours, calls, 64),
       () => pipelined(b, theirs, calls, 64),
     );

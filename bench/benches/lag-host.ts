@@ -17,6 +17,8 @@ export interface LagOptions {
 export interface LagFigures {
   /** 99th percentile of the main thread's event-loop delay. */
   delayP99Ms: number;
+  /** Milliseconds of all delays together, from one turn of the event loop to the next: the time that was watched. */
+  watchedMs: number;
   running: number;
 }
 
@@ -74,6 +76,7 @@ async function obey(command: LagCommand): Promise<LagAnswers[LagCommand]> {
       histogram.disable();
       return {
         delayP99Ms: Math.max(0, histogram.percentile(99) / 1e6 - RESOLUTION_MS),
+        watchedMs: histogram.count > 0 ? (histogram.count * histogram.mean) / 1e6 : 0,
         running: host.registry.countByStatus('running'),
       };
     default:

@@ -20,6 +20,9 @@ const LEAST_CPU_SHARE = 0.6;
 /** Nor was one that had less than this of what each had in the mean. */
 const LEAST_OF_MEAN = 0.2;
 
+/** Of the window: the first delay and the last may be left out. */
+const LEAST_WATCHED = 0.5;
+
 const HOST = fileURLToPath(new URL('./lag-host.js', import.meta.url));
 
 interface Felt {
@@ -54,62 +57,48 @@ async function felt(b: BenchRun, perCore: number): Promise<Result> {
   const nice = await LagHost.start(b, threads, 19);
   const busy = `${threads} threads spin on ${CORES} cores`;
 
-  // Both figures come from the same second; compare() takes one at a time, so the other waits for its turn.
-  const idle = both(() => nice.felt({ spinning: false }));
-  const spinning = both(() => nice.felt({ spinning: true }));
-  const delay = await b.compare(
+  const metrics = {
+    delay: `main thread's event-loop delay p99, ${busy}`,
+    http: `GET /api/sessions (${SESSIONS} rows) p99, ${busy}`,
+  };
+  // Both figures come from the same second.
+  const besideIdle = await b.alternate(
+    `${busy}, against an idle host`,
+    () => nice.felt({ spinning: true }),
+    () => nice.felt({ spinning: false }),
+  );
+  const delay = b.record(
     {
-      metric: `main thread's event-loop delay p99, ${busy}`,
+      metric: metrics.delay,
       unit: 'ms',
       baseline: 'the limit: 2 x an idle host + 1 ms',
       target: { of: 'ratio', is: 'at most', limit: 1 },
+      least: 0,
     },
-    async () => (await spinning.measure()).delayMs,
-    async () => 2 * (await idle.measure()).delayMs + 1,
+    besideIdle.map(({ ours, theirs }) => ({ value: ours.delayMs, baseline: 2 * theirs.delayMs + 1 })),
   );
-  await b.compare(
-    {
-      metric: `GET /api/sessions (${SESSIONS} rows) p99, ${busy}`,
-      unit: 'ms',
-      baseline: 'an idle host',
-      target: { of: 'ratio', is: 'at most', limit: 3 },
-    },
-    () => spinning.kept().httpMs,
-    () => idle.kept().httpMs,
+  b.record(
+    { metric: metrics.http, unit: 'ms', baseline: 'an idle host', target: { of: 'ratio', is: 'at most', limit: 3 } },
+    besideIdle.map(({ ours, theirs }) => ({ value: ours.httpMs, baseline: theirs.httpMs })),
   );
 
   if (b.smoke || perCore > COMPARED_PER_CORE) return delay;
   const plain = await LagHost.start(b, threads, 0);
-  const niced = both(() => nice.felt({ spinning: true }));
-  const unniced = both(() => plain.felt({ spinning: true }));
-  await b.compare(
-    {
-      metric: `main thread's event-loop delay p99, ${busy}`,
-      unit: 'ms',
-      baseline: 'threads without nice',
-    },
-    async () => (await niced.measure()).delayMs,
-    async () => (await unniced.measure()).delayMs,
+  const besidePlain = await b.alternate(
+    `${busy}, against threads without nice`,
+    () => nice.felt({ spinning: true }),
+    () => plain.felt({ spinning: true }),
   );
-  await b.compare(
-    { metric: `GET /api/sessions (${SESSIONS} rows) p99, ${busy}`, unit: 'ms', baseline: 'threads without nice' },
-    () => niced.kept().httpMs,
-    () => unniced.kept().httpMs,
+  const baseline = 'threads without nice';
+  b.record(
+    { metric: metrics.delay, unit: 'ms', baseline, least: 0 },
+    besidePlain.map(({ ours, theirs }) => ({ value: ours.delayMs, baseline: theirs.delayMs })),
+  );
+  b.record(
+    { metric: metrics.http, unit: 'ms', baseline },
+    besidePlain.map(({ ours, theirs }) => ({ value: ours.httpMs, baseline: theirs.httpMs })),
   );
   return delay;
-}
-
-/** Measures two figures at once: measure() as often as kept(). */
-function both(window: () => Promise<Felt>): { measure(): Promise<Felt>; kept(): Felt } {
-  const queue: Felt[] = [];
-  return {
-    async measure() {
-      const figures = await window();
-      queue.push(figures);
-      return figures;
-    },
-    kept: () => queue.shift()!,
-  };
 }
 
 class LagHost {
@@ -150,6 +139,12 @@ class LagHost {
     const httpMs = await this.#requests(windowMs);
     const figures = await this.#tell('end');
     if (spinning) this.#checkSpin(await this.#tell('rest'));
+    const { watchedMs } = figures;
+    this.#b.check(watchedMs > 0, 'the delay was measured');
+    this.#b.checkTime(
+      watchedMs >= LEAST_WATCHED * windowMs,
+      `the delay was measured for ${watchedMs} ms of ${windowMs}`,
+    );
     this.#b.check(figures.running === (spinning ? this.#threads : 0), `${figures.running} runs at the window's end`);
     return { delayMs: figures.delayP99Ms, httpMs };
   }

@@ -99,13 +99,13 @@ async function largest(b: BenchRun, hosts: ReadonlyMap<number, KnownSessions>): 
   }
   for (const kind of KINDS) {
     const target = { of: 'value', is: 'at most', limit: limitMs(kind) } as const;
-    await b.measure({ metric: `list of ${most}, ${kind.name}, p50`, unit: 'ms', target, rounds: 3 }, p50(most, kind));
+    await b.measure({ metric: `list of ${most}, ${kind.name}, p50`, unit: 'ms', target }, p50(most, kind));
   }
   const target = { of: 'value', is: 'at most', limit: 1 } as const;
-  await b.measure({ metric: `list of ${most}, newest, unchanged, p50`, unit: 'ms', target, rounds: 3 }, () =>
+  await b.measure({ metric: `list of ${most}, newest, unchanged, p50`, unit: 'ms', target }, () =>
     listP50Ms(b, hosts.get(most)!, KINDS[0]!, { calls, unchanged: true }),
   );
-  await b.measure({ metric: `snapshot of one of ${most}, p50`, unit: 'ms', target, rounds: 3 }, () =>
+  await b.measure({ metric: `snapshot of one of ${most}, p50`, unit: 'ms', target }, () =>
     snapshotP50Ms(hosts.get(most)!, calls),
   );
 }
@@ -131,7 +131,7 @@ async function besideFiles(b: BenchRun): Promise<void> {
       const times = await listTimesMs(b, known, kind, how);
       return 1000 / (times.reduce((sum, ms) => sum + ms, 0) / how.calls);
     };
-    const what = { unit: 'lists/s', baseline: 'reading every file', rounds: 3 };
+    const what = { unit: 'lists/s', baseline: 'reading every file' };
     const target = { of: 'ratio', is: 'at least', limit: 500 } as const;
     await b.compare(
       { ...what, metric: `list of ${sessions}, ${kind.name}, unchanged`, target },
