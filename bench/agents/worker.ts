@@ -46,11 +46,13 @@ function hashRound(round: number): void {
 export interface WorkState {
   /** How many runs there were. */
   runs: number;
+  /** Milliseconds that it has spun, each of them whole. */
+  spun: number;
 }
 
 export default defineAgent<WorkState, WorkInput>({
   profile: 'worker',
-  start: () => ({ runs: 0 }),
+  start: () => ({ runs: 0, spun: 0 }),
   run(ctx, input) {
     ctx.state.runs++;
     if (input.spin) {
@@ -58,9 +60,12 @@ export default defineAgent<WorkState, WorkInput>({
       for (;;) {
         const until = performance.now() + 1;
         while (performance.now() < until);
+        ctx.state.spun++;
         if (input.spin === 'checkpoint') ctx.checkpoint();
       }
     }
-    return input.hash === undefined ? { ok: true } : { digest: hashRounds(input.hash, input.seed) };
+    return input.hash === undefined
+      ? { ok: true, spun: ctx.state.spun }
+      : { digest: hashRounds(input.hash, input.seed) };
   },
 });

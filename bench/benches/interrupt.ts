@@ -2,6 +2,8 @@
 // agent answer again.
 
 import { once } from 'node:events';
+import { cpus } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import type { Host, RunHandle } from '../../src/main/index.js';
 import { HOW_MANY } from '../agents/light.js';
@@ -12,6 +14,11 @@ import { benchAgent, each, startHost } from '../support.js';
 const GRACE_MS = 200;
 /** How long the interruptible code of the same thread works before it lets the event loop turn. */
 const SLICE_MS = 1;
+
+/** How long all threads have been busy before an interrupt. */
+const BUSY_MS = 5;
+/** Runs that had less than this of what was left of the machine did not keep their threads busy. */
+const LEAST_CPU_SHARE = 0.5;
 
 const PLAIN = new URL('../baselines/plain-agents.js', import.meta.url);
 
@@ -27,6 +34,8 @@ export const interrupt: Bench = {
 async function obedient(b: BenchRun): Promise<void> {
   const host = await startHost(b, { agents: [benchAgent('worker')], threads: 2 });
   const ids = [await host.create({ agentProfile: 'worker' }), await host.create({ agentProfile: 'worker' })];
+  const threads = new Set(ids.map((id) => host.registry.get(id)?.thread));
+  b.check(threads.size === ids.length, `${ids.length} agents are on ${threads.size} threads`);
   const count = b.size(100, 5);
   await b.compare(
     {
@@ -37,21 +46,81 @@ async function obedient(b: BenchRun): Promise<void> {
     },
     async () => {
       const times: number[] = [];
-      for (let i = 0; i < count; i++) times.push(await interrupted(b, host, ids));
+      const busy = await BusyThreads.start(b, host, ids);
+      for (let i = 0; i < count; i++) times.push(await interrupted(b, host, ids, busy));
+      await busy.check(count);
       return quantile(times, 0.99);
     },
     async () => {
       const times: number[] = [];
-      for (let i = 0; i < count; i++) times.push(await aborted());
+      for (let i = 0; i < count; i++) times.push(await aborted(b));
       return quantile(times, 0.99);
     },
   );
 }
 
+/** Whether the runs of a round spun on their threads: by what they say themselves, and by what they took of the cores. */
+class BusyThreads {
+  readonly #b: BenchRun;
+  readonly #host: Host;
+  readonly #ids: readonly string[];
+  #cpuMsBefore = 0;
+  #spunBefore: number[] = [];
+  #idleMs = 0;
+
+  private constructor(b: BenchRun, host: Host, ids: readonly string[]) {
+    this.#b = b;
+    this.#host = host;
+    this.#ids = ids;
+  }
+
+  static async start(b: BenchRun, host: Host, ids: readonly string[]): Promise<BusyThreads> {
+    const busy = new BusyThreads(b, host, ids);
+    busy.#spunBefore = await busy.#spun();
+    busy.#cpuMsBefore = busy.#cpuMs();
+    return busy;
+  }
+
+  /** What no process wanted meanwhile counts as wasted. */
+  async during(work: () => Promise<unknown>): Promise<void> {
+    const before = idleMs();
+    await work();
+    this.#idleMs += idleMs() - before;
+  }
+
+  async check(runs: number): Promise<void> {
+    const b: BenchRun = this.#b;
+    const cpuMs = this.#cpuMs() - this.#cpuMsBefore;
+    const share = cpuMs / (cpuMs + this.#idleMs);
+    b.checkTime(share >= LEAST_CPU_SHARE, `those that spin took ${(100 * share).toFixed(0)} % of what was left`);
+    const spun = await this.#spun();
+    for (const [k, before] of this.#spunBefore.entries()) {
+      const ms = spun[k]! - before;
+      b.check(ms >= runs, `an agent spun for no more than ${ms} ms in ${runs} runs`);
+    }
+  }
+
+  /** Milliseconds that each has spun so far, as it says. */
+  #spun(): Promise<number[]> {
+    return Promise.all(
+      this.#ids.map(async (id) => ((await this.#host.send(id, {}).result).output as { spun: number }).spun),
+    );
+  }
+
+  #cpuMs(): number {
+    return this.#ids.reduce((sum, id) => sum + this.#host.registry.sessionSummary(id)!.cpuMs, 0);
+  }
+}
+
+function idleMs(): number {
+  return cpus().reduce((sum, { times }) => sum + times.idle, 0);
+}
+
 /** The first of two runs that spin, one on each thread. */
-async function interrupted(b: BenchRun, host: Host, ids: readonly string[]): Promise<number> {
+async function interrupted(b: BenchRun, host: Host, ids: readonly string[], busy: BusyThreads): Promise<number> {
   const runs = ids.map((id) => host.send(id, { spin: 'checkpoint' }));
   await Promise.all(runs.map(spinning));
+  await busy.during(() => sleep(BUSY_MS));
   const start = performance.now();
   b.check(host.interrupt(ids[0]!) !== null, 'there was a run to interrupt');
   const first = await runs[0]!.result;
@@ -67,11 +136,14 @@ async function interrupted(b: BenchRun, host: Host, ids: readonly string[]): Pro
 }
 
 /** Code that works a little, yields, and looks whether it is to stop: where nothing else spins, or it would not hear. */
-async function aborted(): Promise<number> {
+async function aborted(b: BenchRun): Promise<number> {
+  let slices = 0;
+  const beganAt = performance.now();
   const abort = new AbortController();
   const ended = (async () => {
     while (!abort.signal.aborted) {
       for (const until = performance.now() + SLICE_MS; performance.now() < until;);
+      slices++;
       await new Promise((resolve) => setImmediate(resolve));
     }
   })();
@@ -79,7 +151,9 @@ async function aborted(): Promise<number> {
   const start = performance.now();
   abort.abort();
   await ended;
-  return performance.now() - start;
+  const endedAt = performance.now();
+  b.check(slices * SLICE_MS <= endedAt - beganAt, `${slices} slices of ${SLICE_MS} ms took ${endedAt - beganAt} ms`);
+  return endedAt - start;
 }
 
 async function stuck(b: BenchRun): Promise<void> {
@@ -151,14 +225,18 @@ async function respawned(b: BenchRun): Promise<number> {
   const stuckThread = new Worker(PLAIN);
   stuckThread.postMessage('spin' satisfies AskPlainAgent);
   await once(stuckThread, 'message');
+  let answers = 0;
+  stuckThread.on('message', () => answers++);
   const start = performance.now();
-  await new Promise((resolve) => setTimeout(resolve, GRACE_MS));
+  stuckThread.postMessage({ session: 'neighbour', input: 'anybody there?' } satisfies AskPlainAgent);
+  await sleep(GRACE_MS);
   await stuckThread.terminate();
   const fresh = new Worker(PLAIN);
   fresh.postMessage({ session: 'neighbour', input: 'hello' } satisfies AskPlainAgent);
   const [answer] = (await once(fresh, 'message')) as [unknown];
   const ms = performance.now() - start;
   b.check(answer === 'hello', 'the new worker answered');
+  b.check(answers === 0, 'the thread that was to be stuck answered a neighbour');
   await fresh.terminate();
   return ms;
 }
