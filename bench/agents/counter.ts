@@ -4,15 +4,21 @@ import { defineAgent } from '../../src/worker/agent.js';
 import { hashRounds } from './worker.js';
 
 /** About half a millisecond. */
-const WORK_ROUNDS = 500;
+export const WORK_ROUNDS = 500;
 
-export default defineAgent<{ n: number }, null, { n: number }>({
+export interface Counted {
+  n: number;
+  /** Of the work of this run, whose seed is `n`. */
+  digest: string;
+}
+
+export default defineAgent<{ n: number }, null, Counted>({
   profile: 'counter',
   start: () => ({ n: 0 }),
   async run(ctx) {
-    hashRounds(WORK_ROUNDS);
     ctx.state.n++;
+    const digest = hashRounds(WORK_ROUNDS, ctx.state.n);
     await ctx.history.append({ role: 'assistant', n: ctx.state.n });
-    return { n: ctx.state.n };
+    return { n: ctx.state.n, digest };
   },
 });

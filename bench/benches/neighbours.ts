@@ -4,7 +4,9 @@
 import { availableParallelism } from 'node:os';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Host, RunHandle, RunInfo } from '../../src/main/index.js';
+import { WORK_ROUNDS, type Counted } from '../agents/counter.js';
 import { MISDEEDS, type Misdeed } from '../agents/villain.js';
+import { hashRounds } from '../agents/worker.js';
 import { quantile, type Bench, type BenchRun } from '../harness.js';
 import { benchAgent, startHost } from '../support.js';
 
@@ -23,6 +25,13 @@ interface Mischief {
   everyMs: number;
 }
 
+interface Played {
+  /** Milliseconds from each input of a good one to its outcome. */
+  latencies: number[];
+  /** Misdeeds that ended, each as it must. */
+  misdeeds: number;
+}
+
 /** How each ends. A heap may be full before the grace is over, or not. */
 const ENDINGS: Record<Misdeed, readonly string[]> = {
   spin: ['RUN_INTERRUPTED'],
@@ -36,27 +45,32 @@ const ENDINGS: Record<Misdeed, readonly string[]> = {
 export const neighbours: Bench = {
   name: 'neighbours',
   question: 'How long do agents that behave wait while others spin, crash and fill their heaps?',
-  async run(b) {
+  async run(b: BenchRun) {
     const scene = await Scene.of(b);
     const calmMs = b.size(2_000, 300);
     const busyMs = b.size(4_000, 600);
     const rounds = await b.alternate(
       'agents that count, beside misbehaving ones',
-      () => scene.play(busyMs, { atOnce: MISDEEDS.length, everyMs: busyMs }),
+      // Once: a timer may be a little early.
+      () => scene.play(busyMs, { atOnce: MISDEEDS.length, everyMs: busyMs + 10 }),
       () => scene.play(calmMs, null),
     );
+    for (const { ours, theirs } of rounds) {
+      b.check(ours.misdeeds === MISDEEDS.length, `${ours.misdeeds} of ${MISDEEDS.length} misbehaved`);
+      b.check(theirs.misdeeds === 0, `${theirs.misdeeds} misbehaved where nobody was to`);
+    }
     for (const [q, target] of [
       [0.5, null],
       [0.99, { of: 'ratio', is: 'at most', limit: 2 }],
     ] as const) {
       b.record(
         {
-          metric: `answer to a run of an agent that behaves, p${q * 100}, while ${MISDEEDS.length} others misbehave at once`,
+          metric: `answer to a run of an agent that behaves, p${q * 100}, over ${busyMs / 1_000} s that begin with ${MISDEEDS.length} misdeeds at once`,
           unit: 'ms',
           baseline: 'nobody misbehaves',
           ...(target ? { target } : {}),
         },
-        rounds.map(({ ours, theirs }) => ({ value: quantile(ours, q), baseline: quantile(theirs, q) })),
+        rounds.map(({ ours, theirs }) => ({ value: quantile(ours.latencies, q), baseline: quantile(theirs.latencies, q) })),
       );
     }
     await curve(b, scene);
@@ -68,7 +82,8 @@ async function curve(b: BenchRun, scene: Scene): Promise<void> {
   const points: Record<'p50' | 'p99', { x: number; y: number }[]> = { p50: [], p99: [] };
   for (const perSecond of b.smoke ? [2] : [1, 2, 4, 8]) {
     b.progress(`${perSecond} misdeeds a second`);
-    const latencies = await scene.play(b.size(2_000, 300), { atOnce: 1, everyMs: 1_000 / perSecond });
+    const { latencies, misdeeds } = await scene.play(b.size(2_000, 300), { atOnce: 1, everyMs: 1_000 / perSecond });
+    b.check(misdeeds > 0, 'nobody misbehaved');
     points.p50.push({ x: perSecond, y: quantile(latencies, 0.5) });
     points.p99.push({ x: perSecond, y: quantile(latencies, 0.99) });
   }
@@ -88,7 +103,11 @@ class Scene {
   readonly #b: BenchRun;
   readonly #host: Host;
   readonly #counts = new Map<string, number>();
+  /** What the good ones worked out, by the number of the run. */
+  readonly #digests = new Map<number, string[]>();
   #villains = 0;
+  /** Misdeeds that have ended. */
+  #ended = 0;
 
   private constructor(b: BenchRun, host: Host) {
     this.#b = b;
@@ -112,16 +131,16 @@ class Scene {
 
   /**
    * Lets the good ones work for so long, beside others or alone.
-   * @returns milliseconds from each of their inputs to its outcome
    */
-  async play(ms: number, mischief: Mischief | null): Promise<number[]> {
+  async play(ms: number, mischief: Mischief | null): Promise<Played> {
     const endsAt = performance.now() + ms;
+    const before = this.#ended;
     const latencies: number[] = [];
     const good = [...this.#counts.keys()].map((id, k) => this.#work(id, k, endsAt, latencies));
     const villainy = mischief && this.#misbehave(endsAt, mischief);
     // All of it ends before the host is closed, whatever fails.
     for (const end of await Promise.allSettled([...good, villainy])) if (end.status === 'rejected') throw end.reason;
-    return latencies;
+    return { latencies, misdeeds: this.#ended - before };
   }
 
   async #work(id: string, k: number, endsAt: number, latencies: number[]): Promise<void> {
@@ -141,10 +160,9 @@ class Scene {
     this.#counts.set(id, n);
     const { state, code } = run;
     this.#b.check(state === 'completed', `a run of an agent that behaves ended ${state} (${code})`);
-    this.#b.check(
-      (run.output as { n: number }).n === n,
-      `${id} counted ${JSON.stringify(run.output)}, after ${n} runs`,
-    );
+    const counted = run.output as Counted;
+    this.#b.check(counted.n === n, `${id} counted ${JSON.stringify(run.output)}, after ${n} runs`);
+    this.#digests.set(n, [...(this.#digests.get(n) ?? []), counted.digest]);
   }
 
   async #misbehave(endsAt: number, { atOnce, everyMs }: Mischief): Promise<void> {
@@ -175,11 +193,19 @@ class Scene {
     }
     const { code } = await run.result;
     this.#b.check(ENDINGS[misdeed].includes(code ?? ''), `"${misdeed}" ended with ${code}`);
+    this.#ended++;
   }
 
   /** Every answer is in the history, once and in order, and nothing else is. */
   async assertNothingLost(): Promise<void> {
     const b: BenchRun = this.#b;
+    for (const [n, digests] of this.#digests) {
+      const digest = hashRounds(WORK_ROUNDS, n);
+      b.check(
+        digests.every((other) => other === digest),
+        `run ${n} of an agent that behaves did its work`,
+      );
+    }
     for (const [id, n] of this.#counts) {
       const counts: unknown[] = [];
       for (let before: number | undefined; ;) {
