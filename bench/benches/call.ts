@@ -15,7 +15,7 @@ import { remote } from '../../src/protocol/calls.js';
 import { BatchEndpoint } from '../../src/protocol/endpoint.js';
 import { plainEndpoint } from '../baselines/comlink-endpoint.js';
 import type { Call, EchoCalls, EchoPorts, EchoServed, EchoSide } from '../baselines/echo.js';
-import { timed, type Bench, type BenchRun } from '../harness.js';
+import { median, timed, type Bench, type BenchRun } from '../harness.js';
 import { benchAgent, startHost } from '../support.js';
 
 type Caller = (call: Call) => PromiseLike<Call>;
@@ -23,6 +23,9 @@ type Caller = (call: Call) => PromiseLike<Call>;
 const IN_FLIGHT = [64, 1024] as const;
 /** Many and short: how long a thread takes to wake changes by a factor of four from one moment to the next. */
 const TRIP_ROUNDS = 41;
+const CURVE_ROUNDS = 5;
+
+type Point = { x: number; y: number };
 
 export const call: Bench = {
   name: 'call',
@@ -34,6 +37,7 @@ export const call: Bench = {
     const comlink = await comlinkCaller(ports.comlink);
     await roundTrips(b, ours, raw, comlink);
     await pipelines(b, ours, raw, comlink);
+    await pipelineCurve(b, { Cabana: ours, MessagePort: raw, Comlink: comlink });
     await others(b, ours);
     const answered = await served();
     for (const [name, caller] of Object.entries({ ours, raw, comlink })) {
@@ -63,7 +67,8 @@ async function roundTrips(b: BenchRun, ours: Caller, raw: Caller, comlink: Calle
 
 async function pipelines(b: BenchRun, ours: Caller, raw: Caller, comlink: Caller): Promise<void> {
   const unit = 'calls/s';
-  const rate = (caller: Caller, inFlight: number, calls: number) => () => pipelined(b, caller, calls, inFlight);
+  const rate = (caller: Caller, inFlight: number, calls: number) => async () =>
+    (await pipelined(b, caller, calls, inFlight)).perSecond;
   const calls = b.size(100_000, 2_000);
   // Comlink takes ten times as long for them.
   const few = b.size(40_000, 2_000);
@@ -80,17 +85,26 @@ async function pipelines(b: BenchRun, ours: Caller, raw: Caller, comlink: Caller
       rate(comlink, inFlight, few),
     );
   }
-  const series = [];
-  for (const [name, caller] of [
-    ['Cabana', ours] as const,
-    ['MessagePort', raw] as const,
-    ['Comlink', comlink] as const,
-  ]) {
-    const points = [];
-    for (const x of [1, 4, 16, 64, 256, 1024]) points.push({ x, y: await pipelined(b, caller, b.size(5_000, 300), x) });
-    series.push({ name, points });
+}
+
+/** All three in turn, several times: what a point shows must not be the moment at which it was measured. */
+async function pipelineCurve(b: BenchRun, callers: Record<string, Caller>): Promise<void> {
+  const series = Object.entries(callers).map(([name, caller]) => ({ name, caller, points: [] as Point[] }));
+  const calls = b.size(5_000, 300);
+  for (const x of [1, 4, 16, 64, 256, 1024]) {
+    b.progress(`the curve, ${x} in flight`);
+    const rates = series.map((): number[] => []);
+    for (let round = 0; round < b.size(CURVE_ROUNDS, 1); round++) {
+      for (const [k, { caller }] of series.entries()) {
+        const { perSecond, most } = await pipelined(b, caller, calls, x);
+        b.check(most === Math.min(x, calls), `${most} calls were in flight, of ${x}`);
+        rates[k]!.push(perSecond);
+      }
+    }
+    for (const [k, { points }] of series.entries()) points.push({ x, y: median(rates[k]!) });
   }
-  b.curve({ metric: 'calls per second', xUnit: 'calls in flight', unit: 'calls/s', series });
+  const lines = series.map(({ name, points }) => ({ name, points }));
+  b.curve({ metric: 'calls per second', xUnit: 'calls in flight', unit: 'calls/s', series: lines });
 }
 
 /** Pools and processes: what else a service might use. */
@@ -113,8 +127,8 @@ async function others(b: BenchRun, ours: Caller): Promise<void> {
     );
     await b.compare(
       { metric: 'calls with 64 in flight', unit: 'calls/s', baseline },
-      () => pipelined(b, ours, calls, 64),
-      () => pipelined(b, theirs, calls, 64),
+      async () => (await pipelined(b, ours, calls, 64)).perSecond,
+      async () => (await pipelined(b, theirs, calls, 64)).perSecond,
     );
   }
 }
@@ -175,22 +189,30 @@ async function roundTripUs(b: BenchRun, caller: Caller, calls: number): Promise<
   return (ms * 1000) / calls;
 }
 
-/** @returns calls per second */
-async function pipelined(b: BenchRun, caller: Caller, calls: number, inFlight: number): Promise<number> {
+interface Pipelined {
+  perSecond: number;
+  /** Calls that were in flight at once. */
+  most: number;
+}
+
+async function pipelined(b: BenchRun, caller: Caller, calls: number, inFlight: number): Promise<Pipelined> {
   const fresh = new FreshCalls(caller, calls);
   let answers = 0;
   let next = 0;
+  let most = 0;
   const lane = async (): Promise<void> => {
     while (next < calls) {
       const i = next++;
+      if (next - answers > most) most = next - answers;
       fresh.answered(i, await caller(fresh.call(i)));
       answers++;
     }
   };
   const ms = await timed(() => Promise.all(Array.from({ length: inFlight }, lane)));
   b.check(answers === calls, `${answers} of ${calls} calls were answered`);
+  b.check(most === Math.min(inFlight, calls), `${most} calls were in flight, of ${inFlight}`);
   fresh.check(b);
-  return calls / (ms / 1000);
+  return { perSecond: calls / (ms / 1000), most };
 }
 
 // --- the callers

@@ -94,7 +94,9 @@ async function fromMany(b: BenchRun, host: Host, count: number): Promise<void> {
         return received / ((performance.now() - start) / 1000);
       },
     );
-    points.push({ x: sessions, y: value });
+    const live = new Set(ids).size;
+    b.check(live === sessions, `${live} of ${sessions} sessions emitted`);
+    points.push({ x: live, y: value });
   }
   b.curve({
     metric: 'events that arrive at subscribers',

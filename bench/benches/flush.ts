@@ -30,7 +30,8 @@ export const flush: Bench = {
     const ours: { x: number; y: number }[] = [];
     const file: { x: number; y: number }[] = [];
     for (const agents of sizes) {
-      const result = await atSize(b, { agents, hasTarget: agents === sizes.at(-1) });
+      const { result, saved } = await atSize(b, { agents, hasTarget: agents === sizes.at(-1) });
+      b.check(saved === agents, `${saved} agents were saved, instead of ${agents}`);
       rounds.set(
         agents,
         result.rounds.map(({ value }) => value),
@@ -64,9 +65,10 @@ async function atSize(b: BenchRun, { agents, hasTarget }: { agents: number; hasT
   const file = join(tempDir(b), 'states');
   const ids = Array.from({ length: agents }, (_, k) => `flush-${k}`);
   const chunks = statesOf(ids);
+  let saved = 0;
   const result = await b.compare(
     {
-      metric: `SIGTERM to exit, ${agents.toLocaleString('en-US')} live agents`,
+      metric: `SIGTERM to exit, ${agents.toLocaleString('en-US')} live agents of ${STATE_BYTES / 1024} KB`,
       unit: 'ms',
       baseline: 'writing the same bytes to one file, and syncing it',
       ...(hasTarget ? { target: { of: 'ratio', is: 'at most', limit: 1.5 } as const } : {}),
@@ -74,7 +76,7 @@ async function atSize(b: BenchRun, { agents, hasTarget }: { agents: number; hasT
     async () => {
       const dataDir = tempDir(b);
       const ms = await endHost(b, { dataDir, agents, stateBytes: STATE_BYTES });
-      checkSaved(b, dataDir, ids, chunks);
+      saved = checkSaved(b, dataDir, ids, chunks);
       await checkRestored(b, dataDir, agents);
       rmSync(dataDir, { recursive: true });
       return ms;
@@ -92,7 +94,7 @@ async function atSize(b: BenchRun, { agents, hasTarget }: { agents: number; hasT
     },
   );
   b.checkTime(result.ratio! >= LEAST_RATIO, 'all states are not on disk sooner than their bytes in one file');
-  return result;
+  return { result, saved };
 }
 
 /** @returns milliseconds from the signal to the exit */
@@ -130,8 +132,8 @@ function writeSynced(path: string, chunks: readonly Buffer[]): void {
   closeSync(file);
 }
 
-/** Every agent's state is on disk, and is its own. */
-function checkSaved(b: BenchRun, dataDir: string, ids: readonly string[], chunks: readonly Buffer[]): void {
+/** Every agent's state is on disk, and is its own. @returns how many there are */
+function checkSaved(b: BenchRun, dataDir: string, ids: readonly string[], chunks: readonly Buffer[]): number {
   const expected = new Map(
     ids.map((id, k) => {
       const at = (k % STATES_A_CHUNK) * STATE_BYTES;
@@ -144,6 +146,7 @@ function checkSaved(b: BenchRun, dataDir: string, ids: readonly string[], chunks
     saved.add(id);
   }
   b.check(saved.size === ids.length, `${saved.size} of ${ids.length} states are on disk`);
+  return saved.size;
 }
 
 /** What is on disk, in the log or out of it. */

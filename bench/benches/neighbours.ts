@@ -70,7 +70,10 @@ export const neighbours: Bench = {
           baseline: 'nobody misbehaves',
           ...(target ? { target } : {}),
         },
-        rounds.map(({ ours, theirs }) => ({ value: quantile(ours.latencies, q), baseline: quantile(theirs.latencies, q) })),
+        rounds.map(({ ours, theirs }) => ({
+          value: quantile(ours.latencies, q),
+          baseline: quantile(theirs.latencies, q),
+        })),
       );
     }
     await curve(b, scene);

@@ -160,6 +160,9 @@ async function curve(b: BenchRun): Promise<void> {
       for (let i = 0; i < reads; i++) sum += live.registry.countByStatus('idle');
     });
     b.check(sum === live.counts.idle * reads, 'the count is right, every time');
+    // How many there are, by what says so itself.
+    const found = (['idle', 'running', 'error'] as const).reduce((n, s) => n + live.registry.countByStatus(s), 0);
+    b.check(found === x, `${found} of ${x} sessions are live`);
     count.push({ x, y: (ms * 1e6) / reads });
     row.push({ x, y: await rowNs(b, live, b.size(200_000, 5_000)) });
     live.checkFigures(b);
