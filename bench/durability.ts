@@ -7,9 +7,8 @@
 //
 // A baseline that does not sync would be as wrong: of one that writes a plain file, its syncs are counted.
 
-import fs, { rmSync, mkdtempSync } from 'node:fs';
+import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import Sqlite, { type Database, type Statement } from 'better-sqlite3';
@@ -25,13 +24,15 @@ const COMMIT = /^\s*(COMMIT|END)\b/i;
 
 let answer: Promise<string | null> | null = null;
 
-/** Says what is wrong; null: every commit that must be synced is. Asked once a process. */
-export function unsynced(): Promise<string | null> {
-  return (answer ??= ask());
+/**
+ * Says what is wrong; null: every commit that must be synced is. Asked once a process.
+ * @param folder makes an empty one for the store
+ */
+export function unsynced(folder: () => string): Promise<string | null> {
+  return (answer ??= ask(folder()));
 }
 
-async function ask(): Promise<string | null> {
-  const dir = mkdtempSync(join(tmpdir(), 'cabana-bench-sync-'));
+async function ask(dir: string): Promise<string | null> {
   const commits = new CommitWatch();
   try {
     const store = new SqliteStore(join(dir, 'cabana.db'));
@@ -48,7 +49,6 @@ async function ask(): Promise<string | null> {
     }
   } finally {
     commits.stop();
-    rmSync(dir, { recursive: true });
   }
 }
 

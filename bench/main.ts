@@ -4,8 +4,10 @@
 // (none with --smoke). Exit codes: 0, 1 (a benchmark failed: what it timed did not do its work, or did
 // not end), 2 (wrong arguments).
 
-import { openSync, closeSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, totalmem } from 'node:os';
+import { resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { BENCHES } from './benches.js';
 import { messageOf } from '../src/protocol/errors.js';
@@ -25,7 +27,10 @@ interface Asked {
 const LIMITS_MS = { run: 300_000, cleanUp: 40_000 };
 const SMOKE_LIMITS_MS = { run: 60_000, cleanUp: 40_000 };
 
-const USAGE = 'npm run bench -- [NAME...] [--json FILE] [--report FILE] [--smoke]';
+const USAGE = `npm run bench -- [NAME...] [--json FILE] [--report FILE] [--smoke]
+benchmarks: ${BENCHES.map(({ name }) => name).join(', ')}`;
+/** Beside the benchmarks' sources, from wherever they are run. */
+const REPORT = fileURLToPath(new URL('../../bench/report.html', import.meta.url));
 
 function asked(args: string[]): Asked {
   try {
@@ -45,14 +50,32 @@ function parsed(args: string[]): Asked {
       json: { type: 'string' },
       report: { type: 'string' },
       smoke: { type: 'boolean', default: false },
+      help: { type: 'boolean', short: 'h', default: false },
     },
   });
   const { smoke, json } = values;
-  const report = values.report ?? (smoke ? undefined : 'bench/report.html');
+  if (values.help) {
+    process.stdout.write(`usage: ${USAGE}\n`);
+    process.exit(0);
+  }
+  const report = values.report ?? (smoke ? undefined : REPORT);
   // Checked now, before the measuring.
   const benches = named(positionals);
-  for (const file of [json, report]) if (file !== undefined) closeSync(openSync(file, 'a'));
+  if (json !== undefined && report !== undefined && resolve(json) === resolve(report)) {
+    throw new Error(`--json and --report are both ${json}`);
+  }
+  for (const file of [json, report]) if (file !== undefined) checkWritable(file);
   return { benches, smoke, json, report };
+}
+
+/** A new one is gone at the exit if nothing was written to it. @throws Error if it cannot be opened */
+function checkWritable(file: string): void {
+  const isNew = !existsSync(file);
+  closeSync(openSync(file, 'a'));
+  if (!isNew) return;
+  process.once('exit', () => {
+    if (existsSync(file) && statSync(file).size === 0) rmSync(file);
+  });
 }
 
 /** In the order of a full run, each once; all when none is named. */
@@ -87,7 +110,9 @@ const runner = new Runner({
 const { results, curves, failures } = runner;
 
 process.on('unhandledRejection', (error) => runner.failed(error));
-// Folders are removed at the exit, however it comes.
+process.on('uncaughtException', (error) => runner.crashed(error));
+// Processes are ended and folders removed at the exit, however it comes.
+process.on('SIGHUP', () => process.exit(129));
 process.on('SIGINT', () => process.exit(130));
 process.on('SIGTERM', () => process.exit(143));
 

@@ -23,6 +23,8 @@ export class Runner {
   readonly #options: RunnerOptions;
   /** What a benchmark that does not end was doing. */
   #doing = '';
+  /** Ends the wait for the benchmark that runs. */
+  #giveUp: ((error: NotOver) => void) | null = null;
 
   constructor(options: RunnerOptions) {
     this.#options = options;
@@ -45,6 +47,15 @@ export class Runner {
   /** Something failed that no benchmark awaits. */
   failed(error: unknown): void {
     this.failures.push(`${this.#doing}: ${stackOf(error)}`);
+  }
+
+  /**
+   * Something threw where nobody could catch it, in the middle of a benchmark, which may never end now: it has failed, and
+   * nothing runs beside what is left of it.
+   */
+  crashed(error: unknown): void {
+    if (this.#giveUp) this.#giveUp(new NotOver(`${this.#doing}: ${stackOf(error)}`));
+    else this.failed(error);
   }
 
   /** @returns false: it still does something */
@@ -80,12 +91,14 @@ export class Runner {
   async #within(ms: number, work: Promise<void>): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
+      this.#giveUp = reject;
       timer = setTimeout(() => reject(new NotOver(`${this.#doing}: not over after ${ms / 1000} s`)), ms);
     });
     try {
       await Promise.race([work, late]);
     } finally {
       clearTimeout(timer);
+      this.#giveUp = null;
     }
   }
 }

@@ -1,5 +1,6 @@
 // What benchmarks share: hosts on temporary folders, and the agents that they host.
 
+import type { ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,11 +11,22 @@ import { unsynced } from './durability.js';
 import type { BenchRun } from './harness.js';
 
 const dirs = new Set<string>();
-// A run that is cut short leaves nothing behind.
-process.once('exit', () => dirs.forEach(remove));
+const children = new Set<ChildProcess>();
+// A run that is cut short leaves nothing behind: first the processes, which would go on writing to the folders.
+process.once('exit', () => {
+  for (const child of children) child.kill('SIGKILL');
+  dirs.forEach(remove);
+});
+
+/** A process that does not outlive this one, however it ends. */
+export function owned<C extends ChildProcess>(child: C): C {
+  children.add(child);
+  child.once('exit', () => children.delete(child));
+  return child;
+}
 
 function remove(dir: string): void {
-  rmSync(dir, { recursive: true, force: true, maxRetries: 3 });
+  rmSync(dir, { recursive: true, force: true, maxRetries: 5 });
   dirs.delete(dir);
 }
 
@@ -33,7 +45,7 @@ export function benchAgent(name: string): string {
 
 /** A host that is closed after the benchmark. Its store must sync what it acknowledges, or every figure is worthless. */
 export async function startHost(b: BenchRun, options: Partial<HostOptions> & { agents: string[] }): Promise<Host> {
-  const fault = await unsynced();
+  const fault = await unsynced(() => tempDir(b));
   b.check(fault === null, `what the store acknowledges is not synced: ${fault}`);
   const host = await createHost({
     dataDir: tempDir(b),

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { createInterface } from 'node:readline';
 import { databaseOf, idOf, sessionsIn } from '../databases.js';
 import { median, timed, type Bench, type BenchRun, type Result, type Target } from '../harness.js';
-import { benchAgent, tempDir } from '../support.js';
+import { benchAgent, owned, tempDir } from '../support.js';
 
 const CLI = fileURLToPath(new URL('../../src/main/cli.js', import.meta.url));
 const FASTIFY = fileURLToPath(new URL('../baselines/plain-fastify.js', import.meta.url));
@@ -112,7 +112,7 @@ function fastifyMs(b: BenchRun): Promise<number> {
 
 function nodeMs(): Promise<number> {
   return timed(async () => {
-    const child = spawn(process.execPath, ['-e', '0'], { stdio: 'ignore' });
+    const child = owned(spawn(process.execPath, ['-e', '0'], { stdio: 'ignore' }));
     await once(child, 'exit');
   });
 }
@@ -120,7 +120,7 @@ function nodeMs(): Promise<number> {
 /** Milliseconds from the start of the process to its first line; then it is checked, and stopped. */
 async function untilReady(args: string[], check: (line: string) => Promise<void>): Promise<number> {
   const start = performance.now();
-  const child: ChildProcess = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child: ChildProcess = owned(spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] }));
   const exited = once(child, 'exit');
   try {
     const lines = createInterface({ input: child.stdout! });

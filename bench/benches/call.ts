@@ -16,7 +16,7 @@ import { BatchEndpoint } from '../../src/protocol/endpoint.js';
 import { plainEndpoint } from '../baselines/comlink-endpoint.js';
 import type { Call, EchoCalls, EchoPorts, EchoServed, EchoSide } from '../baselines/echo.js';
 import { median, timed, type Bench, type BenchRun } from '../harness.js';
-import { benchAgent, startHost } from '../support.js';
+import { benchAgent, owned, startHost } from '../support.js';
 
 type Caller = (call: Call) => PromiseLike<Call>;
 
@@ -289,7 +289,7 @@ function poolifierCaller(b: BenchRun): Caller {
 }
 
 function childCaller(b: BenchRun): Caller {
-  const child = fork(new URL(baseline('echo-child')));
+  const child = owned(fork(new URL(baseline('echo-child'))));
   b.after(() => child.kill('SIGKILL'));
   const caller = inOrder((call) => child.send(call));
   child.on('message', (answer) => caller.answered(answer as Call));

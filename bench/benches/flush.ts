@@ -9,7 +9,7 @@ import { decodeState } from '../../src/protocol/codec.js';
 import { bytesOf, sha256, type Kept, type KeptState } from '../agents/keeper.js';
 import { countSyncs } from '../durability.js';
 import { timed, type Bench, type BenchRun } from '../harness.js';
-import { benchAgent, startHost, tempDir } from '../support.js';
+import { benchAgent, owned, startHost, tempDir } from '../support.js';
 import type { FlushOptions } from './flush-host.js';
 
 const STATE_BYTES = 16 * 1024;
@@ -99,7 +99,7 @@ async function atSize(b: BenchRun, { agents, hasTarget }: { agents: number; hasT
 
 /** @returns milliseconds from the signal to the exit */
 async function endHost(b: BenchRun, options: FlushOptions): Promise<number> {
-  const child = fork(HOST, [JSON.stringify(options)], { execArgv: [] });
+  const child = owned(fork(HOST, [JSON.stringify(options)], { execArgv: [] }));
   // It is over by then, unless a check failed.
   b.after(() => child.kill('SIGKILL'));
   const exit = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));

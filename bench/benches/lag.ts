@@ -6,7 +6,7 @@ import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { quantile, type Bench, type BenchRun, type Result } from '../harness.js';
-import { tempDir } from '../support.js';
+import { owned, tempDir } from '../support.js';
 import type { LagAnswers, LagCommand, LagOptions, SpinFigures } from './lag-host.js';
 
 const CORES = availableParallelism();
@@ -117,7 +117,7 @@ class LagHost {
 
   static async start(b: BenchRun, threads: number, niceIncrement: number): Promise<LagHost> {
     const options: LagOptions = { dataDir: tempDir(b), threads, niceIncrement, sessions: SESSIONS };
-    const child = fork(HOST, [JSON.stringify(options)], { execArgv: [] });
+    const child = owned(fork(HOST, [JSON.stringify(options)], { execArgv: [] }));
     b.after(async () => {
       const exited = new Promise((resolve) => child.once('exit', resolve));
       child.kill('SIGKILL');

@@ -13,7 +13,7 @@ import { decodeState } from '../../src/protocol/codec.js';
 import type { WorkState } from '../agents/worker.js';
 import type { HashTask, Hashed } from '../baselines/hash-worker.js';
 import { timed, type Bench, type BenchRun, type Result } from '../harness.js';
-import { benchAgent, each, startHost, tempDir } from '../support.js';
+import { benchAgent, each, owned, startHost, tempDir } from '../support.js';
 import { LEAST_SHARE, Workload, hashed } from './makespan-work.js';
 
 const THREADS = availableParallelism();
@@ -296,7 +296,7 @@ async function piscina(b: BenchRun, threads: number): Promise<Piscina> {
 }
 
 async function startChild(b: BenchRun): Promise<ChildProcess> {
-  const child = fork(CHILD, { execArgv: [] });
+  const child = owned(fork(CHILD, { execArgv: [] }));
   b.after(() => child.disconnect());
   await new Promise((resolve) => child.once('message', resolve));
   return child;

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { Bench, BenchRun } from '../harness.js';
 import { ROW_BYTES } from '../../src/protocol/table-columns.js';
-import { tempDir } from '../support.js';
+import { owned, tempDir } from '../support.js';
 import type { MemoryReport } from './memory-child.js';
 
 const CHILD = fileURLToPath(new URL('./memory-child.js', import.meta.url));
@@ -63,9 +63,9 @@ export const memory: Bench = {
 };
 
 async function perAgent(b: BenchRun, agents: number): Promise<PerAgent> {
-  const { stdout } = await run(process.execPath, ['--expose-gc', CHILD, tempDir(b), String(agents)], {
-    timeout: 120_000,
-  });
+  const reporting = run(process.execPath, ['--expose-gc', CHILD, tempDir(b), String(agents)], { timeout: 120_000 });
+  owned(reporting.child);
+  const { stdout } = await reporting;
   const reports = stdout
     .trim()
     .split('\n')

@@ -112,6 +112,44 @@ test('nothing runs beside a benchmark that does not end, and what was measured b
   ]);
 });
 
+test('what a listener throws fails the benchmark that runs at once, and what was measured by then is kept', async () => {
+  const runner = runnerOf({ run: 10_000, cleanUp: 10_000 });
+  const listening: Bench = {
+    name: 'listening',
+    question: 'Is a run lost with a listener?',
+    run: async (b) => {
+      await b.measure({ metric: 'answers', unit: 'ms' }, () => 1);
+      runner.crashed('thrown by a listener');
+      await new Promise(() => undefined);
+    },
+  };
+  await runner.run([listening, { ...listening, name: 'next' }]);
+  assert.equal(runner.results.length, 1);
+  assert.deepEqual(runner.failures, [
+    'listening: answers, round 1 of 1: thrown by a listener',
+    'not run, since listening is not over: next',
+  ]);
+});
+
+test('no figure is 0 or less unless it says that it may be', async () => {
+  const run: BenchRun = new BenchRun({ name: 'zero', question: '', run: async () => undefined }, true, () => undefined);
+  assert.throws(() => run.recordValues({ metric: 'delay', unit: 'ms' }, [0]), CheckFailed);
+  assert.throws(() => run.record({ metric: 'delay', unit: 'ms', baseline: 'none' }, [{ value: 1, baseline: -1 }]));
+  assert.equal(run.recordValues({ metric: 'missing', unit: 'events', least: 0 }, [0]).value, 0);
+});
+
+test('a figure with a target has five rounds in a full run, or says why not', async () => {
+  const run: BenchRun = new BenchRun(
+    { name: 'once', question: '', run: async () => undefined },
+    false,
+    () => undefined,
+  );
+  const what = { metric: 'delay', unit: 'ms', target: { of: 'value', is: 'at most', limit: 2 } } as const;
+  assert.throws(() => run.recordValues(what, [1, 1, 1, 1]), CheckFailed);
+  assert.equal(run.recordValues(what, [1, 1, 1, 1, 1]).met, true);
+  assert.equal(run.recordValues({ ...what, onceSince: 'it is counted' }, [3]).met, false);
+});
+
 function runnerOf(limitsMs: RunnerOptions['limitsMs']): Runner {
   const nothing = (): void => undefined;
   return new Runner({ smoke: true, limitsMs, onProgress: nothing, onOver: nothing });
@@ -123,6 +161,7 @@ test('what there is not is named in one line, and nothing is run', async (t) => 
     [['nothing'], /no benchmark nothing; there are: call, /],
     [['--fast'], /--fast/],
     [['--json'], /--json/],
+    [['--json', 'same.html', '--report', './same.html'], /--json and --report are both same.html/],
     [['--smoke', '--json', missing], /no such file/],
   ];
   for (const [args, message] of wrong) {
