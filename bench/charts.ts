@@ -4,7 +4,11 @@ import * as echarts from 'echarts';
 import { number, type Curve, type Result } from './harness.js';
 
 const WIDTH_PX = 1000;
-const ROW_PX = 44;
+/** Room for five lines of a name. */
+const ROW_PX = 74;
+/** For the names; the drawing guesses how wide a text is, so they get less than there is. */
+const NAMES_PX = 430;
+const NAME_PX = 320;
 const TEXT = { color: '#333', fontSize: 12 } as const;
 const MET = '#3f8f4a';
 const MISSED = '#c5493a';
@@ -39,14 +43,14 @@ export function ratioChart(results: readonly Result[]): string {
       ...LEGEND,
       data: ['target met', 'target missed', 'no target', 'target, at least', 'target, at most'],
     },
-    grid: { left: 380, right: 110, top: 60, bottom: 95 },
+    grid: { left: NAMES_PX, right: 110, top: 60, bottom: 95 },
     xAxis: {
       ...axis('ours divided by the baseline (log scale; at 1 both are the same)', 30),
       ...decades([1, ...figures]),
       splitLine: { show: true },
     },
     yAxis: [
-      { ...rows(results.map(rowName)), axisLabel: { ...TEXT, width: 365, overflow: 'break', lineHeight: 14 } },
+      { ...rows(results.map(rowName)), axisLabel: { ...TEXT, width: NAME_PX, overflow: 'break', lineHeight: 14 } },
       { ...rows(results.map((r) => number(r.ratio!))), position: 'right', axisLabel: { ...TEXT, fontWeight: 'bold' } },
     ],
     series: [
@@ -57,9 +61,9 @@ export function ratioChart(results: readonly Result[]): string {
         silent: true,
         markLine: AT_ONE,
       },
-      dots('target met', MET, results, (r) => limitOf(r) !== null && r.met === true),
-      dots('target missed', MISSED, results, (r) => limitOf(r) !== null && r.met === false),
-      dots('no target', UNAIMED, results, (r) => limitOf(r) === null),
+      dots('target met', MET, results, (r) => r.met === true),
+      dots('target missed', MISSED, results, (r) => r.met === false),
+      dots('no target', UNAIMED, results, (r) => r.met === null),
       targets('target, at least', 'path://M0,0 L0,10 L9,5 Z', results, 'at least'),
       targets('target, at most', 'path://M9,0 L9,10 L0,5 Z', results, 'at most'),
     ],
@@ -95,8 +99,10 @@ export function better(unit: string): string {
   return unit.endsWith('/s') ? 'more is better' : 'less is better';
 }
 
-function rowName({ metric, unit, baselineName }: Result): string {
-  return `${metric} (${unit}, ${better(unit)})\nagainst ${baselineName}`;
+function rowName(result: Result): string {
+  const { metric, unit, baselineName, target } = result;
+  const name = `${metric} (${unit}, ${better(unit)})\nagainst ${baselineName}`;
+  return target !== null && limitOf(result) === null ? `${name}\nthe target is on the value: ${target}` : name;
 }
 
 function limitOf({ target }: Result): number | null {
