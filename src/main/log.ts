@@ -11,7 +11,7 @@ export function createLog(level: LogLevel): Log {
   return pino({ level, base: { pid: process.pid } }, pino.destination({ dest: 2, sync: true }));
 }
 
-/** What pino writes itself. */
+/** The host's own fields of a line. */
 const OWN_FIELDS = new Set(['level', 'time', 'pid', 'msg', 'sessionId']);
 
 /** The fields of an agent's line: its own cannot take the place of the host's, and get an underscore then. */

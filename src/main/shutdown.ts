@@ -148,8 +148,8 @@ async function flushAll(parts: ShutdownParts, progress: DrainProgress): Promise<
 async function closeAll(parts: ShutdownParts): Promise<boolean> {
   const { threads, store, dispatcher, subscriptions, places, background, config, fatal } = parts;
   await threads.close();
-  // Pending calls were answered with the threads' end.
-  // Some of that may wait for room on the disk, which comes with the store's last try if at all.
+  // Every pending call was answered with the end of its thread. What follows from that may wait for room on the disk,
+  // which comes with the store's last try if at all.
   const settled = Promise.allSettled([dispatcher.quiet(), places.retired(), background.settled()]);
   await within(config.clock, CLOSE_DEADLINE_MS, settled);
   dispatcher.leaveAll();

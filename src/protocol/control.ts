@@ -1,5 +1,6 @@
 // The typed calls: main to an agent thread, main to the store; and the notes that come back.
-// Payloads of agents (inputs, outputs, entries, snapshots) are bytes of codec.ts throughout: main does not decode them.
+// Payloads of agents (inputs, outputs, entries, snapshots) are bytes of codec.ts throughout: main passes them on, and decodes them
+// for readers only.
 
 import type { MessagePort } from 'node:worker_threads';
 import type { WireError } from './errors.js';
@@ -26,7 +27,7 @@ export interface AgentThreadTask {
   nice: number | null;
 }
 
-/** What a thread that is to replace another does before. */
+/** The first task of a thread that will replace another. */
 export type PrepareTask = Pick<AgentThreadTask, 'agents' | 'nice'>;
 
 export interface StoreTask {
@@ -111,7 +112,7 @@ export type AgentThreadNote =
   | { kind: 'rename'; sessionId: string; epoch: number; name: string }
   /** The store has refused what the activation wrote, and takes nothing more of it. */
   | { kind: 'refused'; sessionId: string; epoch: number; error: WireError }
-  | { kind: 'log'; sessionId: string; level: LogLevel; message: string; fields: Record<string, unknown> | null };
+  | { kind: 'log'; sessionId: string; level: AgentLogLevel; message: string; fields: Record<string, unknown> | null };
 
 /** A note on its way, and what it takes of the thread's window: given back when main has dealt with it. */
 export type WeighedNote = AgentThreadNote & { weight: number };
@@ -124,7 +125,7 @@ export function newNoteCounter(): SharedArrayBuffer {
   return new SharedArrayBuffer(4);
 }
 
-export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+export type AgentLogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 // --- main -> store
 

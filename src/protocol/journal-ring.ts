@@ -85,12 +85,12 @@ export class RingWriter extends Ring {
   }
 
   /** Whether the reader sleeps and has to be woken; asked after a write. It is told once. */
-  get wakes(): boolean {
+  takeSleep(): boolean {
     return Atomics.load(this.words, ASLEEP) === 1 && Atomics.exchange(this.words, ASLEEP, 0) === 1;
   }
 
   /** Counts a post that has been posted. */
-  posted(): void {
+  countPost(): void {
     Atomics.add(this.words, POSTS, 1);
   }
 

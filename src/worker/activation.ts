@@ -12,8 +12,8 @@ import { Context } from './context.js';
 import type { CpuClock } from './cpu-clock.js';
 import { inTime } from './deadline.js';
 import type { EventSender } from './event-sender.js';
-import { execute, failed, type Outcome } from './execution.js';
-import { History } from './history.js';
+import { execute, outcomeOfThrow, type Outcome } from './execution.js';
+import { History, type HistoryOwner } from './history.js';
 import { RunInterrupt } from './interrupt.js';
 import type { JournalLink, Restored } from './journal-link.js';
 import { Naming } from './naming.js';
@@ -38,13 +38,13 @@ interface CurrentRun {
   ended: Promise<unknown>;
 }
 
-export class Activation {
+export class Activation implements HistoryOwner {
   readonly sessionId: string;
   readonly epoch: number;
   readonly #definition: AgentDefinition;
   readonly #services: ThreadServices;
   readonly #slot: number;
-  /** As what it is blamed for its code's deeds, those of the timers included that it leaves behind. */
+  /** As whom its code is blamed, the timers that it leaves behind included. */
   readonly #suspect: Suspect;
   readonly #history: History;
   readonly #status: StatusWriter;
@@ -72,10 +72,7 @@ export class Activation {
     this.#services = services;
     this.#slot = slot;
     this.#suspect = { slot };
-    this.#history = new History(services.link, services.table, { key, epoch, slot }, unixMs, (error) => {
-      // Superseded: whoever has taken over knows.
-      if (error.code !== 'STALE_EPOCH') services.events.refused(record.sessionId, epoch, error);
-    });
+    this.#history = new History(services.link, services.table, { key, epoch, slot }, unixMs, this);
     this.#status = new StatusWriter(services.table, slot, { ...record.stats });
     this.#ctx = new Context(record, this.#history, this.#status, services.events, (name) => this.#rename(name));
     this.#snapshots = new Snapshots({
@@ -248,7 +245,7 @@ export class Activation {
       interrupt.check();
       await compact?.(this.#ctx);
     } catch (error) {
-      outcome = failed(error, interrupt);
+      outcome = outcomeOfThrow(error, interrupt);
     }
     this.#ctx.scope(null);
     this.#status.clearProgress();
@@ -333,6 +330,11 @@ export class Activation {
     } catch (error) {
       this.#ctx.log.error(`stop() threw: ${messageOf(error)}`);
     }
+  }
+
+  onRefused(error: CabanaError): void {
+    // Superseded: whoever has taken over knows.
+    if (error.code !== 'STALE_EPOCH') this.#services.events.refused(this.sessionId, this.epoch, error);
   }
 
   #rename(name: string): void {

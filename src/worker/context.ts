@@ -1,6 +1,6 @@
 // The context that an agent's hooks are given: one per activation. What belongs to a single run is in its RunScope.
 
-import type { LogLevel } from '../protocol/control.js';
+import type { AgentLogLevel } from '../protocol/control.js';
 import { CabanaError, assertFields, isA, messageOf, toWire } from '../protocol/errors.js';
 import { jsonSafe } from '../protocol/json.js';
 import {
@@ -189,7 +189,7 @@ class ContextLog implements AgentLog {
     this.#line('error', message, fields);
   }
 
-  #line(level: LogLevel, message: string, fields: Record<string, unknown> | undefined): void {
+  #line(level: AgentLogLevel, message: string, fields: Record<string, unknown> | undefined): void {
     // As JSON: a function or a proxy among the fields must not spoil the batch that carries the line.
     const json = fields ? jsonOf(fields) : null;
     const safe = json === null ? null : (JSON.parse(json) as Record<string, unknown>);

@@ -5,7 +5,7 @@
 // instead of sent; reports and names are merged; log lines are counted. What was counted is told in its place, before
 // anything later of that session, and at the latest before the end of the run: it is lost, but never in silence.
 
-import type { AgentThreadNote, LogLevel, WeighedNote } from '../protocol/control.js';
+import type { AgentThreadNote, AgentLogLevel, WeighedNote } from '../protocol/control.js';
 import { packEvent } from '../protocol/codec.js';
 import { toWire, type CabanaError } from '../protocol/errors.js';
 import type { BatchEndpoint } from '../protocol/endpoint.js';
@@ -105,7 +105,7 @@ export class EventSender {
   /** @param chars about how much text it is */
   log(
     sessionId: string,
-    line: { level: LogLevel; message: string; fields: Record<string, unknown> | null },
+    line: { level: AgentLogLevel; message: string; fields: Record<string, unknown> | null },
     chars: number,
   ): void {
     if (this.#mayTell(sessionId)) return this.#note({ kind: 'log', sessionId, ...line }, chars);

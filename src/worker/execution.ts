@@ -24,7 +24,7 @@ export async function execute(
     const bytes = output === undefined ? null : encodeValue(output, 'output');
     return { state: 'completed', output: bytes, error: null, code: null };
   } catch (error) {
-    return failed(error, interrupt);
+    return outcomeOfThrow(error, interrupt);
   }
 }
 
@@ -53,7 +53,7 @@ async function drive(generator: AnyGenerator, ctx: Context, interrupt: RunInterr
 }
 
 /** What a throw makes of a run: interrupted if it was asked to stop and did, failed otherwise. */
-export function failed(error: unknown, interrupt: RunInterrupt): Outcome {
+export function outcomeOfThrow(error: unknown, interrupt: RunInterrupt): Outcome {
   // As another thread would get it: what an agent throws may itself throw when it is read.
   const { code, name, message } = toWire(error, 0);
   // By its name: a bundled agent brings a class of its own. What the platform's own functions throw when a signal stops

@@ -16,6 +16,12 @@ interface DurableWaiter {
   reject(error: Error): void;
 }
 
+/** Whose history it is. Not a function of its own for each: there may be a hundred thousand. */
+export interface HistoryOwner {
+  /** The store has refused something for good: nothing that comes after it is taken either. */
+  onRefused(error: CabanaError): void;
+}
+
 export class History implements AgentHistory, JournalListener {
   readonly key: number;
   readonly epoch: number;
@@ -23,7 +29,7 @@ export class History implements AgentHistory, JournalListener {
   readonly #table: StatusTable;
   readonly #slot: number;
   readonly #now: () => number;
-  readonly #onRefused: (error: CabanaError) => void;
+  readonly #owner: HistoryOwner;
   /** Entries appended by this activation, and how many of them are known to be on disk. */
   #n = 0;
   #durableN = 0;
@@ -33,13 +39,12 @@ export class History implements AgentHistory, JournalListener {
   /** Set when the activation has left memory: its row of the table is another session's then. */
   #durableAtEnd: { seq: number; appends: number } | null = null;
 
-  /** @param onRefused the store has refused something for good: nothing that comes after it is taken either */
   constructor(
     link: JournalLink,
     table: StatusTable,
     place: { key: number; epoch: number; slot: number },
     now: () => number,
-    onRefused: (error: CabanaError) => void,
+    owner: HistoryOwner,
   ) {
     this.#link = link;
     this.#table = table;
@@ -47,7 +52,7 @@ export class History implements AgentHistory, JournalListener {
     this.epoch = place.epoch;
     this.#slot = place.slot;
     this.#now = now;
-    this.#onRefused = onRefused;
+    this.#owner = owner;
     link.listen(this.key, this);
   }
 
@@ -156,7 +161,7 @@ export class History implements AgentHistory, JournalListener {
   onRefused(error: CabanaError): void {
     if (error.code !== 'STORE_FULL' && !this.#refused) {
       this.#refused = error;
-      this.#onRefused(error);
+      this.#owner.onRefused(error);
     }
     const waiters = this.#waiters ?? [];
     this.#waiters = null;

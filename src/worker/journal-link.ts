@@ -43,7 +43,7 @@ interface Waiting {
 export class JournalLink {
   readonly #port: MessagePort;
   readonly #ring: RingWriter;
-  #posted = 0;
+  #sentBytes = 0;
   #nextRequest = 1;
   readonly #waiting = new Map<number, Waiting>();
   readonly #listeners = new Map<number, JournalListener>();
@@ -65,14 +65,14 @@ export class JournalLink {
 
   /** Bytes posted and not yet dealt with by the store. Exact even if the event loop has not turned since. */
   get backlogBytes(): number {
-    return (this.#posted - this.#ring.credit) | 0;
+    return (this.#sentBytes - this.#ring.credit) | 0;
   }
 
   /** Sends a copy of an entry. On return it is in shared memory or posted: it outlives this thread. */
   append(append: Append): void {
     this.#sends(append);
     if (!this.#ring.write(append)) this.#post([{ ...append, body: new Uint8Array(append.body) }]);
-    else if (this.#ring.wakes) this.#port.postMessage(null satisfies JournalPost);
+    else if (this.#ring.takeSleep()) this.#port.postMessage(null satisfies JournalPost);
   }
 
   /** Sends an operation that nobody waits for. On return it is posted. */
@@ -82,7 +82,7 @@ export class JournalLink {
   }
 
   #sends(request: JournalRequest): void {
-    this.#posted = (this.#posted + weightOf(request)) | 0;
+    this.#sentBytes = (this.#sentBytes + weightOf(request)) | 0;
     // What was asked before it goes before it.
     this.#flush();
   }
@@ -90,7 +90,7 @@ export class JournalLink {
   #post(requests: JournalRequest[]): void {
     const post: JournalPost = { at: this.#ring.position, requests };
     this.#port.postMessage(post, requests.flatMap(largeBuffersOf));
-    this.#ring.posted();
+    this.#ring.countPost();
   }
 
   /** @throws CabanaError JOURNAL_BACKLOG if so many bytes more would be too much */
@@ -182,7 +182,7 @@ export class JournalLink {
       this.#waiting.set(request, { resolve, reject });
       const made = make(request);
       const weight = weightOf(made);
-      this.#posted = (this.#posted + weight) | 0;
+      this.#sentBytes = (this.#sentBytes + weight) | 0;
       if (this.#outbox.push(made) === 1) queueMicrotask(() => this.#flush());
       this.#outboxBytes += weight;
       if (this.#outbox.length >= REQUEST_BATCH_MAX_OPS || this.#outboxBytes >= REQUEST_BATCH_MAX_BYTES) this.#flush();

@@ -42,3 +42,13 @@ test('the listener is told when the storage fails, also one that is set when it 
   assert.deepEqual(late, [host.fatal]);
   assert.equal((await host.close()).storageFailed, true);
 });
+
+test('a listener of the shutdown that throws changes nothing of it', async (t) => {
+  const host = await launch(t, { threads: 1, logLevel: 'silent' });
+  await host.create({ sessionId: 'a', agentProfile: 'counter' });
+  const tell = (): never => {
+    throw new Error('the bar is broken');
+  };
+  const { live, flushed, unflushed } = await host.close({ draining: tell, flushing: tell });
+  assert.deepEqual([live, flushed, unflushed], [1, 1, []]);
+});

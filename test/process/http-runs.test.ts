@@ -1,8 +1,10 @@
 // The HTTP API, runs: taken, ended, interrupted, refused.
 
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
-import { accept, create, ended, history, inParallel, readRun, run, runOf, spin } from './client.js';
+import { describe, it, test } from 'node:test';
+import { Server } from '../support/server.js';
+import { tempDir } from '../support/temp.js';
+import { accept, create, ended, flags, history, inParallel, readRun, run, runOf, spin } from './client.js';
 import { assertRefused, raw, start } from './requests.js';
 
 const RUN_FIELDS = ['id', 'state', 'output', 'error', 'code', 'started_at', 'ended_at'];
@@ -212,4 +214,17 @@ describe('runs', () => {
     assert.deepEqual(await history(server, id), []);
     assert.deepEqual(await run(server, id, 'x'.repeat(3 * 1024 * 1024).length), { echo: 3 * 1024 * 1024, runs: 1 });
   });
+});
+
+test('a waiting run that was cancelled stays cancelled, however soon the process dies', async (t) => {
+  const data = tempDir(t);
+  const first = await Server.start(t, flags(data, ['counter'], '--threads', '1'));
+  const id = await create(first, 'counter');
+  await spin(first, id, 'never');
+  const waits = await accept(first, id, { by: 1 });
+  const { body } = await first.request('POST', `/api/sessions/${id}/interrupt`, { run_id: waits });
+  assert.deepEqual(body, { interrupted: true, run_id: waits });
+  await first.kill();
+  const second = await Server.start(t, flags(data, ['counter']));
+  assert.equal((await ended(second, id, waits)).code, 'RUN_INTERRUPTED');
 });

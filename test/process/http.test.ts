@@ -60,6 +60,22 @@ describe('the HTTP API, whatever the sessions do', () => {
     assert.ok(commits >= 2 && commits < operations, `${commits} commits of ${operations} operations`);
   });
 
+  it('names the field that is wrong, and what it may be', async (t) => {
+    const server = await Server.start(t, flags(tempDir(t), ['general']));
+    const id = await create(server, 'general');
+    for (const [path, body, words] of [
+      ['/api/sessions', { agent_profile: 'general', nmae: 'Anna' }, /nmae/],
+      [`/api/sessions/${id}/runs`, { input: 1, run_Id: 'x' }, /run_Id/],
+      [`/api/sessions/${id}/runs`, { input: 1, when_busy: 'later' }, /when_busy.*enqueue.*interrupt/],
+    ] as const) {
+      const { status, body: answer } = await server.request('POST', path, body);
+      assert.deepEqual([status, answer['code']], [400, 'INVALID_ARGUMENT']);
+      assert.match(String(answer['error']), words);
+    }
+    const { body } = await server.request('GET', '/api/sessions?limti=5');
+    assert.match(String(body['error']), /limti/);
+  });
+
   it('answers while agents spin for ever on every thread', async (t) => {
     const server = await Server.start(t, flags(tempDir(t), ['counter', 'general'], '--threads', '2'));
     const old = await create(server, 'general', { name: 'was there before' });

@@ -120,12 +120,12 @@ test('a thread that was held up between its entry and the wake-up loses no later
   links.collect();
   await until('the first entry is on disk', () => table.durable(0).appends === 1);
   await turn();
-  assert.ok(writer.wakes);
+  assert.ok(writer.takeSleep());
   port1.postMessage(null);
   await turn();
   await turn();
   append(2);
-  assert.ok(writer.wakes, 'the store has to be woken for the next one');
+  assert.ok(writer.takeSleep(), 'the store has to be woken for the next one');
   port1.postMessage(null);
   await until('the second entry is on disk', () => table.durable(0).appends === 2);
 });

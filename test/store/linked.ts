@@ -55,13 +55,9 @@ export async function linked(t: TestContext, onFatal: (error: CabanaError) => vo
   const activate = async (id: 'a' | 'b' = 'a'): Promise<History> => {
     const { slot } = places[id];
     const loaded = (await link.load(id, places[id], (row) => row))!;
-    return new History(
-      link,
-      table,
-      { key: loaded.key, epoch: loaded.epoch, slot },
-      () => AT,
-      () => undefined,
-    );
+    return new History(link, table, { key: loaded.key, epoch: loaded.epoch, slot }, () => AT, {
+      onRefused: () => undefined,
+    });
   };
   return { sqlite, table, links, link, activate, gate, path };
 }

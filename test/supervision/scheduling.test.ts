@@ -304,3 +304,18 @@ test('what befell the threads of a number is counted, also of those before', asy
     [0, 0, 0],
   ]);
 });
+
+test('sessions with much to do, as many as threads, leave a share to the later runs of the others', async (t) => {
+  const host = await house(t, { threads: 2 });
+  await inhabit(host, 'cpu1', 'cpu2', 'cpu3');
+  const busy = ['cpu1', 'cpu2'].flatMap((id) =>
+    Array.from({ length: 60 }, () => host.send(id, { how: 'spin', ms: 2 })),
+  );
+  const few = Array.from({ length: 4 }, () => host.send('cpu3', { how: 'spin', ms: 2 }));
+  const lastOf = async (runs: readonly RunHandle[]): Promise<number> =>
+    Math.max(...(await Promise.all(runs.map(async ({ result }) => Date.parse((await result).startedAt!)))));
+  const lastFew = await lastOf(few);
+  const begun = await Promise.all(busy.map(async ({ result }) => Date.parse((await result).startedAt!)));
+  const after = begun.filter((at) => at > lastFew).length;
+  assert.ok(after >= 20, `${after} of ${begun.length} began after the last of the few`);
+});

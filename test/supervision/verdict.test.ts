@@ -11,7 +11,7 @@ import {
   replaceDelayMs,
   shortLivesAfter,
   standInsWanted,
-  strike,
+  withStrike,
   type LostRun,
   type WatchedRun,
 } from '../../src/main/pool/verdict.js';
@@ -142,7 +142,7 @@ describe('strikes', () => {
   const limits = { count: 3, windowMs: 600 };
   const after = (...instants: number[]) => {
     let verdict = { strikes: [] as number[], quarantined: false };
-    for (const at of instants) verdict = strike(verdict.strikes, at, limits);
+    for (const at of instants) verdict = withStrike(verdict.strikes, at, limits);
     return verdict;
   };
 
@@ -163,7 +163,7 @@ describe('strikes', () => {
 
   it('the strikes that were given are not changed', () => {
     const strikes = Object.freeze([0, 1]);
-    strike(strikes, 2, limits);
+    withStrike(strikes, 2, limits);
     assert.deepEqual(strikes, [0, 1]);
   });
 });

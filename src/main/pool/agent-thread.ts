@@ -134,7 +134,7 @@ export class AgentThread {
   }
 
   /** It has loaded its agents. */
-  isUp(): void {
+  markUp(): void {
     if (this.#state === 'starting') this.#state = 'up';
   }
 

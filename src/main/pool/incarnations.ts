@@ -58,7 +58,7 @@ export class Incarnations {
     if (answer === LATE) {
       throw new CabanaError('THREAD_DIED', `thread ${thread.no} did not load its agents within ${BOOT_DEADLINE_MS} ms`);
     }
-    thread.isUp();
+    thread.markUp();
     return answer.profiles;
   }
 

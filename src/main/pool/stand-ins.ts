@@ -71,9 +71,9 @@ export class StandIns {
    * @param now how many threads are held up (open stand-ins count as well) or dead, and whether a run waits for a
    * thread
    */
-  provide(now: Pick<StandInNeeds, 'heldUp' | 'dead' | 'starved'>): void {
+  provide(needs: Pick<StandInNeeds, 'heldUp' | 'dead' | 'starved'>): void {
     const { open } = this;
-    const wanted = standInsWanted({ ...now, open: open.length, max: this.#max });
+    const wanted = standInsWanted({ ...needs, open: open.length, max: this.#max });
     // One after the other: the first is there sooner than if all of them loaded their agents at the same time.
     if (open.length < wanted && open.every((thread) => thread.state === 'up')) this.#addOne();
     if (open.length <= wanted) this.#neededAt = liveTime.now();

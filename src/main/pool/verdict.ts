@@ -112,7 +112,7 @@ export function fateOf(run: LostRun, death: { code: ErrorCode; message: string }
 }
 
 /** Strikes within the window, the new one included, and whether they are too many. */
-export function strike(
+export function withStrike(
   strikes: readonly number[],
   now: number,
   limits: { count: number; windowMs: number },

@@ -37,7 +37,7 @@ export interface WatchdogParts<R extends InProgress> {
   inProgress: () => Iterable<R>;
   onTimeout: (run: R) => void;
   onAbandon: (run: R) => void;
-  /** @param culprit null: the thread hangs outside of any run */
+  /** @param culprit null: it is no run that was interrupted; the rescue looks at what the thread has entered */
   onGiveUp: (thread: AgentThread, culprit: R | null) => void;
   /** At the end of each look: the runs that do not mind their interrupts, and hold their threads up. */
   onLooked: (deaf: readonly R[]) => void;

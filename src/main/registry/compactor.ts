@@ -49,7 +49,7 @@ export class Compactor {
     const due = new Map<AgentThread, Session[]>();
     for (const session of directory.idle()) {
       // Least recently used first: the rest is younger.
-      if (session.lastUsed > before) break;
+      if (session.usedAtMonotonicMs > before) break;
       if (!this.#isDue(session)) continue;
       const { thread } = session.place!;
       const others = due.get(thread);

@@ -67,8 +67,8 @@ export class Rescue {
     const { directory, dispatcher, log } = this.#parts;
     const culprit = deaf ?? this.#enteredOn(thread);
     if (culprit) this.#judged.add(thread);
-    // It is known whose code hangs, though that is no run: then it is none of the runs' fault.
-    const nobody = thread.enteredSlot === null ? null : false;
+    // Of the runs, if none of them is known to be: false, if it is known whose code hangs, though that is no run.
+    const othersAreCulprits = thread.enteredSlot === null ? null : false;
     // From here on nothing is put there, and its sessions count as not live: in the same turn as the verdict.
     thread.condemn();
     const error = deaf ? this.#unresponsive(deaf) : hanging(thread, culprit);
@@ -76,7 +76,7 @@ export class Rescue {
     for (const execution of [...dispatcher.inProgress()]) {
       // What waits there is not lost: it is told of the thread's death, and had elsewhere.
       if (execution.thread !== thread || !execution.hasBegun) continue;
-      const isCulprit = culprit ? execution === culprit : execution.waits ? false : nobody;
+      const isCulprit = culprit ? execution === culprit : execution.waits ? false : othersAreCulprits;
       execution.run.lose({ isCulprit, error });
     }
     const neighbours = [...directory.all()].filter((s) => s.place?.thread === thread && s.state === 'idle');

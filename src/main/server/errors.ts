@@ -33,7 +33,7 @@ export function answerError(log: Log) {
     const answer = answerOf(error);
     if (answer.code === 'PAYLOAD_TOO_LARGE') await drain(request);
     if (answer.code === 'INTERNAL') log.error({ err: error, url: request.url }, 'a request failed');
-    return send(reply, answer.code, answer.message);
+    return sendError(reply, answer.code, answer.message);
   };
 }
 
@@ -48,7 +48,7 @@ async function drain({ raw }: FastifyRequest): Promise<void> {
   await finished(raw, { signal: patience }).catch(() => undefined);
 }
 
-export function send(reply: FastifyReply, code: ErrorCode, message: string): FastifyReply {
+export function sendError(reply: FastifyReply, code: ErrorCode, message: string): FastifyReply {
   const { status } = ERROR_CODES[code];
   if (status === 503) void reply.header('retry-after', RETRY_AFTER_SECONDS);
   return reply.code(status).send({ error: message, code });

@@ -9,7 +9,7 @@ import { HTTP_BODY_MAX_BYTES, ID_MAX_CHARS, INTERRUPT_ANSWER_MAX_MS } from '../.
 import { isTerminal, type ListQuery, type NewSession, type RunInfo } from '../../protocol/session.js';
 import { LATE, within } from '../clock.js';
 import type { Host } from '../host.js';
-import { answerError, send } from './errors.js';
+import { answerError, sendError } from './errors.js';
 import { streamEvents } from './events.js';
 import { runJson, sessionJson, threadJson } from './json.js';
 import * as schemas from './schemas.js';
@@ -49,7 +49,7 @@ export function createServer(host: Host): FastifyInstance {
   server.removeContentTypeParser('text/plain');
   server.setErrorHandler(answer);
   server.setNotFoundHandler((request, reply) =>
-    send(reply, 'NOT_FOUND', `nothing at ${request.method} ${request.url}`),
+    sendError(reply, 'NOT_FOUND', `nothing at ${request.method} ${request.url}`),
   );
   server.setReplySerializer(toJson);
   server.addHook('onRequest', async (request) => {
@@ -78,7 +78,7 @@ function health(server: FastifyInstance, host: Host): void {
   server.get('/readyz', async (_request, reply) => {
     if (host.ready) return { status: 'ready' };
     const code = host.fatal ? 'STORE_IO' : 'HOST_DRAINING';
-    return send(reply, code, host.fatal ? 'the storage failed' : 'the host is shutting down');
+    return sendError(reply, code, host.fatal ? 'the storage failed' : 'the host is shutting down');
   });
 }
 
@@ -159,7 +159,7 @@ function runs(server: FastifyInstance, host: Host): void {
       assertRunId(runId);
       const { min, max } = schemas.BOUNDS.waitMs;
       const waitMs = schemas.countOf(query.wait_ms, 'wait_ms', min, max) ?? 0;
-      const run = await runAfter(host, id, runId, waitMs);
+      const run = await runWhenOver(host, id, runId, waitMs);
       if (!run) {
         await found(host.registry.snapshot(id), id);
         throw new CabanaError('RUN_NOT_FOUND', `session ${id} has no run ${runId}`);
@@ -213,7 +213,7 @@ async function overOnDisk(host: Host, sessionId: string, runId: string): Promise
 }
 
 /** The run, when it is over or the time is up, whichever is first. */
-async function runAfter(host: Host, sessionId: string, runId: string, waitMs: number): Promise<RunInfo | undefined> {
+async function runWhenOver(host: Host, sessionId: string, runId: string, waitMs: number): Promise<RunInfo | undefined> {
   const run = await host.run(sessionId, runId);
   const outcome = run && !isTerminal(run.state) && waitMs > 0 ? host.pending(sessionId, runId) : undefined;
   if (!outcome) return run;

@@ -41,6 +41,8 @@ export interface LifecycleParts {
 
 export class Lifecycle {
   readonly #parts: LifecycleParts;
+  /** Why sessions could not be brought up whose thread died meanwhile, and not by them. */
+  readonly #othersFault = new WeakSet<Error>();
 
   constructor(parts: LifecycleParts) {
     this.#parts = parts;
@@ -106,6 +108,8 @@ export class Lifecycle {
     try {
       await this.bringUp(session, thread);
     } catch (error) {
+      // Its thread was taken down by another session: it is on disk, as if that thread had been busy.
+      if (this.#othersFault.has(error as Error)) return;
       // As if it had never been: the caller may try again under the same id. Runs that were accepted meanwhile are over.
       await store.erase(session.id, clock.now());
       session.deleted = true;
@@ -153,7 +157,9 @@ export class Lifecycle {
         if ('activated' in asked) return await this.#arrive(session, place, asked.activated);
       } catch (error) {
         await this.#giveBack(session, messageOf(error));
-        throw (await this.#guilt(place)) ?? error;
+        const guilt = await this.#guilt(place);
+        if (!guilt && !place.thread.alive) this.#othersFault.add(error as Error);
+        throw guilt ?? error;
       }
       this.#leave(session, place);
       if ('refused' in asked) return this.#stayCold(session, asked.refused);

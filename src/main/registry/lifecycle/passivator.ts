@@ -60,12 +60,13 @@ export class Passivator {
     const victims: Session[] = [];
     for (const session of directory.idle()) {
       // Least recently used first: the rest is younger.
-      if (session.lastUsed > before) break;
+      if (session.usedAtMonotonicMs > before) break;
       if (this.#mayLeave(session)) victims.push(session);
     }
     for (const session of directory.all()) {
       // Failed ones have no agent; what is kept of them is the reason.
-      if (session.state === 'failed' && session.lastUsed <= before) await this.#parts.departures.forgetFailed(session);
+      if (session.state === 'failed' && session.usedAtMonotonicMs <= before)
+        await this.#parts.departures.forgetFailed(session);
     }
     return this.#passivateAll(victims);
   }

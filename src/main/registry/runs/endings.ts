@@ -88,7 +88,7 @@ export class Endings {
 
   /** Ends all that waits in a session that takes no more runs. */
   async failQueued(session: Session): Promise<void> {
-    const ending = quarantined(session.quarantine ?? 'quarantined');
+    const ending = quarantineEnding(session.quarantine ?? 'quarantined');
     const waiting: Run[] = [];
     for (const run of session.mailbox.takeAll()) {
       // The store may yet refuse one whose input is on the way to the disk, and then has none to end. When it is
@@ -129,7 +129,7 @@ export function endingAfter(fate: Fate, loss: Loss): Ending {
   return fate.kind === 'end' ? fate.ending : { state: 'failed', error: loss.error.message, code: 'THREAD_DIED' };
 }
 
-export function quarantined(why: string): Ending {
+export function quarantineEnding(why: string): Ending {
   return { state: 'failed', error: `the session is quarantined: ${why}`, code: 'SESSION_QUARANTINED' };
 }
 

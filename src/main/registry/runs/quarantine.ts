@@ -7,7 +7,7 @@ import { QUARANTINE_MAX_SESSIONS, QUARANTINE_STRIKES_COUNT, QUARANTINE_WINDOW_MS
 import { monotonic, type Clock } from '../../clock.js';
 import type { Log } from '../../log.js';
 import type { Suspicion } from '../../pool/suspicion.js';
-import { strike } from '../../pool/verdict.js';
+import { withStrike } from '../../pool/verdict.js';
 import type { Directory } from '../sessions/directory.js';
 import type { Session } from '../sessions/session.js';
 
@@ -32,7 +32,7 @@ export class Quarantine {
   async strike(session: Session, reason: string): Promise<void> {
     const { clock, store, suspicion, log } = this.#parts;
     const limits = { count: QUARANTINE_STRIKES_COUNT, windowMs: QUARANTINE_WINDOW_MS };
-    const verdict = strike(this.#strikes.get(session.id) ?? [], monotonic(clock), limits);
+    const verdict = withStrike(this.#strikes.get(session.id) ?? [], monotonic(clock), limits);
     this.#strikes.delete(session.id);
     this.#strikes.set(session.id, verdict.strikes);
     if (this.#strikes.size > QUARANTINE_MAX_SESSIONS) this.#strikes.delete(this.#strikes.keys().next().value!);

@@ -13,7 +13,7 @@ import type { RunTable } from '../sessions/run-table.js';
 import type { Run } from '../sessions/run.js';
 import type { Session } from '../sessions/session.js';
 import type { Admission, Admitted } from './admission.js';
-import { endingOf, quarantined, type Endings } from './endings.js';
+import { endingOf, quarantineEnding, type Endings } from './endings.js';
 import type { Interrupts } from './interrupts.js';
 import type { Losses } from './losses.js';
 
@@ -85,7 +85,7 @@ export class Starter {
   }
 
   async #refuse(session: Session, run: Run, quarantine: string): Promise<false> {
-    await this.#parts.endings.endUnstarted(session, run, quarantined(quarantine));
+    await this.#parts.endings.endUnstarted(session, run, quarantineEnding(quarantine));
     return false;
   }
 

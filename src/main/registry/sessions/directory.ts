@@ -49,8 +49,8 @@ export class Directory {
 
   /** Something was asked of the session: it goes to the young end of the idle order, if it is idle. */
   touch(session: Session): void {
-    session.usedAt = this.#clock.now();
-    session.lastUsed = monotonic(this.#clock);
+    session.usedAtUnixMs = this.#clock.now();
+    session.usedAtMonotonicMs = monotonic(this.#clock);
     this.#idle.delete(session);
     if (session.state === 'idle') this.#idle.add(session);
   }

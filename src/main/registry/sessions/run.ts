@@ -36,7 +36,7 @@ export interface Loss {
 export class Run {
   readonly sessionId: string;
   readonly id: string;
-  /** Host-wide number, never given twice: what an interrupt in the status table names. */
+  /** Host-wide number, not given again before 2^31 others: what an interrupt in the status table names. */
   readonly no: number;
   /** The encoded input entry; null when it is read from the store instead. */
   input: Uint8Array | null;

@@ -25,6 +25,7 @@ export class Session {
   readonly id: string;
   readonly #table: StatusTable;
   #state: SessionState = 'cold';
+  // Made when they are needed: a hundred thousand idle sessions have neither.
   #mutex: Mutex | null = null;
   #mailbox: Mailbox | null = null;
   #lastRunFailed = false;
@@ -72,8 +73,8 @@ export class Session {
   #set: LiveFields | null = null;
   updatedAt: number;
   /** When the last thing was asked of it: in Unix milliseconds, as it is shown; and by the clock of durations. */
-  usedAt: number;
-  lastUsed: number;
+  usedAtUnixMs: number;
+  usedAtMonotonicMs: number;
   /** The next attempt to save it is not before this instant of the clock of durations; a save has failed. */
   saveRetryAt = 0;
   saveFailures = 0;
@@ -81,8 +82,8 @@ export class Session {
   constructor(id: string, table: StatusTable, clock: Clock) {
     this.id = id;
     this.#table = table;
-    this.updatedAt = this.usedAt = clock.now();
-    this.lastUsed = monotonic(clock);
+    this.updatedAt = this.usedAtUnixMs = clock.now();
+    this.usedAtMonotonicMs = monotonic(clock);
   }
 
   get state(): SessionState {
@@ -112,7 +113,7 @@ export class Session {
     });
   }
 
-  /** Its agent is not its agent any more, whatever it does: the session becomes cold, in one turn. @returns where it was */
+  /** Detaches the agent, whatever that is doing: the session becomes cold, in one turn. @returns where the agent was */
   leave(): ActivationPlace | null {
     const { place } = this;
     if (this.#state === 'running') this.moveTo('interrupting');
@@ -149,8 +150,6 @@ export class Session {
   #counted() {
     return this.#state === 'cold' ? null : { state: this.#state, status: this.status };
   }
-
-  // Made when they are needed: a hundred thousand idle sessions have neither.
 
   /** Runs fn alone among what activates, passivates, deletes and starts runs of this session. */
   lock<T>(fn: () => Promise<T>): Promise<T> {

@@ -72,7 +72,7 @@ export function entryOf(session: Session): SessionEntry {
     quarantine: session.quarantine,
     watchers: session.watchers,
     updatedAt: new Date(session.updatedAt).toISOString(),
-    usedAt: new Date(session.usedAt).toISOString(),
+    usedAt: new Date(session.usedAtUnixMs).toISOString(),
     fields: { ...session.live },
   };
 }

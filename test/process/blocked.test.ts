@@ -1,0 +1,44 @@
+// A blocking call cannot be stopped by anybody: it holds up neither the service, nor the shutdown, nor the exit.
+
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Server } from '../support/server.js';
+import { tempDir } from '../support/temp.js';
+import { accept, create, ended, eventually, run } from './client.js';
+
+test('an agent that reads a pipe to which nobody writes costs its thread alone, and the process ends', async (t) => {
+  const dir = tempDir(t);
+  const [pipe, agent] = [join(dir, 'pipe'), join(dir, 'agent.mjs')];
+  execFileSync('mkfifo', [pipe]);
+  writeFileSync(
+    agent,
+    `import { readFileSync } from 'node:fs';
+     export default {
+       profile: 'reader',
+       start: () => ({ n: 0 }),
+       run: (ctx, blocks) => blocks ? readFileSync(${JSON.stringify(pipe)}) : ++ctx.state.n,
+     };`,
+  );
+  const args = ['--agents', agent, '--data', join(dir, 'data'), '--threads', '1', '--interrupt-grace-ms', '200'];
+  const first = await Server.start(t, args);
+  const [blocked, other] = [await create(first, 'reader'), await create(first, 'reader')];
+  assert.equal(await run(first, other, false), 1);
+  const runId = await accept(first, blocked, true);
+  await eventually('it reads', async () => {
+    const { body } = await first.request('GET', `/api/sessions/${blocked}/runs/${runId}`);
+    return (body['run'] as { state: string }).state === 'running';
+  });
+  await first.request('POST', `/api/sessions/${blocked}/interrupt`, {});
+  assert.equal((await ended(first, blocked, runId)).code, 'AGENT_UNRESPONSIVE');
+  assert.equal(await run(first, other, false), 2);
+  first.child.kill('SIGTERM');
+  const { code, signal } = await first.exited;
+  assert.deepEqual([code, signal], [null, 'SIGKILL'], first.stderr);
+  assert.match(first.stderr, /1 agent threads are in blocking calls/);
+  assert.deepEqual(first.report['unflushed'], []);
+  const second = await Server.start(t, args);
+  assert.equal(await run(second, other, false), 3);
+});
