@@ -1,6 +1,6 @@
 // One activation: an agent's state, context and history between its load from the store and its leaving memory.
 
-import { decodeState, encodeEntry, packEntry } from '../protocol/codec.js';
+import { encodeEntry } from '../protocol/codec.js';
 import type { RunReport, RunRequest } from '../protocol/control.js';
 import { CabanaError, isA, messageOf, toWire } from '../protocol/errors.js';
 import { HOOK_MAX_MS } from '../protocol/limits.js';
@@ -8,11 +8,12 @@ import { outcomeEntry } from '../protocol/outcome.js';
 import type { StatusTable } from '../protocol/status-table.js';
 import type { AgentDefinition, StoredEntry } from './agent.js';
 import type { Blame, Suspect } from './blame.js';
+import { compact } from './compaction.js';
 import { Context } from './context.js';
 import type { CpuClock } from './cpu-clock.js';
 import { inTime } from './deadline.js';
 import type { EventSender } from './event-sender.js';
-import { execute, outcomeOfThrow, type Outcome } from './execution.js';
+import { execute, type Outcome } from './execution.js';
 import { History, type HistoryOwner } from './history.js';
 import { RunInterrupt } from './interrupt.js';
 import type { JournalLink, Restored } from './journal-link.js';
@@ -235,48 +236,23 @@ export class Activation implements HistoryOwner {
   }
 
   async #compact(runNo: number, interrupt: RunInterrupt): Promise<boolean> {
-    const { compact } = this.#definition;
     this.#hold(runNo);
     this.#services.table.set('thread', this.#slot, 'begunNo', runNo);
-    const before = await this.#snapshots.take((body) => body);
-    this.#ctx.scope({ runId: null, interrupt, resumed: false, onYield: this.#yielder(runNo) });
-    let outcome: Outcome = { state: 'completed', output: null, error: null, code: null };
-    try {
-      interrupt.check();
-      await compact?.(this.#ctx);
-    } catch (error) {
-      outcome = outcomeOfThrow(error, interrupt);
-    }
-    this.#ctx.scope(null);
-    this.#status.clearProgress();
-    if (outcome.state !== 'completed') await this.#rollBack(before);
-    const body = packEntry({
-      role: 'compaction',
-      state: outcome.state,
-      ...(outcome.error ? { error: outcome.error } : {}),
-    });
-    await this.#history.appendOwn(body);
-    if (this.#spoilt) throw this.#spoilt;
-    if (outcome.state === 'completed') await this.#snapshots.take((body) => this.#snapshots.post(body));
-    // Behind what it had appended, which would be in the tail of an older snapshot. A copy: the state may be views of it.
-    else this.#snapshots.post(before.slice());
-    return outcome.state === 'completed';
-  }
-
-  async #rollBack(before: Uint8Array): Promise<void> {
-    const { restore } = this.#definition;
-    try {
-      const state = decodeState(before);
-      const restored = restore ? restore(this.#ctx, state, []) : state;
-      this.#ctx.state = await inTime(Promise.resolve(restored), HOOK_MAX_MS, 'RESTORE_FAILED', 'restore');
-    } catch (error) {
-      const what = `a compaction of session ${this.sessionId} could not be undone: ${messageOf(error)}`;
-      this.#spoilt = new CabanaError('RESTORE_FAILED', what, { cause: error });
-      // The state in memory is half compacted. Save the one from before, so that the next activation starts from it.
-      this.#savedBefore = this.#snapshots.keep(before);
-      // A refusal is told to whoever flushes the agent. If nobody does, the next activation starts from the snapshot before.
-      this.#savedBefore.catch(() => undefined);
-    }
+    const scope = { runId: null, interrupt, resumed: false, onYield: this.#yielder(runNo) };
+    return compact(
+      {
+        definition: this.#definition,
+        ctx: this.#ctx,
+        history: this.#history,
+        status: this.#status,
+        snapshots: this.#snapshots,
+        onSpoilt: (error, savedBefore) => {
+          this.#spoilt = error;
+          this.#savedBefore = savedBefore;
+        },
+      },
+      scope,
+    );
   }
 
   /** Aborts the signal of that run; a run that is over, or has yet to come, is not touched. */

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Server } from '../support/server.js';
@@ -11,15 +11,19 @@ import { accept, create, ended, eventually, run } from './client.js';
 
 test('an agent that reads a pipe to which nobody writes costs its thread alone, and the process ends', async (t) => {
   const dir = tempDir(t);
-  const [pipe, agent] = [join(dir, 'pipe'), join(dir, 'agent.mjs')];
+  const [pipe, begun, agent] = [join(dir, 'pipe'), join(dir, 'begun'), join(dir, 'agent.mjs')];
   execFileSync('mkfifo', [pipe]);
   writeFileSync(
     agent,
-    `import { readFileSync } from 'node:fs';
+    `import { readFileSync, writeFileSync } from 'node:fs';
+     const block = () => {
+       writeFileSync(${JSON.stringify(begun)}, '');
+       return readFileSync(${JSON.stringify(pipe)});
+     };
      export default {
        profile: 'reader',
        start: () => ({ n: 0 }),
-       run: (ctx, blocks) => blocks ? readFileSync(${JSON.stringify(pipe)}) : ++ctx.state.n,
+       run: (ctx, blocks) => (blocks ? block() : ++ctx.state.n),
      };`,
   );
   const args = ['--agents', agent, '--data', join(dir, 'data'), '--threads', '1', '--interrupt-grace-ms', '200'];
@@ -27,10 +31,7 @@ test('an agent that reads a pipe to which nobody writes costs its thread alone, 
   const [blocked, other] = [await create(first, 'reader'), await create(first, 'reader')];
   assert.equal(await run(first, other, false), 1);
   const runId = await accept(first, blocked, true);
-  await eventually('it reads', async () => {
-    const { body } = await first.request('GET', `/api/sessions/${blocked}/runs/${runId}`);
-    return (body['run'] as { state: string }).state === 'running';
-  });
+  await eventually('it reads', async () => existsSync(begun));
   await first.request('POST', `/api/sessions/${blocked}/interrupt`, {});
   assert.equal((await ended(first, blocked, runId)).code, 'AGENT_UNRESPONSIVE');
   assert.equal(await run(first, other, false), 2);
