@@ -73,7 +73,7 @@ const OPTIONS: Record<keyof HostOptions, true> = {
 /** @throws CabanaError CONFIG_INVALID, AGENT_MODULE_INVALID */
 export function checkOptions(options: HostOptions): HostConfig {
   if (typeof options !== 'object' || options === null) refuse('createHost takes an object with agents and dataDir');
-  for (const name of Object.keys(options)) if (!(name in OPTIONS)) refuse(`there is no option ${name}`);
+  for (const name of Object.keys(options)) if (!Object.hasOwn(OPTIONS, name)) refuse(`there is no option ${name}`);
   const logLevel = options.logLevel ?? 'warn';
   if (!LOG_LEVELS.includes(logLevel)) refuse(`logLevel is one of ${LOG_LEVELS.join(', ')}`);
   if (typeof options.dataDir !== 'string' || options.dataDir === '') refuse('dataDir is a folder');

@@ -1,6 +1,6 @@
 // The typed calls: main to an agent thread, main to the store; and the notes that come back.
-// Payloads of agents (inputs, outputs, entries, snapshots) are bytes of codec.ts throughout: main passes them on, and decodes them
-// for readers only.
+// Payloads of agents (inputs, outputs, entries, snapshots) are bytes of codec.ts throughout: main passes them on, and
+// decodes them for readers only.
 
 import type { MessagePort } from 'node:worker_threads';
 import type { WireError } from './errors.js';

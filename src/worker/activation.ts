@@ -18,9 +18,9 @@ import { History, type HistoryOwner } from './history.js';
 import { RunInterrupt } from './interrupt.js';
 import type { JournalLink, Restored } from './journal-link.js';
 import { Naming } from './naming.js';
+import { monotonicMs, unixMs } from './platform.js';
 import { Snapshots } from './snapshots.js';
 import { StatusWriter } from './status-writer.js';
-import { monotonicMs, unixMs } from './platform.js';
 
 /** What the activations of a thread share. */
 export interface ThreadServices {

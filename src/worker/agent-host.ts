@@ -7,9 +7,9 @@ import { collectGarbage } from './garbage.js';
 import { Activation, type ThreadServices } from './activation.js';
 import { storedEntry } from './history.js';
 import { loadAgentModules, type AgentModule } from './modules.js';
+import { setImmediate } from './platform.js';
 import { stepBack } from './priority.js';
 import { Turns } from './turns.js';
-import { setImmediate } from './platform.js';
 
 export interface AgentHostOptions {
   /** File paths of the agent modules. */
@@ -123,13 +123,14 @@ export class AgentHost implements AgentThreadCalls {
   }
 
   async flush(sessionId: string): Promise<void> {
+    const agent = this.#agent(sessionId);
     await this.#turns.next();
-    await this.#agent(sessionId).flush();
+    await agent.flush();
   }
 
   async passivate(sessionId: string): Promise<void> {
-    await this.#turns.next();
     const agent = this.#agent(sessionId);
+    await this.#turns.next();
     if (agent.running) throw new CabanaError('SESSION_BUSY', `session ${sessionId} has a run`);
     await agent.flush();
     await this.#end(agent);

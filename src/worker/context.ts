@@ -98,9 +98,11 @@ export class Context implements AgentContext<unknown> {
 
   async yield(): Promise<void> {
     if (monotonicMs() - this.#sliceStart >= TIME_SLICE_MS) {
-      this.#run?.onYield(true);
+      // Of this run: when the loop has turned, another may be in progress.
+      const run = this.#run;
+      run?.onYield(true);
       await new Promise((resolve) => setImmediate(resolve));
-      this.#run?.onYield(false);
+      run?.onYield(false);
       this.#sliceStart = monotonicMs();
     }
     this.checkpoint();

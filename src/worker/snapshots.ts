@@ -9,8 +9,8 @@ import type { Context } from './context.js';
 import { inTime } from './deadline.js';
 import type { History } from './history.js';
 import type { JournalLink, Restored } from './journal-link.js';
-import type { StatusWriter } from './status-writer.js';
 import { unixMs } from './platform.js';
+import type { StatusWriter } from './status-writer.js';
 
 export interface SnapshotsParts {
   definition: AgentDefinition;

@@ -32,6 +32,15 @@ function file(dir: string, path: string, text: string): string {
   return full;
 }
 
+/** A port that somebody else listens on. */
+async function takenPort(t: TestContext): Promise<number> {
+  const other = createServer();
+  t.after(() => other.close());
+  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+  const { port } = other.address() as AddressInfo;
+  return port;
+}
+
 /** Expects exit 2 with one line on stderr and nothing on stdout. @returns the line */
 async function refusal(t: TestContext, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
   const server = new Server(['serve', ...args], env);
@@ -256,10 +265,7 @@ describe('a bad start is one clear line on stderr and exit code 2', () => {
   });
 
   it('names the port that is in use, and lets go of the data folder', async (t) => {
-    const other = createServer();
-    t.after(() => other.close());
-    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
-    const { port } = other.address() as AddressInfo;
+    const port = await takenPort(t);
     const data = tempDir(t);
     const line = await refusal(t, ['--agents', AGENTS, '--data', data, '--port', String(port)]);
     assert.match(line, /EADDRINUSE|in use/);
@@ -268,10 +274,7 @@ describe('a bad start is one clear line on stderr and exit code 2', () => {
   });
 
   it('begins no run of an earlier process, if it fails for its port', async (t) => {
-    const other = createServer();
-    t.after(() => other.close());
-    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
-    const { port } = other.address() as AddressInfo;
+    const port = await takenPort(t);
     const data = tempDir(t);
     const first = await Server.start(t, flags(data, ['counter'], '--threads', '1'));
     const [busy, waits] = [await create(first, 'counter'), await create(first, 'counter')];

@@ -19,9 +19,8 @@ import {
   occupy,
   outcome,
   timed,
+  UNRESPONSIVE,
 } from './house.js';
-
-const UNRESPONSIVE = ['interrupted', 'AGENT_UNRESPONSIVE'];
 
 describe('an io run that does not mind its interrupt', () => {
   it('and holds its thread costs that thread, though a cpu run waits there, which is not to blame', async (t) => {

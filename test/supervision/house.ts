@@ -85,6 +85,9 @@ export async function occupy(
   return { run, letGo: open };
 }
 
+/** How a run ends that does not mind its interrupt. */
+export const UNRESPONSIVE = ['interrupted', 'AGENT_UNRESPONSIVE'];
+
 /** How a run ended: its state and code; 'refused' and why, if it never came to be. */
 export async function ended(host: Host, id: string, input: Act): Promise<[string, string | null]> {
   try {

@@ -25,10 +25,9 @@ import {
   outcome,
   timed,
   restorerOnDisk,
+  UNRESPONSIVE,
 } from './house.js';
 import { randomOf } from '../support/random.js';
-
-const UNRESPONSIVE = ['interrupted', 'AGENT_UNRESPONSIVE'];
 
 /** Counts twice, and is then deaf. */
 const DEAF = { count: 2, deaf: true };

@@ -68,7 +68,7 @@ export class StandIns {
 
   /**
    * Has as many as are wanted now; called at each look of the watchdog, in real time like that.
-   * @param now how many threads are held up (open stand-ins count as well) or dead, and whether a run waits for a
+   * @param needs how many threads are held up (open stand-ins count as well) or dead, and whether a run waits for a
    * thread
    */
   provide(needs: Pick<StandInNeeds, 'heldUp' | 'dead' | 'starved'>): void {

@@ -94,6 +94,7 @@ export class Thread {
     const gone = this.#pool.destroy();
     if ((await within(systemClock, TERMINATE_DEADLINE_MS, gone)) !== LATE) return;
     blocked.add(this);
+    // However it ends then: nobody waits for it any more.
     const forget = (): boolean => blocked.delete(this);
     gone.then(forget, forget);
   }

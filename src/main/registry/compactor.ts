@@ -3,8 +3,8 @@
 
 import { codeOf } from '../../protocol/errors.js';
 import { INTERRUPT_REASONS } from '../../protocol/interrupt.js';
-import type { AgentProfile } from '../../protocol/session.js';
 import { COMPACT_RETRY_MAX_MS, COMPACT_RETRY_MIN_MS } from '../../protocol/limits.js';
+import type { AgentProfile } from '../../protocol/session.js';
 import type { StatusTable } from '../../protocol/status-table.js';
 import { liveTime, monotonic, type Clock } from '../clock.js';
 import type { Log } from '../log.js';
@@ -12,8 +12,8 @@ import type { AgentThread } from '../pool/agent-thread.js';
 import { isFree } from '../pool/placement.js';
 import type { Departures } from './lifecycle/departures.js';
 import type { Dispatcher } from './runs/dispatcher.js';
-import type { Directory } from './sessions/directory.js';
 import type { Quarantine } from './runs/quarantine.js';
+import type { Directory } from './sessions/directory.js';
 import type { RunTable } from './sessions/run-table.js';
 import type { Run } from './sessions/run.js';
 import type { ActivationPlace, Session } from './sessions/session.js';

@@ -86,8 +86,8 @@ export class SessionRegistry {
   }
 
   /**
-   * Brings up the newest n sessions of each source, at most n and RESTORE_MAX_SESSIONS of them in all. Those that cannot be restored
-   * are logged and left on disk.
+   * Brings up the newest n sessions of each source: RESTORE_MAX_SESSIONS in all at most, or n, if that is more. Those that
+   * cannot be restored are logged and left on disk.
    * @returns the ids that are live now and were not before
    */
   async restoreFromDisk(options: { n?: number } = {}): Promise<string[]> {
@@ -97,17 +97,17 @@ export class SessionRegistry {
     const { store, directory, dispatcher, log } = this.#parts;
     // Sources are the clients' text: there may be as many as sessions.
     const ids = (await store.newest(n)).slice(0, Math.max(n, RESTORE_MAX_SESSIONS));
-    const restored: string[] = [];
+    const restored = new Set<string>();
     await inFlight(ids, RESTORE_IN_FLIGHT_SESSIONS, async (id) => {
       // A host that closes meanwhile needs none of them.
       if (dispatcher.draining || directory.get(id)?.isLive) return;
       try {
-        if (await this.ensure(id)) restored.push(id);
+        if (await this.ensure(id)) restored.add(id);
       } catch (error) {
         if (!dispatcher.draining) log.warn({ err: error, sessionId: id }, 'a session could not be restored at start');
       }
     });
-    return restored;
+    return ids.filter((id) => restored.has(id));
   }
 
   /** A copy of the runtime entry; undefined if the session is not in memory. */

@@ -85,7 +85,7 @@ export class SqliteList {
 
 /** The filters of a query as SQL, each one served by an index: for the pinned sessions, or for the others. */
 class Filter {
-  /** The text to find, folded; empty: any. */
+  /** The text to find, folded; empty: no filter. */
   readonly needle: string;
   readonly kind: string | undefined;
   /** Instants that created_at is between, both included: to the minute at least. */

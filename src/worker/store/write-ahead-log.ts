@@ -41,7 +41,7 @@ export class WriteAheadLog {
 
   /**
    * After a commit, before anybody is told of it. Another program that opens the database removes the log when it takes
-   * itself for the last one. It does so if SQLite's locks are gone, which the kernel drops as soon as any code of this
+   * itself for the last one. It does so if SQLite's locks are gone, which the kernel drops as soon as code of this
    * process has opened a file of the data folder and closed it again. What is written to a removed log is lost with the
    * process; so it is brought into the database, and nothing more is acknowledged. Neither is anything that goes into a
    * database which is no longer in its place.

@@ -19,7 +19,7 @@ export interface DeparturesParts {
   table: StatusTable;
   /** Holds a session to account whose save or stop took its thread down. */
   strike: (session: Session, reason: string) => Promise<void>;
-  /** A session has left, or stays after all: its due run may have a thread now. */
+  /** A session with a due run has left, or stays after all: the run may have a thread now. */
   onSettled: () => void;
   clock: Clock;
   log: Log;
@@ -74,7 +74,7 @@ export class Departures {
       throw left.error;
     } finally {
       this.#parts.directory.dropIfUnused(session);
-      this.#parts.onSettled();
+      if (session.queued > 0) this.#parts.onSettled();
     }
   }
 

@@ -41,8 +41,6 @@ export interface LifecycleParts {
 
 export class Lifecycle {
   readonly #parts: LifecycleParts;
-  /** Why sessions could not be brought up whose thread died meanwhile, and not by them. */
-  readonly #othersFault = new WeakSet<Error>();
 
   constructor(parts: LifecycleParts) {
     this.#parts = parts;
@@ -109,7 +107,7 @@ export class Lifecycle {
       await this.bringUp(session, thread);
     } catch (error) {
       // Its thread was taken down by another session: it is on disk, as if that thread had been busy.
-      if (this.#othersFault.has(error as Error)) return;
+      if (codeOf(error) === 'THREAD_DIED') return;
       // As if it had never been: the caller may try again under the same id. Runs that were accepted meanwhile are over.
       await store.erase(session.id, clock.now());
       session.deleted = true;
@@ -157,9 +155,7 @@ export class Lifecycle {
         if ('activated' in asked) return await this.#arrive(session, place, asked.activated);
       } catch (error) {
         await this.#giveBack(session, messageOf(error));
-        const guilt = await this.#guilt(place);
-        if (!guilt && !place.thread.alive) this.#othersFault.add(error as Error);
-        throw guilt ?? error;
+        throw (await this.#guilt(place)) ?? error;
       }
       this.#leave(session, place);
       if ('refused' in asked) return this.#stayCold(session, asked.refused);
@@ -216,7 +212,10 @@ export class Lifecycle {
   /** The reason of the thread's death, if it was this session's start or restore that took it down. */
   async #guilt({ thread, slot }: ActivationPlace): Promise<CabanaError | null> {
     if (thread.alive || thread.culpritSlot !== slot) return null;
-    return thread.death;
+    const death = await thread.death;
+    // Given up for it. THREAD_DIED is for those whose thread another took down.
+    if (death?.code !== 'THREAD_DIED') return death;
+    return new CabanaError('AGENT_UNRESPONSIVE', 'start or restore held its thread without a pause', { cause: death });
   }
 
   #adopt(session: Session, { epoch, record }: Activated): void {

@@ -29,6 +29,9 @@ export interface LossesParts {
   runsOn: (thread: AgentThread) => number;
 }
 
+/** How bringing a session up may end its thread. */
+const TAKES_THREAD_DOWN: ReadonlySet<string> = new Set(['AGENT_CRASHED', 'AGENT_OUT_OF_MEMORY', 'AGENT_UNRESPONSIVE']);
+
 export class Losses {
   readonly #parts: LossesParts;
 
@@ -80,7 +83,7 @@ export class Losses {
     }
     log.error({ err: error, sessionId: session.id, runId: run.id }, 'a run could not start');
     // Not THREAD_DIED: bringing this session up is what took its thread down.
-    const guilty = codeOf(error) === 'AGENT_CRASHED' || codeOf(error) === 'AGENT_OUT_OF_MEMORY';
+    const guilty = TAKES_THREAD_DOWN.has(codeOf(error) ?? '');
     if (guilty) await quarantine.strike(session, messageOf(error));
     await endings.endUnstarted(session, run, { state: 'failed', error: messageOf(error), code: codeOf(error) });
   }
