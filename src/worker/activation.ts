@@ -21,6 +21,7 @@ import { Naming } from './naming.js';
 import { monotonicMs, unixMs } from './platform.js';
 import { Snapshots } from './snapshots.js';
 import { StatusWriter } from './status-writer.js';
+import type { ThreadHold } from './thread-hold.js';
 
 /** What the activations of a thread share. */
 export interface ThreadServices {
@@ -29,6 +30,7 @@ export interface ThreadServices {
   link: JournalLink;
   events: EventSender;
   cpu: CpuClock;
+  hold: ThreadHold;
   blame: Blame;
 }
 
@@ -129,19 +131,19 @@ export class Activation implements HistoryOwner {
       return await ended;
     } finally {
       this.#run = null;
-      this.#letGo(request.runNo);
+      this.#services.hold.letGo(request.runNo);
     }
   }
 
   async #execute(request: RunRequest, interrupt: RunInterrupt): Promise<RunReport> {
-    const { cpu, link, table, thread } = this.#services;
-    const { runId } = request;
+    const { cpu, hold, link, table, thread } = this.#services;
+    const { runId, runNo } = request;
     const input = request.input ?? (await this.#readInput(request.inputSeq));
     link.send({ t: 'start', at: unixMs(), runId, ...this.#history.fence() });
-    if (this.load === 'cpu') this.#hold(request.runNo);
-    table.set('thread', this.#slot, 'begunNo', request.runNo);
+    if (this.load === 'cpu') hold.take(this.#slot, runNo);
+    table.set('thread', this.#slot, 'begunNo', runNo);
     this.#status.runStarted();
-    this.#ctx.scope({ runId, interrupt, resumed: request.resumed, onYield: this.#yielder(request.runNo) });
+    this.#ctx.scope({ runId, interrupt, resumed: request.resumed, onYield: (waits) => hold.yielded(runNo, waits) });
     const startedAt = monotonicMs();
     const cpuMs = (): number => (this.load === 'cpu' ? cpu.now() : cpu.shared());
     const startedCpuMs = cpuMs();
@@ -188,32 +190,6 @@ export class Activation implements HistoryOwner {
     return row.body;
   }
 
-  /** Shows in the table which session's code holds the thread, and since when: the watchdog reads it there. */
-  #hold(runNo: number): void {
-    const { table, thread } = this.#services;
-    table.setThread(thread, 'sinceMs', unixMs());
-    table.setThread(thread, 'runNo', runNo);
-    table.setThread(thread, 'slot', this.#slot);
-    this.#services.cpu.hold();
-  }
-
-  #letGo(runNo: number): void {
-    const { table, thread } = this.#services;
-    if (table.getThread(thread, 'runNo') !== runNo) return;
-    this.#services.cpu.letGo();
-    table.setThread(thread, 'slot', -1);
-    table.setThread(thread, 'runNo', 0);
-    table.setThread(thread, 'yieldedNo', 0);
-  }
-
-  /** Shows whether the run that holds the thread has given it up: what hangs meanwhile is not this run. */
-  #yielder(runNo: number): (waits: boolean) => void {
-    const { table, thread } = this.#services;
-    return (waits) => {
-      if (table.getThread(thread, 'runNo') === runNo) table.setThread(thread, 'yieldedNo', waits ? runNo : 0);
-    };
-  }
-
   /**
    * Calls compact(), as the run `runNo` that can be interrupted. What it did to the state is undone if it does not come
    * to its end; either way it is journaled.
@@ -231,14 +207,16 @@ export class Activation implements HistoryOwner {
     } finally {
       this.#run = null;
       this.#compacting = null;
-      this.#letGo(runNo);
+      this.#services.hold.letGo(runNo);
     }
   }
 
   async #compact(runNo: number, interrupt: RunInterrupt): Promise<boolean> {
-    this.#hold(runNo);
-    this.#services.table.set('thread', this.#slot, 'begunNo', runNo);
-    const scope = { runId: null, interrupt, resumed: false, onYield: this.#yielder(runNo) };
+    const { hold, table } = this.#services;
+    hold.take(this.#slot, runNo);
+    table.set('thread', this.#slot, 'begunNo', runNo);
+    const onYield = (waits: boolean): void => hold.yielded(runNo, waits);
+    const scope = { runId: null, interrupt, resumed: false, onYield };
     return compact(
       {
         definition: this.#definition,

@@ -15,6 +15,7 @@ import { EventSender } from './event-sender.js';
 import { JournalLink } from './journal-link.js';
 import { NoteWindow } from './note-window.js';
 import { clearInterval, setImmediate, setInterval } from './platform.js';
+import { ThreadHold } from './thread-hold.js';
 
 /** Resolves when main has shut the thread down. */
 export async function serve(task: AgentThreadTask): Promise<void> {
@@ -24,7 +25,8 @@ export async function serve(task: AgentThreadTask): Promise<void> {
   const link = new JournalLink(task.journal, task.ring);
   const blame = new Blame(table, task.thread);
   const events = new EventSender(endpoint, new NoteWindow(task.noteCounter, task.noteWindowBytes));
-  const services = { thread: task.thread, table, link, events, cpu, blame };
+  const hold = new ThreadHold(table, task.thread, cpu);
+  const services = { thread: task.thread, table, link, events, cpu, hold, blame };
   let stopHeartbeat = (): void => undefined;
   await new Promise<void>((resolve) => {
     const host = new AgentHost(task, services, resolve);
