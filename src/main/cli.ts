@@ -13,8 +13,10 @@ import {
   IDLE_DEFAULT_AGENTS,
   INTERRUPT_GRACE_DEFAULT_MS,
   RUNNING_DEFAULT_AGENTS,
+  START_AFTER_SIGNAL_MS,
 } from '../protocol/limits.js';
 import type { HostOptions } from './config.js';
+import { defined } from './defined.js';
 import { createHost, type Host } from './host.js';
 import { LOG_LEVELS, type LogLevel } from './log.js';
 import { blockedThreads } from './pool/worker-pool.js';
@@ -24,8 +26,6 @@ import type { FlushBar } from './server/progress-bar.js';
 const EXIT = { flushed: 0, crash: 1, usage: 2, deadline: 3, storage: 74 } as const;
 const SIGNALS = { SIGINT: 2, SIGTERM: 15 } as const;
 const PORT_MAX = 65_535;
-/** How long a start may still take after a signal. */
-const START_AFTER_SIGNAL_MS = 5_000;
 
 interface ServeFlags {
   agents: string[];
@@ -49,7 +49,7 @@ async function serve(flags: ServeFlags): Promise<void> {
     agents: flags.agents,
     dataDir: flags.data,
     logLevel: flags.logLevel,
-    ...optional({
+    ...defined({
       threads: flags.threads,
       maxRunningAgents: flags.maxRunning,
       maxIdleAgents: flags.maxIdle,
@@ -236,10 +236,6 @@ function program(): Command {
     .addCommand(serveCommand)
     .exitOverride()
     .configureOutput({ outputError: () => undefined });
-}
-
-function optional<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never;
 }
 
 process.on('uncaughtException', (error) => {

@@ -17,6 +17,7 @@ import { Departures } from './registry/lifecycle/departures.js';
 import { Lifecycle } from './registry/lifecycle/lifecycle.js';
 import { Passivator } from './registry/lifecycle/passivator.js';
 import { Places } from './registry/lifecycle/places.js';
+import { Relief, type ReliefParts } from './registry/relief.js';
 import { Rescue } from './registry/rescue.js';
 import { Admission } from './registry/runs/admission.js';
 import { Dispatcher } from './registry/runs/dispatcher.js';
@@ -116,6 +117,8 @@ export function compose(foundations: Foundations): Parts {
   const passivator = new Passivator({ ...shared, departures, threads, maxIdleAgents });
   const compactor = new Compactor({ ...shared, departures, dispatcher, quarantine, runs, compactAfterMs });
   const rescue = new Rescue({ ...shared, dispatcher, departures, lifecycle, endings, quarantine, runs, graceMs });
+  const standIn: ReliefParts['standIn'] = (heldUp, starved) => foundations.threads().standIn(heldUp, starved);
+  const relief = new Relief({ suspicion, dispatcher, activations, admission, standIn });
   const watchdog = new Watchdog<Execution>({
     threads: () => foundations.threads().all,
     table,
@@ -125,13 +128,7 @@ export function compose(foundations: Foundations): Parts {
     onTimeout: ({ session }) => interrupts.current(session, 'timeout'),
     onAbandon: (execution) => rescue.abandon(execution),
     onGiveUp: (thread, culprit) => track(rescue.giveUp(thread, culprit)),
-    onLooked: (deaf) => {
-      for (const { session } of deaf) suspicion.trouble(session.id);
-      if (suspicion.takeEasing()) dispatcher.fill();
-      activations.spread();
-      const heldUp = new Set(deaf.map(({ thread }) => thread));
-      foundations.threads().standIn(heldUp, admission.starved || activations.waitFor(heldUp));
-    },
+    onLooked: (deaf) => relief.looked(deaf),
   });
   const listing = new Listing(store, directory, table);
   const registry = new SessionRegistry({

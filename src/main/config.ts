@@ -10,6 +10,7 @@ import {
   FLUSH_DEADLINE_DEFAULT_MS,
   IDLE_DEFAULT_AGENTS,
   INTERRUPT_GRACE_DEFAULT_MS,
+  OPTION_MAX_MS,
   RESTORE_DEFAULT_SESSIONS,
   RUNNING_DEFAULT_AGENTS,
   TABLE_MAX_ROWS,
@@ -95,10 +96,10 @@ export function checkOptions(options: HostOptions): HostConfig {
     threads: count('threads', Math.min(availableParallelism(), THREADS_MAX_THREADS), 1, THREADS_MAX_THREADS),
     maxRunningAgents: count('maxRunningAgents', RUNNING_DEFAULT_AGENTS, 1, TABLE_MAX_ROWS),
     maxIdleAgents: count('maxIdleAgents', IDLE_DEFAULT_AGENTS, 0, TABLE_MAX_ROWS),
-    drainMs: count('drainMs', DRAIN_DEFAULT_MS, 0, MS_MAX),
-    flushDeadlineMs: count('flushDeadlineMs', FLUSH_DEADLINE_DEFAULT_MS, 0, MS_MAX),
-    interruptGraceMs: count('interruptGraceMs', INTERRUPT_GRACE_DEFAULT_MS, 0, MS_MAX),
-    compactAfterMs: count('compactAfterMs', COMPACT_AFTER_DEFAULT_MS, 0, MS_MAX),
+    drainMs: count('drainMs', DRAIN_DEFAULT_MS, 0, OPTION_MAX_MS),
+    flushDeadlineMs: count('flushDeadlineMs', FLUSH_DEADLINE_DEFAULT_MS, 0, OPTION_MAX_MS),
+    interruptGraceMs: count('interruptGraceMs', INTERRUPT_GRACE_DEFAULT_MS, 0, OPTION_MAX_MS),
+    compactAfterMs: count('compactAfterMs', COMPACT_AFTER_DEFAULT_MS, 0, OPTION_MAX_MS),
     restoreSessions: count('restoreSessions', RESTORE_DEFAULT_SESSIONS, 0, TABLE_MAX_ROWS),
     niceIncrement: count('niceIncrement', 19, 0, 19),
     threadHeapMb:
@@ -110,7 +111,6 @@ export function checkOptions(options: HostOptions): HostConfig {
   };
 }
 
-const MS_MAX = 24 * 60 * 60 * 1000;
 const MODULE = /\.m?js$/;
 
 /**

@@ -1,8 +1,9 @@
 // The host's log: pino, to stderr; stdout belongs to the command line's own lines.
 
-import { pino, type Logger } from 'pino';
+import { pino } from 'pino';
 
-export type Log = Logger;
+/** What a host needs of a log: pino's has it, and that of many others. */
+export type Log = Record<'fatal' | 'error' | 'warn' | 'info' | 'debug', (fields: object, message: string) => void>;
 export const LOG_LEVELS = ['silent', 'fatal', 'error', 'warn', 'info', 'debug', 'trace'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 

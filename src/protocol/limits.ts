@@ -33,6 +33,9 @@ export const PARAMS_MAX_BYTES = 256 * 1024;
 export const STATE_MAX_BYTES = 512 * 1024 * 1024;
 /** An HTTP request's body: an input in JSON is larger than its encoding. */
 export const HTTP_BODY_MAX_BYTES = 8 * 1024 * 1024;
+/** What is read of a body that is refused for its size, and for how long. */
+export const REFUSED_BODY_MAX_BYTES = 64 * 1024 * 1024;
+export const REFUSED_BODY_MAX_MS = 5_000;
 
 /** Runs waiting in one session's mailbox. */
 export const MAILBOX_MAX_RUNS = 1024;
@@ -124,11 +127,15 @@ export const EVENT_WAIT_MAX_MS = 50;
 /** How often a thread looks whether there is room again for what it has to tell. */
 export const NOTES_RETRY_MS = 5;
 
+/** The longest time that an option may name. */
+export const OPTION_MAX_MS = 24 * 60 * 60 * 1000;
 /** Defaults of the shutdown. */
 export const DRAIN_DEFAULT_MS = 5_000;
 export const FLUSH_DEADLINE_DEFAULT_MS = 10_000;
 /** How long a thread or the store may take to start. */
 export const BOOT_DEADLINE_MS = 60_000;
+/** How long a start may still take after a signal. */
+export const START_AFTER_SIGNAL_MS = 5_000;
 /** How long an orderly stop of one thread may take after its agents are flushed. */
 export const STOP_DEADLINE_MS = 1_000;
 
@@ -192,6 +199,8 @@ export const CLOSE_DEADLINE_MS = 30_000;
 export const PROGRESS_INTERVAL_MS = 250;
 /** How long a run may ignore its interrupt before its thread is given up; default. */
 export const INTERRUPT_GRACE_DEFAULT_MS = 2_000;
+/** After so long without a heartbeat, when several are late, a thread's event loop does not turn. */
+export const STANDSTILL_MS = 1_500;
 /** How often the watchdog looks at the status table. */
 export const WATCHDOG_INTERVAL_MS = 25;
 /** What is more than this between two looks of the watchdog does not count: the process, or the machine, stood still. */
@@ -221,6 +230,8 @@ export const RUN_TIMEOUT_MAX_MS = 7 * 24 * 60 * 60 * 1000;
 export const PRIORITY_MAX = 10;
 /** How long the answer to an interrupt waits for the disk. */
 export const INTERRUPT_ANSWER_MAX_MS = 5_000;
+/** How often in a row sessions of one kind may go ahead of the others in the line for a thread. */
+export const AHEAD_MAX_TIMES = 8;
 /** Runs that wait or run in the whole host. */
 export const RUNS_MAX_RUNS = 200_000;
 /** Bytes of inputs on their way to the disk. */
@@ -239,5 +250,8 @@ export const HEAP_SWEEP_INTERVAL_MS = 250;
 export const EVACUATE_IN_FLIGHT_AGENTS = 8;
 /** How often an asynchronous save() is taken again because the history grew meanwhile. */
 export const SAVE_MAX_ATTEMPTS = 8;
+/** A session that could not be saved is tried again after this long, doubling up to the maximum. */
+export const SAVE_RETRY_FIRST_MS = 1_000;
+export const SAVE_RETRY_MAX_MS = 5 * 60_000;
 /** How long start, restore, save and stop may each take. */
 export const HOOK_MAX_MS = 60_000;

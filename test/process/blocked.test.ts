@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { Server } from '../support/server.js';
 import { tempDir } from '../support/temp.js';
-import { accept, create, ended, eventually, run } from './client.js';
+import { accept, create, ended, run } from './client.js';
+import { until } from '../support/host.js';
 
 test('an agent that reads a pipe to which nobody writes costs its thread alone, and the process ends', async (t) => {
   const dir = tempDir(t);
@@ -31,7 +32,7 @@ test('an agent that reads a pipe to which nobody writes costs its thread alone, 
   const [blocked, other] = [await create(first, 'reader'), await create(first, 'reader')];
   assert.equal(await run(first, other, false), 1);
   const runId = await accept(first, blocked, true);
-  await eventually('it reads', async () => existsSync(begun));
+  await until('it reads', async () => existsSync(begun));
   await first.request('POST', `/api/sessions/${blocked}/interrupt`, {});
   assert.equal((await ended(first, blocked, runId)).code, 'AGENT_UNRESPONSIVE');
   assert.equal(await run(first, other, false), 2);

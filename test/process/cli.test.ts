@@ -5,10 +5,10 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
-import { testAgent } from '../support/host.js';
+import { testAgent, until } from '../support/host.js';
 import { Server } from '../support/server.js';
 import { tempDir } from '../support/temp.js';
-import { accept, create, ended, eventually, flags, history, run, spin } from './client.js';
+import { accept, create, ended, flags, history, run, spin } from './client.js';
 
 const AGENTS = testAgent('general');
 
@@ -185,7 +185,7 @@ describe('a bad start is one clear line on stderr and exit code 2', () => {
     );
     const server = new Server(['serve', '--agents', hanging, '--data', join(dir, 'data'), '--port', '0']);
     t.after(() => server.kill());
-    await eventually('it loads the agent', async () => existsSync(begun));
+    await until('it loads the agent', async () => existsSync(begun));
     server.child.kill('SIGTERM');
     assert.equal((await server.exited).code, 143);
     assert.match(server.stderr, /^cabana: SIGTERM before it had started\n$/);
@@ -218,7 +218,7 @@ describe('a bad start is one clear line on stderr and exit code 2', () => {
       '0',
     ]);
     t.after(() => stopped.kill());
-    await eventually('it loads the agent', async () => existsSync(begun));
+    await until('it loads the agent', async () => existsSync(begun));
     stopped.child.kill('SIGTERM');
     writeFileSync(goOn, '');
     assert.equal((await stopped.exited).code, 0, stopped.stderr);

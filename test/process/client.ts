@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import type { Answer, Server } from '../support/server.js';
-import { testAgent } from '../support/host.js';
+import { testAgent, until } from '../support/host.js';
 
 /** Flags for the compiled test agents of these names, and a data folder. */
 export function flags(dataDir: string, agents: readonly string[], ...more: string[]): string[] {
@@ -80,20 +80,11 @@ export async function history(server: Server, id: string, limit = 1000): Promise
   }
 }
 
-/** Looks every few milliseconds until the condition holds. */
-export async function eventually(what: string, holds: () => Promise<boolean>, deadlineMs = 60_000): Promise<void> {
-  const end = performance.now() + deadlineMs;
-  while (!(await holds())) {
-    if (performance.now() > end) throw new Error(`never came true: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
 /** Sends a counter into an endless loop and resolves when it is in it, holding its thread. */
 export async function spin(server: Server, id: string, kind: 'check' | 'never'): Promise<string> {
   const runId = await accept(server, id, { entries: 1, spin: kind });
   // The loop begins in the same turn as this entry is appended.
-  await eventually('it spins', async () => (await history(server, id)).some((entry) => entry.role === 'note'));
+  await until('it spins', async () => (await history(server, id)).some((entry) => entry.role === 'note'));
   return runId;
 }
 

@@ -6,20 +6,9 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { Server } from '../support/server.js';
 import { tempDir } from '../support/temp.js';
-import {
-  accept,
-  create,
-  ended,
-  eventually,
-  flags,
-  history,
-  inParallel,
-  readRun,
-  run,
-  sessionOf,
-  spin,
-} from './client.js';
+import { accept, create, ended, flags, history, inParallel, readRun, run, sessionOf, spin } from './client.js';
 import { assertRefused, list, start } from './requests.js';
+import { until } from '../support/host.js';
 
 const ROW_FIELDS = [
   'id',
@@ -294,7 +283,7 @@ describe('sessions', () => {
     const server = await Server.start(t, flags(join(dir, 'data'), ['counter', 'process-deaf'], '--threads', '1'));
     const deaf = await create(server, 'process-deaf');
     const held = await accept(server, deaf, { gate });
-    await eventually('it runs', async () => (await readRun(server, deaf, held)).state === 'running');
+    await until('it runs', async () => (await readRun(server, deaf, held)).state === 'running');
     const other = await create(server, 'counter');
     const waiting = await accept(server, other, { by: 1 });
     assert.equal((await server.request('DELETE', `/api/sessions/${deaf}`)).status, 204);

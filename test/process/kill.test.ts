@@ -7,7 +7,8 @@ import { describe, it } from 'node:test';
 import { Server } from '../support/server.js';
 import { randomOf } from '../support/random.js';
 import { tempDir } from '../support/temp.js';
-import { accept, create, ended, eventually, flags, history, inParallel, readRun, run, type Entry } from './client.js';
+import { accept, create, ended, flags, history, inParallel, readRun, run, type Entry } from './client.js';
+import { until } from '../support/host.js';
 
 const ROUNDS = 8;
 const SESSIONS = 6;
@@ -77,7 +78,7 @@ describe('kill -9', () => {
     for (let round = 0; round < ROUNDS; round++) {
       const before = sent.length;
       const loading = load(server, sent, next);
-      await eventually('the load is on', async () => sent.length >= before + 20);
+      await until('the load is on', async () => sent.length >= before + 20);
       await new Promise((resolve) => setTimeout(resolve, random() * 400));
       await server.kill();
       await loading;
@@ -150,7 +151,7 @@ describe('kill -9', () => {
     const id = await create(first, 'counter');
     const runId = await accept(first, id, { by: 5, sleepMs: 600_000 });
     const queued = await accept(first, id, { by: 1 });
-    await eventually('it sleeps', async () => (await history(first, id)).length === 7);
+    await until('it sleeps', async () => (await history(first, id)).length === 7);
     await first.kill();
     const second = await Server.start(t, args);
     const outcome = await readRun(second, id, runId);
@@ -172,7 +173,7 @@ describe('kill -9', () => {
     for (let round = 0; round < 3; round++) {
       const before = told().length;
       await inParallel(8, ids, (id) => accept(server, id, { entries: 1_000_000 }));
-      await eventually('much was told', async () => told().length >= before + 100);
+      await until('much was told', async () => told().length >= before + 100);
       await new Promise((resolve) => setTimeout(resolve, random() * 100));
       await server.kill();
       server = await Server.start(t, args);

@@ -7,19 +7,8 @@ import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { Server, type Answer } from '../support/server.js';
 import { tempDir } from '../support/temp.js';
-import {
-  accept,
-  create,
-  ended,
-  EventClient,
-  eventually,
-  flags,
-  history,
-  inParallel,
-  readRun,
-  run,
-  spin,
-} from './client.js';
+import { accept, create, ended, EventClient, flags, history, inParallel, readRun, run, spin } from './client.js';
+import { until } from '../support/host.js';
 
 const AGENTS = ['counter', 'general', 'process-flush', 'process-ledger', 'process-gate'];
 
@@ -47,7 +36,7 @@ function reportOf(server: Server): Report {
 async function beginDrain(server: Server, signal: NodeJS.Signals = 'SIGTERM'): Promise<Answer> {
   server.child.kill(signal);
   let answer!: Answer;
-  await eventually('it is draining', async () => {
+  await until('it is draining', async () => {
     answer = await server.request('GET', '/readyz');
     return answer.status === 503;
   });
@@ -103,7 +92,7 @@ describe('a shutdown with everybody well', () => {
     const idle = await create(first, 'process-flush');
     await run(first, idle, { add: 3 });
     const running = await accept(first, id, { gate });
-    await eventually('it runs', async () => (await readRun(first, id, running)).state === 'running');
+    await until('it runs', async () => (await readRun(first, id, running)).state === 'running');
     const queued = [await accept(first, id, { gate }), await accept(first, id, { gate })];
     const stream = await EventClient.open(first, id);
     assertDraining(await beginDrain(first));
@@ -138,7 +127,7 @@ describe('a shutdown with everybody well', () => {
     const first = await start(t, data, '--drain-ms', '200');
     const sleeper = await create(first, 'counter');
     const sleeping = await accept(first, sleeper, { by: 3, sleepMs: 600_000 });
-    await eventually('it sleeps', async () => (await history(first, sleeper)).length === 4);
+    await until('it sleeps', async () => (await history(first, sleeper)).length === 4);
     const spinner = await create(first, 'counter');
     const spinning = await spin(first, spinner, 'check');
     const queued = await accept(first, spinner, { by: 2 });
@@ -189,7 +178,7 @@ describe('a shutdown with an agent that never returns', () => {
     await inParallel(8, counters, (id, i) => run(first, id, { by: i + 1 }));
     const stuck = await create(first, 'counter');
     const stuckRun = await accept(first, stuck, { entries: 25, spin: 'never' });
-    await eventually('it spins', async () => (await history(first, stuck)).length === 26);
+    await until('it spins', async () => (await history(first, stuck)).length === 26);
     const flushers = await inParallel(8, Array.from({ length: 25 }), () => create(first, 'process-flush'));
     await inParallel(8, flushers, (id, i) => run(first, id, { add: i + 1 }));
     const queued = await accept(first, stuck, { by: 1 });

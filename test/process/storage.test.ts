@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it, type TestContext } from 'node:test';
 import { Server } from '../support/server.js';
-import { accept, create, ended, eventually, flags, history, inParallel, run, type Entry } from './client.js';
+import { accept, create, ended, flags, history, inParallel, run, type Entry } from './client.js';
+import { until } from '../support/host.js';
 
 const MEGABYTE = 1024 * 1024;
 /** What each input adds that fills the disk. When one is refused, the log has less room than this and a few pages. */
@@ -85,7 +86,7 @@ describe('a full disk', () => {
     assert.equal((await first.request('GET', '/healthz')).status, 200);
 
     disk.free();
-    await eventually('it takes runs again', async () => {
+    await until('it takes runs again', async () => {
       const body = { input: { by: 1, run: 'after' }, run_id: 'after' };
       return (await first.request('POST', `/api/sessions/${id}/runs`, body)).status === 202;
     });

@@ -4,10 +4,10 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { RESUME_MAX_RUNS } from '../../src/protocol/limits.js';
-import { testAgent } from '../support/host.js';
+import { testAgent, until } from '../support/host.js';
 import { Server } from '../support/server.js';
 import { tempDir } from '../support/temp.js';
-import { accept, create, ended, eventually, flags, history, readRun } from '../process/client.js';
+import { accept, create, ended, flags, history, readRun } from '../process/client.js';
 import { SqliteStore } from '../../src/worker/store/sqlite-store.js';
 import { Activation, accept as acceptIn, create as createIn, record, write } from '../store/records.js';
 import { complete, gate, house, outcome } from './house.js';
@@ -27,7 +27,7 @@ test('a run whose profile says resume starts again after kill -9, and knows it',
   const id = await create(first, 'supervision-resume');
   const cut = await accept(first, id, { count: 2, how: 'spin', until: path });
   const behind = await accept(first, id, { count: 1 });
-  await eventually('it runs', async () => (await countsOf(first, id)).length === 2);
+  await until('it runs', async () => (await countsOf(first, id)).length === 2);
   await first.kill();
   open();
 
@@ -48,11 +48,11 @@ test('it is started again three times at most; another profile reads interrupted
   const id = await create(first, 'supervision-resume');
   const other = await create(first, 'supervision-cpu');
   const run = await accept(first, id, { count: 1, how: 'wait', until: path });
-  await eventually('it runs', async () => (await countsOf(first, id)).length === 1);
+  await until('it runs', async () => (await countsOf(first, id)).length === 1);
   await first.kill();
   for (let resumes = 1; resumes <= 3; resumes++) {
     const server = await start(t, dataDir);
-    await eventually('it runs again', async () => (await countsOf(server, id)).length === 1 + resumes);
+    await until('it runs again', async () => (await countsOf(server, id)).length === 1 + resumes);
     assert.equal((await readRun(server, id, run)).state, 'running');
     await server.kill();
   }
@@ -62,7 +62,7 @@ test('it is started again three times at most; another profile reads interrupted
   assert.equal((await countsOf(last, id)).length, 4);
 
   const reported = await accept(last, other, { count: 1, how: 'spin', until: path });
-  await eventually('it runs', async () => (await countsOf(last, other)).length === 1);
+  await until('it runs', async () => (await countsOf(last, other)).length === 1);
   await last.kill();
   const after = await start(t, dataDir);
   assert.deepEqual((await readRun(after, other, reported)).state, 'interrupted');

@@ -4,7 +4,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import {
-  STANDSTILL_MS,
   fateOf,
   hangs,
   judgeRun,
@@ -15,7 +14,7 @@ import {
   type LostRun,
   type WatchedRun,
 } from '../../src/main/pool/verdict.js';
-import { REPLACE_AFTER_CULPRIT, REPLACE_AFTER_OWN_DEATH } from '../../src/protocol/limits.js';
+import { REPLACE_AFTER_CULPRIT, REPLACE_AFTER_OWN_DEATH, STANDSTILL_MS } from '../../src/protocol/limits.js';
 
 const GRACE = 100;
 const watched = (fields: Partial<WatchedRun>): WatchedRun => ({

@@ -30,9 +30,13 @@ export async function startHost(t: TestContext, options: Partial<HostOptions> = 
 }
 
 /** Resolves when the condition holds, looked at every few milliseconds; rejects after the deadline. */
-export async function until(what: string, condition: () => boolean, deadlineMs = 60_000): Promise<void> {
+export async function until(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  deadlineMs = 60_000,
+): Promise<void> {
   const end = performance.now() + deadlineMs;
-  while (!condition()) {
+  while (!(await condition())) {
     if (performance.now() > end) throw new Error(`never came true: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 2));
   }

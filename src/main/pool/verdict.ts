@@ -1,7 +1,7 @@
 // What to do about runs and threads that misbehave: pure decisions. The watchdog looks, this judges, the rescue acts.
 
 import type { ErrorCode } from '../../protocol/errors.js';
-import { DEAF_AFTER_MS, type Backoff } from '../../protocol/limits.js';
+import { DEAF_AFTER_MS, STANDSTILL_MS, type Backoff } from '../../protocol/limits.js';
 import type { RunState } from '../../protocol/session.js';
 
 /** A run in progress (or a compaction), as the watchdog sees it. Instants in milliseconds of LiveTime (clock.ts). */
@@ -37,9 +37,6 @@ export interface ThreadSigns {
   /** Likewise, not counting the time in which a cpu run had it: that may hold it for as long as it likes. */
   standstillMs: number;
 }
-
-/** After this many milliseconds without a heartbeat, when several are late, the event loop does not turn. */
-export const STANDSTILL_MS = 1_500;
 
 export function judgeRun(run: WatchedRun, thread: ThreadSigns, now: number, graceMs: number): RunVerdict {
   if (run.interruptedAt === null) return run.deadlineAt !== null && now >= run.deadlineAt ? 'timeout' : 'fine';

@@ -3,14 +3,11 @@
 import { finished } from 'node:stream/promises';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { CabanaError, ERROR_CODES, type ErrorCode } from '../../protocol/errors.js';
+import { REFUSED_BODY_MAX_BYTES, REFUSED_BODY_MAX_MS } from '../../protocol/limits.js';
 import type { Log } from '../log.js';
 
 /** Seconds after which a client that was turned away should try again. */
 const RETRY_AFTER_SECONDS = '5';
-
-/** What is read of a body that is refused for its size, and for how long. */
-const DRAIN_MAX_BYTES = 64 * 1024 * 1024;
-const DRAIN_MAX_MS = 5_000;
 
 /** What fastify refuses by itself. */
 const FASTIFY_CODES: Readonly<Record<string, ErrorCode>> = {
@@ -42,8 +39,8 @@ export function answerError(log: Log) {
  * is an error to it, and the answer is lost.
  */
 async function drain({ raw }: FastifyRequest): Promise<void> {
-  if (raw.readableEnded || Number(raw.headers['content-length'] ?? Infinity) > DRAIN_MAX_BYTES) return;
-  const patience = AbortSignal.timeout(DRAIN_MAX_MS);
+  if (raw.readableEnded || Number(raw.headers['content-length'] ?? Infinity) > REFUSED_BODY_MAX_BYTES) return;
+  const patience = AbortSignal.timeout(REFUSED_BODY_MAX_MS);
   raw.resume();
   await finished(raw, { signal: patience }).catch(() => undefined);
 }

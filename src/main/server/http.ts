@@ -8,6 +8,7 @@ import { jsonSafe } from '../../protocol/json.js';
 import { HTTP_BODY_MAX_BYTES, ID_MAX_CHARS, INTERRUPT_ANSWER_MAX_MS } from '../../protocol/limits.js';
 import { isTerminal, type ListQuery, type NewSession, type RunInfo } from '../../protocol/session.js';
 import { LATE, within } from '../clock.js';
+import { defined } from '../defined.js';
 import type { Host } from '../host.js';
 import { answerError, sendError } from './errors.js';
 import { streamEvents } from './events.js';
@@ -238,11 +239,6 @@ function listQuery(query: Record<string, string | undefined>): ListQuery {
 function newSession(body: schemas.CreateSessionBody): NewSession {
   const { name, agent_profile: agentProfile, source, working_dir: workingDir, params, pinned } = body;
   return defined({ name, agentProfile, source, workingDir, params, pinned });
-}
-
-/** The fields that are there. */
-function defined<T extends object>(fields: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as never;
 }
 
 async function found<T>(value: Promise<T | undefined>, id: string): Promise<T> {

@@ -4,6 +4,7 @@
 import type { Remote } from '../../../protocol/calls.js';
 import type { StoreCalls } from '../../../protocol/control.js';
 import { codeOf } from '../../../protocol/errors.js';
+import { SAVE_RETRY_FIRST_MS, SAVE_RETRY_MAX_MS } from '../../../protocol/limits.js';
 import type { StatusTable } from '../../../protocol/status-table.js';
 import { monotonic, type Clock } from '../../clock.js';
 import type { Log } from '../../log.js';
@@ -30,10 +31,6 @@ interface NotSaved {
   place: ActivationPlace;
   error: unknown;
 }
-
-/** A failed save is tried again after this long, doubling up to the maximum. */
-const SAVE_RETRY_FIRST_MS = 1_000;
-const SAVE_RETRY_MAX_MS = 5 * 60_000;
 
 export class Departures {
   readonly #parts: DeparturesParts;

@@ -1,5 +1,6 @@
 // The line of sessions with a run that is due: by priority, then first come, first served.
 
+import { AHEAD_MAX_TIMES } from '../../../protocol/limits.js';
 import type { AgentThread } from '../../pool/agent-thread.js';
 import type { Due } from '../../pool/placement.js';
 import type { Suspicion } from '../../pool/suspicion.js';
@@ -63,9 +64,6 @@ export class PlaceInLine implements Due<AgentThread> {
     return this.session.mailbox.head?.priority ?? 0;
   }
 }
-
-/** How often in a row somebody may go ahead of the others: then it is the first of them. */
-export const AHEAD_MAX_TIMES = 8;
 
 /** The sessions of one priority: `ahead` before the others. */
 interface Queue {
