@@ -110,6 +110,29 @@ export function lifeContract(open: StoreFactory): void {
     await assert.rejects(write(store, { t: 'create', record: record('gone') }), { code: 'SESSION_EXISTS' });
   });
 
+  test('no step of a purge removes more than a few large entries', async (t) => {
+    const store = await open(t);
+    await create(store, record('gone'));
+    const gone = await Activation.of(store, 'gone');
+    const large = 'x'.repeat(3 * 1024 * 1024);
+    await gone.commit(...Array.from({ length: 12 }, () => gone.append(large)));
+    await write(store, { t: 'remove', sessionId: 'gone', at: AT });
+    const { key } = gone.loaded;
+    const left = async (): Promise<number> => {
+      const [first] = await store.entries(key, 1, 1);
+      return first ? 13 - first.seq : 0;
+    };
+    const steps: number[] = [];
+    for (let before = 12; before > 0; before = await left()) {
+      assert.equal(await store.purge(), true);
+      steps.push(before - (await left()));
+    }
+    assert.ok(
+      steps.every((removed) => removed >= 1 && removed <= 3),
+      `${steps.join(', ')} entries of 3 MiB in a step`,
+    );
+  });
+
   test('at a restart a run that was running reads interrupted, and queued ones wait in their order', async (t) => {
     const store = await open(t);
     await create(store, record('a'), record('b'));

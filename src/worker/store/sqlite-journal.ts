@@ -7,7 +7,7 @@ import { ENTRY_KIND, type EntryRow, type Loaded } from '../../protocol/journal.j
 import { ENTRIES_PAGE_MAX_BYTES, TAIL_PAGE_ROWS } from '../../protocol/limits.js';
 import { isTerminal, profileOf, parseStats } from '../../protocol/session.js';
 import { Heads } from './heads.js';
-import { SqliteRuns } from './sqlite-runs.js';
+import { SqliteRuns, purgeBySize, type Sized } from './sqlite-runs.js';
 import { toRecord, type SessionRowSql, type SqliteSessions } from './sqlite-sessions.js';
 import type { Head, WriteOp, Written } from './store.js';
 
@@ -208,9 +208,13 @@ export class SqliteJournal {
     return { seq: row.seq, at: row.at, kind: row.kind, body: row.body };
   }
 
-  /** Removes up to `rows` entries and runs of a deleted session; false: there were none. */
-  purge(key: number, rows: number): boolean {
-    return this.#sql.purge.run(key, rows).changes + this.runs.purge(key, rows) > 0;
+  /**
+   * Removes entries and runs of a deleted session: up to `rows` of each, fewer if those are more than `bytes`, but at least
+   * one. False: there were none.
+   */
+  purge(key: number, rows: number, bytes: number): boolean {
+    const entries = purgeBySize(this.#sql.toPurge.all(key, rows), bytes, (id) => this.#sql.purge.run(id));
+    return entries + this.runs.purge(key, rows, bytes) > 0;
   }
 
   // --- the journal itself
@@ -256,7 +260,9 @@ function prepare(db: Database) {
     ),
     snapshot: sql<[number], SnapshotSql>('SELECT seq, waiting, crc, body FROM snapshots WHERE session = ?'),
     deleteSnapshot: sql<[number]>('DELETE FROM snapshots WHERE session = ?'),
-    purge: sql<[number, number]>('DELETE FROM journal WHERE id IN (SELECT id FROM journal WHERE session = ? LIMIT ?)'),
+    // SQLite knows a body's length without reading it.
+    toPurge: sql<[number, number], Sized>('SELECT id, length(body) AS bytes FROM journal WHERE session = ? LIMIT ?'),
+    purge: sql<[number]>('DELETE FROM journal WHERE id = ?'),
   };
 }
 

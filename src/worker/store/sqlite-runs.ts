@@ -86,10 +86,26 @@ export class SqliteRuns {
     }));
   }
 
-  /** Removes up to `rows` runs of a deleted session: how many there were. */
-  purge(key: number, rows: number): number {
-    return this.#sql.purge.run(key, rows).changes;
+  /** Removes up to `rows` runs of a deleted session, fewer if their outputs are more than `bytes`: how many there were. */
+  purge(key: number, rows: number, bytes: number): number {
+    return purgeBySize(this.#sql.toPurge.all(key, rows), bytes, (id) => this.#sql.purge.run(id));
   }
+}
+
+/** A row that is to be removed, and the size of its large column. */
+export interface Sized {
+  id: number;
+  bytes: number;
+}
+
+/** Removes rows until they are this large together, one at least. @returns how many */
+export function purgeBySize(rows: readonly Sized[], bytes: number, remove: (id: number) => void): number {
+  let purged = 0;
+  for (let left = bytes; purged < rows.length && left > 0; purged++) {
+    remove(rows[purged]!.id);
+    left -= rows[purged]!.bytes;
+  }
+  return purged;
 }
 
 const COLUMNS = 'run_id, state, input_seq, attempts, started_at, ended_at, output, error, code';
@@ -127,7 +143,10 @@ function prepare(db: Database) {
         FROM runs r INDEXED BY runs_open JOIN sessions s ON s.key = r.session
         WHERE r.state IN ('queued', 'running') AND s.deleted_at IS NULL ORDER BY r.id`,
     ),
-    purge: sql<[number, number]>('DELETE FROM runs WHERE id IN (SELECT id FROM runs WHERE session = ? LIMIT ?)'),
+    toPurge: sql<[number, number], Sized>(
+      'SELECT id, coalesce(length(output), 0) AS bytes FROM runs WHERE session = ? LIMIT ?',
+    ),
+    purge: sql<[number]>('DELETE FROM runs WHERE id = ?'),
   };
 }
 

@@ -19,8 +19,12 @@ import { WriteAheadLog } from './write-ahead-log.js';
 
 /** Of a new database; an older one keeps its own. A snapshot of some KB takes fewer, an index step is as quick. */
 const PAGE_BYTES = 8192;
-/** Rows of deleted sessions that are removed at a time, so that a purge never holds up a commit for long. */
+/**
+ * Rows of deleted sessions that are removed at a time, and bytes in them, so that a purge never holds up a commit for
+ * long: to remove a large body SQLite reads all of its pages. At least one row.
+ */
 const PURGE_ROWS = 500;
+const PURGE_BYTES = 8 * 1024 * 1024;
 
 export interface SqliteOptions {
   /** Pages of the database at most; beyond it the disk counts as full. For tests of a full disk. */
@@ -230,7 +234,7 @@ export class SqliteStore implements Store {
     return this.#transaction(() => {
       const key = this.#sessions.nextToPurge();
       if (key === undefined) return false;
-      if (!this.#journal.purge(key, PURGE_ROWS)) this.#sessions.markPurged(key);
+      if (!this.#journal.purge(key, PURGE_ROWS, PURGE_BYTES)) this.#sessions.markPurged(key);
       return true;
     });
   }
