@@ -162,8 +162,8 @@ export interface StoreCalls {
   update(sessionId: string, fields: SessionUpdate, at: number): Promise<SessionRecord | null>;
   record(sessionId: string): Promise<SessionRecord | null>;
   page(query: ListQuery): Promise<ListedPage>;
-  /** The ids of the newest n sessions of each source. */
-  newest(n: number): Promise<string[]>;
+  /** The ids of the newest n sessions of each source, `max` in all at most. */
+  newest(n: number, max: number): Promise<string[]>;
   cronCount(): Promise<number>;
   /** A page of the history as UTF-8 JSON: `{"messages": [...], "has_more": boolean}`; null: no such session. */
   messagesJson(sessionId: string, options: { limit: number; before: number | null }): Promise<Uint8Array | null>;

@@ -88,7 +88,7 @@ export function lifeContract(open: StoreFactory): void {
     assert.deepEqual(await Promise.all(reads), [null, null, null, 0]);
     assert.deepEqual([await idsFor(store), await idsFor(store, 'se'), await idsFor(store, 'gone')], [['kept'], [], []]);
     assert.deepEqual(await idsFor(store, 'secret'), []);
-    assert.deepEqual(await store.newest(5), ['kept']);
+    assert.deepEqual(await store.newest(5, 5), ['kept']);
     assert.deepEqual(await store.recover(RESTART), { pending: [], interrupted: 0 });
   });
 

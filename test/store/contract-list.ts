@@ -185,8 +185,9 @@ export function listContract(open: StoreFactory): void {
         { limit: 3 },
       ).ids;
     });
-    assert.deepEqual((await store.newest(3)).sort(), expected.sort());
-    assert.deepEqual(await store.newest(0), []);
+    const newest = await store.newest(3, Infinity);
+    assert.deepEqual([...newest].sort(), expected.sort());
+    for (const max of [0, 1, 7, 14, 15, 16]) assert.deepEqual(await store.newest(3, max), newest.slice(0, max));
   });
 
   test('a page is what a naive list in memory gives, for any sessions and any query', async (t) => {

@@ -96,7 +96,7 @@ export class SessionRegistry {
     if (!Number.isInteger(n) || n < 0) throw new CabanaError('INVALID_ARGUMENT', 'n is a count');
     const { store, directory, dispatcher, log } = this.#parts;
     // Sources are the clients' text: there may be as many as sessions.
-    const ids = (await store.newest(n)).slice(0, Math.max(n, RESTORE_MAX_SESSIONS));
+    const ids = n === 0 ? [] : await store.newest(n, Math.max(n, RESTORE_MAX_SESSIONS));
     const restored = new Set<string>();
     await inFlight(ids, RESTORE_IN_FLIGHT_SESSIONS, async (id) => {
       // A host that closes meanwhile needs none of them.

@@ -124,7 +124,7 @@ class StoreServer {
     },
     record: (sessionId) => this.#store.record(sessionId),
     page: (query) => this.#store.page(query),
-    newest: (n) => this.#store.newest(n),
+    newest: (n, max) => this.#store.newest(n, max),
     cronCount: () => this.#store.cronCount(),
     messagesJson: (sessionId, options) => this.#messagesJson(sessionId, options),
     entries: (sessionId, from, limit) => this.#entriesOf(sessionId, from, limit),

@@ -167,8 +167,9 @@ export class SqliteSessions {
       .get()!.n;
   }
 
-  newest(n: number): string[] {
-    // One index step per source and row, however many sessions there are: SQLite cannot skip-scan by itself.
+  newest(n: number, max: number): string[] {
+    // One index step per source and row, however many sessions there are: SQLite cannot skip-scan by itself. And no source
+    // is looked at that the bound leaves no room for: there may be as many as sessions.
     const ids: string[] = [];
     const next = this.#statements.get<{ source: string }>(
       'SELECT source FROM sessions WHERE deleted_at IS NULL AND source > ? ORDER BY source LIMIT 1',
@@ -176,8 +177,8 @@ export class SqliteSessions {
     const page = this.#statements.get<{ id: string }>(
       'SELECT id FROM sessions WHERE deleted_at IS NULL AND source = ? ORDER BY created_at DESC, id DESC LIMIT ?',
     );
-    for (let found = next.get(''); found; found = next.get(found.source)) {
-      for (const row of page.all(found.source, n)) ids.push(row.id);
+    for (let found = next.get(''); found && ids.length < max; found = next.get(found.source)) {
+      for (const row of page.all(found.source, Math.min(n, max - ids.length))) ids.push(row.id);
     }
     return ids;
   }

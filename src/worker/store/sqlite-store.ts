@@ -203,8 +203,8 @@ export class SqliteStore implements Store {
     return this.#guarded(() => this.#list.page(query));
   }
 
-  async newest(n: number): Promise<string[]> {
-    return this.#guarded(() => this.#sessions.newest(n));
+  async newest(n: number, max: number): Promise<string[]> {
+    return this.#guarded(() => this.#sessions.newest(n, max));
   }
 
   async cronCount(): Promise<number> {

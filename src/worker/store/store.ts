@@ -77,7 +77,8 @@ export interface Store {
   recover(request: RecoverRequest): Promise<Recovered>;
   record(sessionId: string): Promise<SessionRecord | null>;
   page(query: ListQuery): Promise<ListedPage>;
-  newest(n: number): Promise<string[]>;
+  /** The newest n of each source: `max` in all at most, and no more work than for those. */
+  newest(n: number, max: number): Promise<string[]>;
   cronCount(): Promise<number>;
   /**
    * Entries of a session from seq `from` on, oldest first: at most `limit` and ENTRIES_PAGE_MAX_BYTES. None: there are
