@@ -4,7 +4,7 @@
 // What msgpackr returns is a view into a pooled buffer; an encoder (encode…) copies exactly its bytes, so that posting them
 // never drags the pool along. -0 becomes 0, functions become undefined, class instances become plain objects; symbols throw.
 
-import { Packr, RESERVE_START_SPACE, RESET_BUFFER_MODE, Unpackr } from 'msgpackr';
+import { addExtension, Packr, RESERVE_START_SPACE, RESET_BUFFER_MODE, Unpackr } from 'msgpackr';
 import { CabanaError, messageOf, type ErrorCode } from './errors.js';
 import {
   ENTRY_MAX_BYTES,
@@ -22,10 +22,15 @@ const CODEC_VERSION = 1;
 
 // moreTypes: without it a typed array in an entry is written from the wrong memory.
 const PORTABLE = { useRecords: false, variableMapSize: true, moreTypes: true, useBigIntExtension: true } as const;
+// copyBuffers: without it a Buffer comes back as a view, which keeps all of a snapshot, or of a page of entries, in memory.
 const entries = new Packr(PORTABLE);
-const entryReader = new Unpackr(PORTABLE);
+const entryReader = new Unpackr({ ...PORTABLE, copyBuffers: true });
 const states = new Packr({ structuredClone: true });
-const stateReader = new Unpackr({ structuredClone: true });
+const stateReader = new Unpackr({ structuredClone: true, copyBuffers: true });
+
+// What is a Map, but not by its constructor: msgpackr would write its own fields, of which it has none, and lose the rest.
+// (It knows subclasses of Set and Array itself.)
+addExtension({ Class: Map, write: (map: Map<unknown, unknown>) => new Map(map) });
 
 /** What a value is, which decides its cap and the code of the error when it is over. */
 const CAPS = {

@@ -93,6 +93,31 @@ test('a state keeps maps, sets, shared parts and circles', () => {
   assert.ok(set.has(back['a']));
 });
 
+test('instances of subclasses of Map, Set and Array keep what is in them', () => {
+  class Recent extends Map<string, unknown> {}
+  class Tags extends Set<string> {}
+  class Rows extends Array<number> {}
+  const recent = new Recent([['a', 1]]);
+  recent.set('self', recent);
+  const back = decodeState(encodeState({ recent, again: recent, tags: new Tags(['t']), rows: Rows.of(1, 2) }));
+  const map = new Map<string, unknown>([['a', 1]]);
+  map.set('self', map);
+  assert.deepEqual(back, { recent: map, again: map, tags: new Set(['t']), rows: [1, 2] });
+  const { recent: first, again } = back as Record<string, unknown>;
+  assert.equal(first, again);
+  const entry = { deep: new Recent([['b', new Recent([['c', 2]])]]) };
+  assert.deepEqual(decodeEntry(encodeEntry(entry)), { deep: { b: { c: 2 } } });
+});
+
+test('bytes that were decoded do not keep what was around them in memory', () => {
+  const around = { bytes: Buffer.from('few'), many: new Uint8Array(100_000) };
+  for (const back of [decodeState(encodeState(around)), decodeEntry(encodeEntry(around))]) {
+    const { bytes } = back as { bytes: Uint8Array };
+    assert.deepEqual([...bytes], [...Buffer.from('few')]);
+    assert.equal(bytes.buffer.byteLength, 3);
+  }
+});
+
 test('undefined is a state, and an absent output', () => {
   assert.equal(decodeState(encodeState(undefined)), undefined);
   assert.equal(decodeValue(encodeValue(undefined, 'output')), undefined);
