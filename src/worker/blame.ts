@@ -1,6 +1,6 @@
 // Whose code takes the thread down: written into the status table at the last moment, where main finds it.
 
-import { AsyncLocalStorage } from 'node:async_hooks';
+import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 import { types } from 'node:util';
 import type { StatusTable } from '../protocol/status-table.js';
 import { CULPRIT_LEFT } from '../protocol/table-columns.js';
@@ -41,12 +41,16 @@ export class Blame {
     if (suspect) this.#table.setThread(this.#thread, 'culprit', suspect.slot ?? CULPRIT_LEFT);
   }
 
-  /** Runs code of this activation. Until it returns it is shown in the table: a full heap ends the thread without a word. */
+  /**
+   * Runs code of this activation. Until it returns it is shown in the table: a full heap ends the thread without a word.
+   * It has an async context of its own: what it sets with AsyncLocalStorage.enterWith() would otherwise stay with the port
+   * that its message came from, for all sessions after it.
+   */
   on<T>(suspect: Suspect, code: () => T): T {
     const before = this.#table.getThread(this.#thread, 'entered');
     this.#table.setThread(this.#thread, 'entered', suspect.slot ?? -1);
     try {
-      return this.#suspects.run(suspect, code);
+      return new AsyncResource('CabanaAgent').runInAsyncScope(() => this.#suspects.run(suspect, code));
     } finally {
       this.#table.setThread(this.#thread, 'entered', before);
     }

@@ -73,3 +73,31 @@ test('Errors, patterns and buffers of an agent are read as JSON like anything el
   assert.deepEqual([name, message, cause.message], ['TypeError', 'the reason', 'the cause']);
   assert.deepEqual([note['pattern'], note['buffer']], ['/a+/g', 'AQID']);
 });
+
+test('what a session enters into an AsyncLocalStorage is not seen by the sessions after it', async (t) => {
+  const code = `
+    import { AsyncLocalStorage } from 'node:async_hooks';
+    const tenant = new AsyncLocalStorage();
+    export default {
+      profile: 'tenants',
+      load: 'io',
+      start() { tenant.enterWith('somebody who starts'); },
+      async run(ctx) {
+        const before = tenant.getStore() ?? null;
+        tenant.enterWith(ctx.sessionId);
+        await new Promise((resolve) => setTimeout(resolve, 1));
+        return [before, tenant.getStore()];
+      },
+    };`;
+  const host = await launch(t, { threads: 1, agents: [module(t, 'tenants.mjs', code)] });
+  for (const sessionId of ['a', 'b']) await host.create({ sessionId, agentProfile: 'tenants' });
+  for (const id of ['a', 'b', 'a']) assert.deepEqual((await host.send(id, null).result).output, [null, id]);
+  const together = await Promise.all(['a', 'b'].map((id) => host.send(id, null).result));
+  assert.deepEqual(
+    together.map(({ output }) => output),
+    [
+      [null, 'a'],
+      [null, 'b'],
+    ],
+  );
+});
