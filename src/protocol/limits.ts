@@ -181,6 +181,8 @@ export const TERMINATE_DEADLINE_MS = 10_000;
 export const SPARE_DEADLINE_MS = 10_000;
 /** Activations that wait for their threads, and are looked at to find better ones, at a time. */
 export const ACTIVATIONS_WINDOW = 64;
+/** Offers of runs that a thread has yet to answer, those that were taken back included: it keeps their inputs until then. */
+export const OFFERS_UNANSWERED_MAX = 8;
 /** From when on a run that has ignored its interrupt counts as holding its thread up. */
 export const DEAF_AFTER_MS = 100;
 /** Stand-in threads at most; never more than configured threads either. */

@@ -8,6 +8,8 @@ import type { Act, ActAnswer } from '../agents/supervision-act.js';
 import { complete, counts, hasCounted, house, inhabit, occupy, outcome } from './house.js';
 
 const BEGUN_MAX_MS = 60_000;
+/** What makes an input large. */
+const pad = { pad: 'x'.repeat(1_000_000) };
 
 /** One thread that 'cpu1' holds, with runs for the others that were accepted behind it; `idle` live there as well. */
 async function queue(t: TestContext, inputs: Record<string, Act>, ...idle: string[]) {
@@ -144,5 +146,16 @@ describe('a run that was put into its thread’s hand and is taken back', () => 
     for (const { run } of held) assert.deepEqual(outcome(await run.result), ['completed', null]);
     await complete(host, waits!, { count: 1 });
     assert.deepEqual(await counts(host, waits!), [1, 2]);
+  });
+
+  it('does not fill the memory, however often it is taken back while the thread is busy', async (t) => {
+    const { host, first, runs, letGo } = await queue(t, { cpu2: { count: 1, ...pad } });
+    const before = process.memoryUsage().rss;
+    // Whoever needs the session's lock has the offer taken back; then it is made again.
+    for (let i = 0; i < 300; i++) await host.registry.withSession('cpu2', () => undefined);
+    assert.ok(process.memoryUsage().rss - before < 150 * pad.pad.length, 'not each of them keeps the input');
+    letGo();
+    for (const run of [first, ...Object.values(runs)]) assert.deepEqual(outcome(await run.result), ['completed', null]);
+    assert.deepEqual(await counts(host, 'cpu2'), [1]);
   });
 });

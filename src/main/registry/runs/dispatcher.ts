@@ -123,7 +123,8 @@ export class Dispatcher {
   /** Has the thread begin its next run by itself when this one ends, if it is clear which that will be. */
   #offerNext(thread: AgentThread, session: Session, run: Run): void {
     const { admission } = this.#parts;
-    if (this.#draining || thread.offer || !thread.alive || thread.retiring || admission.goesOn(session)) return;
+    if (this.#draining || !thread.alive || thread.retiring || admission.goesOn(session)) return;
+    if (!this.#offers.mayMake(thread)) return;
     const next = admission.successor(thread);
     if (next) this.#offers.make(next, thread, run);
   }

@@ -7,6 +7,7 @@
 // the run is adopted in the same turn: nobody sees a session whose run has begun as one that waits.
 
 import type { RunReport } from '../../../protocol/control.js';
+import { OFFERS_UNANSWERED_MAX } from '../../../protocol/limits.js';
 import type { StatusTable } from '../../../protocol/status-table.js';
 import type { AgentThread, Revocable } from '../../pool/agent-thread.js';
 import type { Run } from '../sessions/run.js';
@@ -57,10 +58,24 @@ export class Offers {
   readonly #parts: OffersParts;
   /** By the run that each comes after. */
   readonly #open = new Map<Run, Offer>();
+  /** How many each thread has yet to answer. */
+  readonly #unanswered = new WeakMap<AgentThread, number>();
   #lastNo = 0;
 
   constructor(parts: OffersParts) {
     this.#parts = parts;
+  }
+
+  /**
+   * Whether the thread may be offered a run. One that was taken back lies before the thread, with its input, until that is
+   * free: offered and taken back again and again during a long run, they would fill the memory.
+   */
+  mayMake(thread: AgentThread): boolean {
+    return !thread.offer && this.#unansweredBy(thread) < OFFERS_UNANSWERED_MAX;
+  }
+
+  #unansweredBy(thread: AgentThread): number {
+    return this.#unanswered.get(thread) ?? 0;
   }
 
   /** Offers the session's oldest waiting run to the thread where its agent lives, and which executes `after`. */
@@ -72,7 +87,9 @@ export class Offers {
     this.#parts.table.offer(thread.no, no);
     const report = thread.calls.run(run.request(no));
     // Whoever adopts the run hears of the thread's death; of an offer that was taken back nobody needs to.
-    report.catch(() => undefined);
+    this.#unanswered.set(thread, this.#unansweredBy(thread) + 1);
+    const answered = (): void => void this.#unanswered.set(thread, this.#unansweredBy(thread) - 1);
+    report.then(answered, answered);
     const offer = new Offer(no, { session, run, thread, report }, this.#parts, () => this.#open.delete(after));
     session.offer = offer;
     thread.offer = offer;
