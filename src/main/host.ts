@@ -129,9 +129,14 @@ export class Host {
     return stored ? toRunInfo(stored) : this.#engine.parts.intake.find(sessionId, runId)?.info;
   }
 
-  /** The outcome of a run that is not over, when it is; undefined if it is over already, or unknown. */
-  pending(sessionId: string, runId: string): Promise<RunInfo> | undefined {
-    return this.#engine.parts.intake.find(sessionId, runId)?.result;
+  /**
+   * The outcome of a run that is not over, when it is; undefined if it is over already, or unknown.
+   * @param withinMs resolves with undefined after so many milliseconds, and leaves nothing behind. (A race against this
+   * promise would: what waits for a promise stays until it is settled.) Default: waits for the end
+   */
+  pending(sessionId: string, runId: string, withinMs?: number): Promise<RunInfo | undefined> | undefined {
+    const run = this.#engine.parts.intake.find(sessionId, runId);
+    return withinMs === undefined ? run?.result : run?.resultWithin(this.config.clock, withinMs);
   }
 
   /**

@@ -7,7 +7,6 @@ import { assertRunId, assertSessionId } from '../../protocol/ids.js';
 import { jsonSafe } from '../../protocol/json.js';
 import { HTTP_BODY_MAX_BYTES, ID_MAX_CHARS, INTERRUPT_ANSWER_MAX_MS } from '../../protocol/limits.js';
 import { isTerminal, type ListQuery, type NewSession, type RunInfo } from '../../protocol/session.js';
-import { LATE, within } from '../clock.js';
 import { defined } from '../defined.js';
 import type { Host } from '../host.js';
 import { answerError, sendError } from './errors.js';
@@ -203,25 +202,17 @@ function runs(server: FastifyInstance, host: Host): void {
 
 /** A run that waited ends with its interrupt: answered when the disk knows, or no process would after a crash. */
 async function overOnDisk(host: Host, sessionId: string, runId: string): Promise<void> {
-  const outcome = host.pending(sessionId, runId);
   // A host that closes leaves it to its shutdown.
-  if (outcome)
-    await within(
-      host.config.clock,
-      INTERRUPT_ANSWER_MAX_MS,
-      outcome.catch(() => undefined),
-    );
+  await host.pending(sessionId, runId, INTERRUPT_ANSWER_MAX_MS)?.catch(() => undefined);
 }
 
 /** The run, when it is over or the time is up, whichever is first. */
 async function runWhenOver(host: Host, sessionId: string, runId: string, waitMs: number): Promise<RunInfo | undefined> {
   const run = await host.run(sessionId, runId);
-  const outcome = run && !isTerminal(run.state) && waitMs > 0 ? host.pending(sessionId, runId) : undefined;
+  const outcome = run && !isTerminal(run.state) && waitMs > 0 ? host.pending(sessionId, runId, waitMs) : undefined;
   if (!outcome) return run;
   // A host that closes lets go of what still waits, which stays on disk as it is.
-  const ended = outcome.catch(() => run);
-  const told = await within(host.config.clock, waitMs, ended);
-  return told === LATE ? host.run(sessionId, runId) : told;
+  return (await outcome.catch(() => run)) ?? host.run(sessionId, runId);
 }
 
 function listQuery(query: Record<string, string | undefined>): ListQuery {

@@ -5,6 +5,7 @@ import type { RunRequest, StoredRun } from '../../../protocol/control.js';
 import { messageOf, type CabanaError } from '../../../protocol/errors.js';
 import type { InterruptReason } from '../../../protocol/interrupt.js';
 import { isTerminal, type RunInfo, type RunState } from '../../../protocol/session.js';
+import { delay, type Clock } from '../../clock.js';
 
 export const WHEN_BUSY = ['enqueue', 'reject', 'interrupt'] as const;
 /** What to do while the session has a run: wait in line, refuse, or wait in line and have the current run stop. */
@@ -62,6 +63,8 @@ export class Run {
   #startedAt: number | null = null;
   readonly #accepted = new Deferred<RunInfo>();
   readonly #result = new Deferred<RunInfo>();
+  /** Made by the first who waits for a while only. */
+  #waiting: Set<() => void> | null = null;
   #lost = new Deferred<never>();
   #loss: Loss | null = null;
 
@@ -84,6 +87,34 @@ export class Run {
    */
   get result(): Promise<RunInfo> {
     return this.#result.promise;
+  }
+
+  /**
+   * `result`, if it is there within so many milliseconds of the clock; else undefined. A promise keeps whatever waits for
+   * it until it is settled, a wait that was given up as well, and a run may go on for days while clients poll it. Of this
+   * wait nothing is left when the time is up.
+   */
+  async resultWithin(clock: Clock, ms: number): Promise<RunInfo | undefined> {
+    const { elapsed, stop } = delay(clock, ms);
+    const waits = this.#waits();
+    waits.add(stop);
+    await elapsed;
+    // Nobody has stopped it: the time is up.
+    return waits.delete(stop) ? undefined : this.result;
+  }
+
+  /** What ends each wait for the result. */
+  #waits(): Set<() => void> {
+    if (this.#waiting) return this.#waiting;
+    const waiting = new Set<() => void>();
+    const end = (): void => {
+      // Whoever comes later begins anew, and is told at once.
+      this.#waiting = null;
+      for (const stop of waiting) stop();
+      waiting.clear();
+    };
+    this.result.then(end, end);
+    return (this.#waiting = waiting);
   }
 
   get info(): RunInfo {
