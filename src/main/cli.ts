@@ -18,7 +18,7 @@ import {
 import type { HostOptions } from './config.js';
 import { defined } from './defined.js';
 import { createHost, type Host } from './host.js';
-import { LOG_LEVELS, type LogLevel } from './log.js';
+import { LOG_LEVELS, dropUnwritable, type LogLevel } from './log.js';
 import { blockedThreads } from './pool/worker-pool.js';
 import type { FlushBar } from './server/progress-bar.js';
 
@@ -238,6 +238,7 @@ function program(): Command {
     .configureOutput({ outputError: () => undefined });
 }
 
+for (const stream of [process.stdout, process.stderr]) dropUnwritable(stream);
 process.on('uncaughtException', (error) => {
   process.stderr.write(`cabana: ${error.stack ?? String(error)}\n`);
   process.exit(EXIT.crash);

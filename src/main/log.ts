@@ -1,6 +1,8 @@
 // The host's log: pino, to stderr; stdout belongs to the command line's own lines.
 
+import type { Writable } from 'node:stream';
 import { pino } from 'pino';
+import { LOG_UNWRITTEN_MAX_BYTES } from '../protocol/limits.js';
 
 /** What a host needs of a log: pino's has it, and that of many others. */
 export type Log = Record<'fatal' | 'error' | 'warn' | 'info' | 'debug', (fields: object, message: string) => void>;
@@ -9,7 +11,23 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export function createLog(level: LogLevel): Log {
   // Synchronous: what is said right before the process exits must not be lost.
-  return pino({ level, base: { pid: process.pid } }, pino.destination({ dest: 2, sync: true }));
+  const destination = pino.destination({ dest: 2, sync: true, maxLength: LOG_UNWRITTEN_MAX_BYTES });
+  // A log that cannot be written (its disk is full, its reader has gone) must not end the host. What fits is kept, and
+  // written with the next line for which there is room.
+  destination.on('error', () => undefined);
+  return pino({ level, base: { pid: process.pid } }, destination);
+}
+
+/**
+ * Makes a stream of this process drop what it cannot write, instead of ending the process by an 'error' that nobody
+ * handles: agents of all threads write to it with console.log. Handling the event would not do, for with it Node stops
+ * passing on what the threads write, and they would gather it.
+ */
+export function dropUnwritable(stream: Writable): void {
+  const write = stream._write.bind(stream);
+  stream._write = (chunk, encoding, done) => write(chunk, encoding, () => done());
+  const writev = stream._writev?.bind(stream);
+  if (writev) stream._writev = (chunks, done) => writev(chunks, () => done());
 }
 
 /** The host's own fields of a line. */

@@ -16,6 +16,8 @@ export const ERROR_MAX_CHARS = 4096;
 /** A line that an agent logs: its message, and its fields as JSON. What is beyond is cut off. */
 export const LOG_MESSAGE_MAX_CHARS = 16 * 1024;
 export const LOG_FIELDS_MAX_CHARS = 64 * 1024;
+/** Of the host's log while stderr takes nothing: its disk is full. Lines beyond it are dropped. */
+export const LOG_UNWRITTEN_MAX_BYTES = 1024 * 1024;
 /** How deep objects and arrays may be nested in an entry, input, output, event or params. */
 export const VALUE_MAX_DEPTH = 512;
 

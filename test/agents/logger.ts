@@ -12,6 +12,11 @@ const FIELDS = {
   own: () => ({ level: 99, time: 1, pid: 1, msg: 'forged', sessionId: 'forged', mine: 'kept' }),
   callback: () => () => 'never called',
   text: () => 'no fields',
+  aloud: () => {
+    console.log('said aloud');
+    console.error('said aloud');
+    return {};
+  },
   hostile: () =>
     new Proxy(
       {},

@@ -1,6 +1,7 @@
 // What agents log, as it is found on the host's stderr.
 
 import assert from 'node:assert/strict';
+import { closeSync, openSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import type { LoggedFields } from '../agents/logger.js';
 import { until } from '../support/host.js';
@@ -59,5 +60,28 @@ describe('the log lines of agents', () => {
         assert.equal(text.split(`"${name}":`).length - 1, 1, text);
       }
     }
+  });
+});
+
+describe('output that cannot be written is lost, and costs nothing else', () => {
+  /** The agent logs and prints, again and again, and its server ends as it should. */
+  async function goesOn(server: Server): Promise<void> {
+    const id = await create(server, 'logger');
+    for (let i = 0; i < 5; i++) assert.equal(await run(server, id, 'aloud'), 'aloud');
+    assert.equal(await server.stop(), 0);
+  }
+
+  it('when whoever read stdout and stderr has gone', async (t) => {
+    const server = await Server.start(t, flags(tempDir(t), ['logger'], '--threads', '1'));
+    server.child.stdout!.destroy();
+    server.child.stderr!.destroy();
+    await goesOn(server);
+  });
+
+  it('when the disk of the log is full', { skip: process.platform !== 'linux' }, async (t) => {
+    const full = openSync('/dev/full', 'w');
+    t.after(() => closeSync(full));
+    const args = ['--port', '0', ...flags(tempDir(t), ['logger'], '--threads', '1')];
+    await goesOn(await Server.serve(t, args, {}, full));
   });
 });

@@ -19,10 +19,12 @@ export class Server {
   stderr = '';
   readonly exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
 
-  constructor(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
-    this.child = spawn(process.execPath, [CLI, ...args], { env: { ...process.env, ...env } });
+  /** @param stderr a file descriptor; default: what is written there is gathered */
+  constructor(args: readonly string[], env: NodeJS.ProcessEnv = {}, stderr: number | 'pipe' = 'pipe') {
+    const stdio = ['pipe', 'pipe', stderr] as const;
+    this.child = spawn(process.execPath, [CLI, ...args], { env: { ...process.env, ...env }, stdio: [...stdio] });
     this.child.stdout!.setEncoding('utf8').on('data', (text: string) => (this.stdout += text));
-    this.child.stderr!.setEncoding('utf8').on('data', (text: string) => (this.stderr += text));
+    this.child.stderr?.setEncoding('utf8').on('data', (text: string) => (this.stderr += text));
     this.exited = new Promise((resolve) => this.child.on('close', (code, signal) => resolve({ code, signal })));
   }
 
@@ -32,8 +34,13 @@ export class Server {
   }
 
   /** The same with these arguments alone. */
-  static async serve(t: TestContext, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Server> {
-    const server = new Server(['serve', ...args], env);
+  static async serve(
+    t: TestContext,
+    args: readonly string[],
+    env: NodeJS.ProcessEnv = {},
+    stderr: number | 'pipe' = 'pipe',
+  ): Promise<Server> {
+    const server = new Server(['serve', ...args], env, stderr);
     t.after(() => server.kill());
     const ready = new Promise<string>((resolve) => {
       server.child.stdout!.on('data', () => {
