@@ -133,10 +133,14 @@ export class Engine {
       onNote: (note) => this.#hear(note),
       onDeath: (thread, reason) => {
         table.countThread(thread.no, 'crashes');
-        return this.#parts.rescue.threadDied(thread, reason);
+        this.#background.track(this.#parts.rescue.threadDied(thread, reason));
       },
       onReady: () => this.#parts.dispatcher.fill(),
-      empty: (thread) => this.#parts.rescue.empty(thread),
+      empty: (thread) => {
+        const moved = this.#parts.rescue.empty(thread);
+        this.#background.track(moved);
+        return moved;
+      },
     });
     this.#threads = group;
     for (const profile of profiles) this.profiles.set(profile.profile, profile);

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import type { Host } from '../../src/main/index.js';
 import { testAgent, until } from '../support/host.js';
-import { launch } from './launch.js';
+import { closeQuickly, launch, launchWithClock } from './launch.js';
 
 const agents = ['crasher', 'counter', 'ledger', 'general', 'held-save'].map(testAgent);
 
@@ -16,7 +16,10 @@ async function complete<T>(host: Host, id: string, input: unknown = {}): Promise
 }
 
 async function house(t: TestContext, threads = 1): Promise<Host> {
-  const host = await launch(t, { agents, threads });
+  return inhabited(await launch(t, { agents, threads }));
+}
+
+async function inhabited(host: Host): Promise<Host> {
   await host.create({ sessionId: 'crasher', agentProfile: 'crasher' });
   await host.create({ sessionId: 'other', agentProfile: 'counter' });
   await host.send('other', { by: 3 }).result;
@@ -117,4 +120,24 @@ test('the other threads and their runs are not touched', async (t) => {
   host.interrupt('other');
   assert.equal((await run.result).state, 'interrupted');
   await complete(host, 'crasher');
+});
+
+test('a thread that dies again is replaced again, although the first death waits for a session that somebody holds', async (t) => {
+  const host = await house(t);
+  let letGo!: () => void;
+  const held = host.registry.withSession('other', () => new Promise<void>((resolve) => (letGo = resolve)));
+  for (const how of ['exit', 'timer']) assert.equal((await host.send('crasher', { how }).result).code, 'AGENT_CRASHED');
+  await complete(host, 'crasher');
+  letGo();
+  await held;
+  assert.deepEqual(await complete(host, 'other', { by: 1 }), { n: 4 });
+});
+
+test('a host closes, although a death waits for a session that somebody holds', async (t) => {
+  const { host, clock } = await launchWithClock(t, { agents, threads: 1 });
+  await inhabited(host);
+  void host.registry.withSession('other', () => new Promise<never>(() => undefined));
+  assert.equal((await host.send('crasher', { how: 'exit' }).result).code, 'AGENT_CRASHED');
+  const { unflushed, storageFailed } = await closeQuickly(host, clock);
+  assert.deepEqual([unflushed, storageFailed], [[], false]);
 });

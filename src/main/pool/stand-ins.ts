@@ -28,7 +28,7 @@ export interface StandInsParts {
   log: Log;
   /** One is ready for work. */
   onReady: () => void;
-  onDeath: (thread: AgentThread, reason: CabanaError | null) => Promise<void>;
+  onDeath: (thread: AgentThread, reason: CabanaError | null) => void;
   /** `open` is another now. */
   onChange: () => void;
   /** Moves what lives in a thread elsewhere, as far as it can be moved now. True: nobody lived there. */
@@ -50,11 +50,15 @@ export class StandIns {
   #notBefore = 0;
   #closing = false;
   readonly #tasks: Tasks;
+  /** Not waited for at the end: like what a death means, it may wait for locks, and for room on the disk. */
+  readonly #moves: Tasks;
 
   constructor(parts: StandInsParts) {
     this.#parts = parts;
     this.#max = Math.min(parts.count, STAND_INS_MAX_THREADS);
-    this.#tasks = new Tasks((error) => parts.log.error({ err: error }, 'a stand-in thread is in trouble'));
+    const onTrouble = (error: unknown): void => parts.log.error({ err: error }, 'a stand-in thread is in trouble');
+    this.#tasks = new Tasks(onTrouble);
+    this.#moves = new Tasks(onTrouble);
   }
 
   get all(): Iterable<AgentThread> {
@@ -119,10 +123,9 @@ export class StandIns {
     }
     const reason = await thread.death;
     if (!this.#closing) await incarnations.detach(thread.no);
-    // Before its death is dealt with, which may wait for sessions that wait for a thread.
     this.#all.delete(thread);
     onChange();
-    if (!this.#closing && !this.#ended.has(thread)) await onDeath(thread, reason);
+    if (!this.#closing && !this.#ended.has(thread)) onDeath(thread, reason);
   }
 
   async #greet(thread: AgentThread): Promise<void> {
@@ -142,7 +145,7 @@ export class StandIns {
     const now = liveTime.now();
     if (this.#emptying.has(thread) || now - (this.#emptiedAt.get(thread) ?? 0) < STAND_IN_EMPTY_INTERVAL_MS) return;
     this.#emptying.add(thread);
-    this.#tasks.track(this.#empty(thread));
+    this.#moves.track(this.#empty(thread));
   }
 
   async #empty(thread: AgentThread): Promise<void> {

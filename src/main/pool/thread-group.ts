@@ -16,8 +16,11 @@ import { Thread } from './worker-pool.js';
 export interface ThreadGroupOptions extends IncarnationsOptions {
   /** Megabytes of a thread's old-generation heap; null: Node's default. */
   heapMb: number | null;
-  /** The thread is gone. */
-  onDeath: (thread: AgentThread, reason: CabanaError) => Promise<void>;
+  /**
+   * The thread is gone. What that means for its sessions waits for their locks, and for room on the disk: nothing of that
+   * is awaited here, or a number would not be refilled, and the group not closed, before it is over.
+   */
+  onDeath: (thread: AgentThread, reason: CabanaError) => void;
   /** A thread is ready for work. */
   onReady: () => void;
   /** Moves what lives in a thread that is to end elsewhere, as far as it can be moved now. True: nobody lived there. */
@@ -135,9 +138,7 @@ export class ThreadGroup {
       const reason = await thread.death;
       if (this.#closing) return;
       await this.#incarnations.detach(thread.no);
-      // Not awaited before the replacement is there: with no other thread alive, sessions wait for it under their locks,
-      // and what a death means for them waits for those locks.
-      const mourned = this.#mourn(thread, reason);
+      this.#mourn(thread, reason);
       const backoff = thread.culpritSlot === null ? REPLACE_AFTER_OWN_DEATH : REPLACE_AFTER_CULPRIT;
       shortLives.set(backoff, shortLivesAfter(shortLives.get(backoff) ?? 0, monotonic(clock) - bornAt, backoff));
       await this.#wait(replaceDelayMs(shortLives.get(backoff)!, backoff));
@@ -147,20 +148,14 @@ export class ThreadGroup {
         // Only now, so that it does not compete with the replacement.
         this.#spares.provide();
       }
-      await mourned;
     }
   }
 
-  /** What a death means for the sessions. */
-  async #mourn(thread: AgentThread, reason: CabanaError | null): Promise<void> {
+  #mourn(thread: AgentThread, reason: CabanaError | null): void {
     const { log, onDeath } = this.#options;
     const why = reason ?? new CabanaError('THREAD_DIED', `thread ${thread.no} ended by itself`);
     log.error({ err: why, thread: thread.no }, 'an agent thread died');
-    try {
-      await onDeath(thread, why);
-    } catch (error) {
-      log.error({ err: error }, 'a death could not be dealt with to its end');
-    }
+    onDeath(thread, why);
   }
 
   #announce(): void {
