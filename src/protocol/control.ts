@@ -205,9 +205,19 @@ export const STORE_CALLS = [
   'close',
 ] as const satisfies readonly (keyof StoreCalls)[];
 
+/** What its sender asked for a run beside its input. It holds in whichever process the run is executed. */
+export interface RunTerms {
+  /** Milliseconds; null: its profile's, if that has one. */
+  timeoutMs: number | null;
+  /** Higher first, among the sessions in line. */
+  priority: number;
+}
+
 export interface AcceptRequest {
   sessionId: string;
   runId: string;
+  /** Default: its profile's timeout, and priority 0. */
+  terms?: RunTerms;
   /** `{role: 'user', content: input}`, encoded. */
   input: Uint8Array;
   /** Unix milliseconds. */
@@ -263,9 +273,16 @@ export interface RecoverRequest {
   at: number;
 }
 
+/** An open run of an earlier process. */
+export interface PendingRun {
+  run: StoredRun;
+  terms: RunTerms;
+  agentProfile: string;
+}
+
 export interface Recovered {
   /** Runs that never started, that are resumed, or whose profile is not loaded; in the order of their acceptance. */
-  pending: { run: StoredRun; agentProfile: string }[];
+  pending: PendingRun[];
   /** Runs that now read `interrupted`. */
   interrupted: number;
 }

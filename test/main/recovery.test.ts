@@ -79,6 +79,38 @@ test('queued runs that never started are run at the next start, in their order',
   assert.equal(page?.messages.filter((entry) => entry['role'] === 'assistant').length, 6);
 });
 
+test('queued runs keep their timeout and their priority over a restart', async (t) => {
+  const dataDir = tempDir(t);
+  const first = await launch(t, { dataDir, agents, threads: 1, drainMs: 0 });
+  for (const sessionId of ['holder', 'limited', 'low', 'high'])
+    await first.create({ sessionId, agentProfile: 'counter' });
+  const running = first.send('holder', { spin: 'check' });
+  await until('it runs', () => first.registry.countByStatus('running') === 1);
+  // It would spin for ever, and the others wait behind it: nothing but its own timeout ends it.
+  const queued = [
+    first.send('limited', { spin: 'check' }, { runTimeoutMs: 50, priority: 10 }),
+    first.send('low', { by: 1 }),
+    first.send('high', { by: 1 }, { priority: 1 }),
+  ];
+  await Promise.all(queued.map((run) => run.accepted));
+  await Promise.all([first.close(), running.result, ...queued.map((run) => assert.rejects(run.result))]);
+  const ended: unknown[] = [];
+  // Before any of them begins, so that the end of none is missed.
+  const second = await createHost({ agents, dataDir, threads: 1, logLevel: 'silent' }, (host) => {
+    for (const [i, id] of ['limited', 'low', 'high'].entries()) {
+      const { runId } = queued[i]!;
+      void host.pending(id, runId)!.then(({ state, code }) => ended.push([id, state, code]));
+    }
+  });
+  t.after(() => second.close());
+  await until('all have ended', () => ended.length === 3);
+  assert.deepEqual(ended, [
+    ['limited', 'interrupted', 'RUN_TIMEOUT'],
+    ['high', 'completed', null],
+    ['low', 'completed', null],
+  ]);
+});
+
 test('a host that is closed before it begins them leaves the runs of an earlier process to the next one', async (t) => {
   const dataDir = tempDir(t);
   const store = new SqliteStore(join(dataDir, 'cabana.db'));

@@ -214,7 +214,9 @@ test('a folder of schema version 1 is searched like a new one', async (t) => {
     CREATE VIRTUAL TABLE sessions_fts USING fts5 (
       folded, content = '', contentless_delete = 1, columnsize = 1, detail = 'none', tokenize = 'trigram case_sensitive 1'
     );
-    INSERT INTO sessions_fts (rowid, folded) SELECT key, folded FROM sessions WHERE deleted_at IS NULL`);
+    INSERT INTO sessions_fts (rowid, folded) SELECT key, folded FROM sessions WHERE deleted_at IS NULL;
+    ALTER TABLE runs DROP COLUMN timeout_ms;
+    ALTER TABLE runs DROP COLUMN priority`);
   db.pragma('user_version = 1');
   db.close();
   const store = openIndexed(t, path);

@@ -129,7 +129,7 @@ export class SqliteJournal {
       throw new CabanaError('SESSION_QUARANTINED', `session ${op.sessionId} is quarantined: ${row.quarantine}`);
     }
     const written = this.#addFor(row, ENTRY_KIND.input, op.at, op.input);
-    const run = this.runs.insert(row, op.runId, written.entry!.seq);
+    const run = this.runs.insert(row, op.runId, written.entry!.seq, op.terms);
     return { ...written, accepted: { run, isNew: true, agentProfile } };
   }
 

@@ -1,7 +1,7 @@
 // The runs table: what was sent, what became of it. Writes happen inside the transaction of sqlite-store.ts.
 
 import type { Database, Statement } from 'better-sqlite3';
-import type { StoredRun } from '../../protocol/control.js';
+import type { PendingRun, RunTerms, StoredRun } from '../../protocol/control.js';
 import { profileOf, type RunState } from '../../protocol/session.js';
 import type { SessionRowSql } from './sqlite-sessions.js';
 
@@ -16,6 +16,17 @@ interface RunSql {
   error: string | null;
   code: string | null;
 }
+
+interface OpenRunSql extends RunSql {
+  session: number;
+  id: string;
+  agent_profile: string | null;
+  timeout_ms: number | null;
+  priority: number;
+}
+
+/** Of a run that was sent without any. */
+const NO_TERMS: RunTerms = { timeoutMs: null, priority: 0 };
 
 type RunOwner = Pick<SessionRowSql, 'key' | 'id'>;
 
@@ -35,8 +46,8 @@ export class SqliteRuns {
     this.#sql = prepare(db);
   }
 
-  insert({ key, id }: RunOwner, runId: string, inputSeq: number): StoredRun {
-    this.#sql.insert.run(key, runId, inputSeq);
+  insert({ key, id }: RunOwner, runId: string, inputSeq: number, terms = NO_TERMS): StoredRun {
+    this.#sql.insert.run(key, runId, inputSeq, terms.timeoutMs, terms.priority);
     const ended = { output: null, error: null, code: null, endedAt: null };
     return { sessionId: id, runId, state: 'queued', inputSeq, startedAt: null, attempts: 0, ...ended };
   }
@@ -78,10 +89,11 @@ export class SqliteRuns {
   }
 
   /** The queued and the running, of all sessions, in the order in which they came. */
-  open(): { key: number; run: StoredRun; agentProfile: string }[] {
+  open(): (PendingRun & { key: number })[] {
     return this.#sql.open.all().map((row) => ({
       key: row.session,
       run: toRun(row.id, row),
+      terms: { timeoutMs: row.timeout_ms, priority: row.priority },
       agentProfile: profileOf({ agentProfile: row.agent_profile }),
     }));
   }
@@ -113,8 +125,9 @@ const COLUMNS = 'run_id, state, input_seq, attempts, started_at, ended_at, outpu
 function prepare(db: Database) {
   const sql = <P extends unknown[], R = never>(text: string): Statement<P, R> => db.prepare<P, R>(text);
   return {
-    insert: sql<[number, string, number]>(
-      `INSERT INTO runs (session, run_id, state, input_seq, attempts) VALUES (?, ?, 'queued', ?, 0)`,
+    insert: sql<[number, string, number, number | null, number]>(
+      `INSERT INTO runs (session, run_id, state, input_seq, attempts, timeout_ms, priority)
+        VALUES (?, ?, 'queued', ?, 0, ?, ?)`,
     ),
     start: sql<[number, number, string]>(
       `UPDATE runs SET state = 'running', started_at = ?, attempts = attempts + 1
@@ -138,8 +151,8 @@ function prepare(db: Database) {
     neverStartedInputs: sql<[number, number], { input_seq: number }>(
       'SELECT input_seq FROM runs WHERE session = ? AND input_seq >= ? AND started_at IS NULL AND ended_at IS NOT NULL',
     ),
-    open: sql<[], RunSql & { session: number; id: string; agent_profile: string | null }>(
-      `SELECT r.session, s.id, s.agent_profile, ${COLUMNS}
+    open: sql<[], OpenRunSql>(
+      `SELECT r.session, s.id, s.agent_profile, r.timeout_ms, r.priority, ${COLUMNS}
         FROM runs r INDEXED BY runs_open JOIN sessions s ON s.key = r.session
         WHERE r.state IN ('queued', 'running') AND s.deleted_at IS NULL ORDER BY r.id`,
     ),

@@ -163,16 +163,16 @@ export class SqliteStore implements Store {
   async recover({ profiles, resumeProfiles, maxResumes, at }: RecoverRequest): Promise<Recovered> {
     return this.#transaction(() => {
       const recovery: Recovered = { pending: [], interrupted: 0 };
-      for (const { key, run, agentProfile } of this.#journal.runs.open()) {
+      for (const { key, run, terms, agentProfile } of this.#journal.runs.open()) {
         // What becomes of it is its profile's to say: the next start that knows the profile settles it.
         if (!profiles.includes(agentProfile)) {
-          recovery.pending.push({ run, agentProfile });
+          recovery.pending.push({ run, terms, agentProfile });
           continue;
         }
         const resumes = resumeProfiles.includes(agentProfile) && run.attempts <= maxResumes;
         if (run.state === 'queued' || resumes) {
           if (run.state === 'running') this.#journal.runs.putBack(key, run.runId);
-          recovery.pending.push({ run: { ...run, state: 'queued' }, agentProfile });
+          recovery.pending.push({ run: { ...run, state: 'queued' }, terms, agentProfile });
           continue;
         }
         const end = {

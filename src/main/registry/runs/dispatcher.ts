@@ -88,7 +88,7 @@ export class Dispatcher {
     if (held === 0 && !deleted && !current && queued > 0 && session.mailbox.head!.isAccepted) {
       const profile = this.#parts.profiles.get(session.profile ?? '');
       this.#parts.admission.enqueue(session, profile?.load ?? 'cpu', again);
-      this.#offers.yieldTo(session.mailbox.head!.priority);
+      this.#offers.yieldTo(session.mailbox.head!.terms.priority);
     }
     this.fill();
   }
@@ -244,7 +244,7 @@ export class Dispatcher {
   }
 
   #timeoutOf(session: Session, run: Run): number | null {
-    return run.timeoutMs ?? this.#parts.profiles.get(session.profile ?? '')?.runTimeoutMs ?? null;
+    return run.terms.timeoutMs ?? this.#parts.profiles.get(session.profile ?? '')?.runTimeoutMs ?? null;
   }
 
   // --- draining

@@ -5,7 +5,7 @@
 
 import type { Remote } from '../../../protocol/calls.js';
 import { encodeValue } from '../../../protocol/codec.js';
-import type { StoreCalls, StoredRun } from '../../../protocol/control.js';
+import type { PendingRun, StoreCalls, StoredRun } from '../../../protocol/control.js';
 import { CabanaError, assertFields } from '../../../protocol/errors.js';
 import { assertRunId, assertSessionId, newRunId } from '../../../protocol/ids.js';
 import { ACCEPT_MAX_BYTES, PRIORITY_MAX, RUNS_MAX_RUNS, RUN_TIMEOUT_MAX_MS } from '../../../protocol/limits.js';
@@ -73,8 +73,7 @@ export class Intake {
     }
     const session = directory.obtain(sessionId);
     const run = runs.make(sessionId, runId, body);
-    run.timeoutMs = timeoutMs;
-    run.priority = priority;
+    run.terms = { timeoutMs, priority };
     session.compaction?.interrupt();
     const refusal = this.#enqueue(session, run, whenBusy);
     if (refusal) dispatcher.track(this.#refuse(session, run, refusal, options.runId !== undefined));
@@ -126,7 +125,7 @@ export class Intake {
     const { store, directory, dispatcher, runs, clock } = this.#parts;
     const accepted = runs.accepting(run);
     try {
-      const request = { sessionId: session.id, runId: run.id, input: run.input!, at: clock.now() };
+      const request = { sessionId: session.id, runId: run.id, terms: run.terms, input: run.input!, at: clock.now() };
       const { run: stored, isNew, agentProfile } = await store.accept(request);
       session.profile ??= agentProfile;
       if (!isNew) {
@@ -173,7 +172,7 @@ export class Intake {
    * Open runs of an earlier process that are to start; those of a profile that is not loaded stay on disk as they are.
    * @returns what has them begin: before any that is sent to the same session later
    */
-  adopt(pending: readonly { run: StoredRun; agentProfile: string }[]): () => void {
+  adopt(pending: readonly PendingRun[]): () => void {
     const { directory, dispatcher, runs, profiles, log } = this.#parts;
     const sessions = new Set<Session>();
     const left = pending.filter(({ agentProfile }) => !profiles.has(agentProfile));
@@ -181,13 +180,14 @@ export class Intake {
       const missing = [...new Set(left.map(({ agentProfile }) => agentProfile))];
       log.warn({ runs: left.length, profiles: missing }, 'runs wait on disk for agent profiles that are not loaded');
     }
-    for (const { run: stored, agentProfile } of pending) {
+    for (const { run: stored, terms, agentProfile } of pending) {
       if (!profiles.has(agentProfile)) continue;
       const session = directory.obtain(stored.sessionId);
       session.profile ??= agentProfile;
       // One that was to be retried has begun as well.
       const resumed = stored.startedAt !== null && profiles.get(agentProfile)?.onInterrupted === 'resume';
       const run = runs.make(stored.sessionId, stored.runId, null, resumed);
+      run.terms = terms;
       run.accept(stored);
       session.mailbox.adopt(run);
       runs.add(run);

@@ -61,7 +61,7 @@ export class PlaceInLine implements Due<AgentThread> {
   }
 
   get priority(): number {
-    return this.session.mailbox.head?.priority ?? 0;
+    return this.session.mailbox.head?.terms.priority ?? 0;
   }
 }
 

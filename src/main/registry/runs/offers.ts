@@ -103,7 +103,7 @@ export class Offers {
 
   /** Takes back what is offered of lower priority than this. */
   yieldTo(priority: number): void {
-    for (const offer of [...this.#open.values()]) if (offer.begun.run.priority < priority) offer.withdraw();
+    for (const offer of [...this.#open.values()]) if (offer.begun.run.terms.priority < priority) offer.withdraw();
   }
 
   withdrawAll(): void {

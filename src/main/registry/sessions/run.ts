@@ -1,7 +1,7 @@
 // One run as main tracks it, from send() to its outcome.
 
 import { decodeValue } from '../../../protocol/codec.js';
-import type { RunRequest, StoredRun } from '../../../protocol/control.js';
+import type { RunRequest, RunTerms, StoredRun } from '../../../protocol/control.js';
 import { messageOf, type CabanaError } from '../../../protocol/errors.js';
 import type { InterruptReason } from '../../../protocol/interrupt.js';
 import { isTerminal, type RunInfo, type RunState } from '../../../protocol/session.js';
@@ -53,10 +53,8 @@ export class Run {
   startFailures = 0;
   /** How often it was started again because a neighbour took its thread down. */
   retries = 0;
-  /** Higher first, among the sessions in line. */
-  priority = 0;
-  /** Milliseconds; null: its profile's, if that has one. */
-  timeoutMs: number | null = null;
+  /** What its sender asked for. */
+  terms: RunTerms = { timeoutMs: null, priority: 0 };
   /** The thread has reported its end; the store has told that its outcome is durable. It is over when both have. */
   #reported = false;
   #stored: StoredRun | null = null;
