@@ -1,9 +1,12 @@
 // A thread that dies: its run ends, its sessions come back elsewhere, and nobody waits for ever.
 
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import type { Host } from '../../src/main/index.js';
 import { testAgent, until } from '../support/host.js';
+import { tempDir } from '../support/temp.js';
 import { closeQuickly, launch, launchWithClock } from './launch.js';
 
 const agents = ['crasher', 'counter', 'ledger', 'general', 'held-save'].map(testAgent);
@@ -98,6 +101,30 @@ test('calls that were pending when the thread died settle, and say that it did',
   // Asked for first, and never answered by their thread: the crash finds them pending.
   assert.equal((await host.send('crasher', { how: 'exit' }).result).code, 'AGENT_CRASHED');
   assert.deepEqual(await Promise.all(flushes), ['THREAD_DIED', 'THREAD_DIED']);
+});
+
+test('a session that somebody asks for in the moment in which its run is lost leaves nothing behind', async (t) => {
+  const host = await house(t);
+  const trace = join(tempDir(t), 'left');
+  await host.create({ sessionId: 'held', agentProfile: 'held-save', params: { trace } });
+  await complete(host, 'held', { hold: true });
+  const run = host.send('held', { wait: true });
+  await until('it waits', () => host.registry.get('held')?.state === 'running');
+  let asked: Promise<boolean> | undefined;
+  await host.registry.eachLiveAgent((id, agent) => {
+    // Before main has dealt with the loss of the run.
+    if (id === 'held')
+      asked = agent.flush().then(
+        () => assert.fail('its save is held'),
+        () => host.registry.ensure(id),
+      );
+  });
+  assert.equal((await host.send('crasher', { how: 'exit' }).result).code, 'AGENT_CRASHED');
+  assert.equal(await asked, true);
+  assert.equal((await run.result).code, 'THREAD_DIED');
+  // With the end of its run what was brought up cannot write any more, and leaves its thread.
+  await until('it has left', () => existsSync(trace));
+  await complete(host, 'held');
 });
 
 test('a thread that dies between runs costs only memory: no run fails, no session reads error', async (t) => {

@@ -158,6 +158,7 @@ export class Departures {
    */
   abandon(session: Session, reason: string): void {
     const { place } = session;
+    this.#parts.directory.busy(session);
     session.moveTo('failed', reason);
     session.place = null;
     if (place) this.#parts.places.retire(session.id, place);

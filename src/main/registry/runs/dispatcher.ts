@@ -227,7 +227,8 @@ export class Dispatcher {
   async #await(execution: Execution, admitted: Admitted, report: Promise<RunReport | null>): Promise<void> {
     const { session, run } = execution;
     const { thread, load } = admitted;
-    execution.handOver(session.place!.slot);
+    const place = session.place!;
+    execution.handOver(place.slot);
     this.#runs.dropInput(run);
     if (load === 'cpu') {
       this.#onCpu.set(thread, execution);
@@ -236,6 +237,10 @@ export class Dispatcher {
     try {
       const done = await Promise.race([report, run.lost]);
       if (!done) throw new CabanaError('INTERNAL', `thread ${thread.no} did not begin run ${run.id}`);
+      // Its thread was given up, and before that ended somebody had the session brought up elsewhere: with the epoch of
+      // that, the store may have refused this run's outcome.
+      if (session.place !== place && !session.deleted)
+        throw new CabanaError('THREAD_DIED', `thread ${thread.no} was given up`);
       this.#parts.lifecycle.ranToItsEnd(session, done.saved);
       execution.reported = true;
     } catch (error) {

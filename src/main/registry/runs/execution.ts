@@ -56,6 +56,11 @@ export class Execution implements InProgress {
     if (this.#begunAt === null && this.hasBegun) this.#begunAt = now;
   }
 
+  /** The row that the session had when the run was handed over; null: it is being brought up for it. */
+  get slot(): number | null {
+    return this.#slot;
+  }
+
   /** False while the session is being brought up for it. */
   get executes(): boolean {
     return this.#slot !== null;

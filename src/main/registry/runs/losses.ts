@@ -41,9 +41,9 @@ export class Losses {
 
   /** The run was taken from its thread, or the thread died, or could not execute it. */
   async lost(execution: Execution, error: unknown): Promise<void> {
-    const { session, run, thread, hasBegun } = execution;
+    const { session, run, hasBegun } = execution;
     const { endings, quarantine, store, draining } = this.#parts;
-    const loss = run.loss ?? (await this.#lossOf(session, thread, error));
+    const loss = run.loss ?? (await this.#lossOf(execution, error));
     const fate = draining() ? FATE_DRAINED : this.#fateOf(session, run, loss);
     // Counted before anybody is told of the run's end, and written without the session's lock.
     const struck = loss.isCulprit && !draining() ? quarantine.strike(session, loss.error.message) : null;
@@ -60,7 +60,7 @@ export class Losses {
       // Not requeued, so end it. If the thread had posted an outcome before it was lost, the store keeps that one and
       // returns it.
       if (!retried) await endings.endUnstarted(session, run, ending);
-      await this.#leaveThread(session, thread, loss);
+      await this.#leaveThread(session, loss);
       if (retried) retry(session, run);
     });
     await struck;
@@ -95,9 +95,9 @@ export class Losses {
     await this.#parts.endings.endUnstarted(session, run, fate.ending);
   }
 
-  async #lossOf(session: Session, thread: AgentThread, error: unknown): Promise<Loss> {
+  async #lossOf({ thread, slot }: Execution, error: unknown): Promise<Loss> {
     const death = thread.alive ? null : await thread.death;
-    if (death) return { isCulprit: this.#isCulprit(session, thread, death), error: death };
+    if (death) return { isCulprit: this.#isCulprit(thread, slot, death), error: death };
     return {
       isCulprit: null,
       error: error instanceof CabanaError ? error : new CabanaError('INTERNAL', messageOf(error)),
@@ -105,8 +105,8 @@ export class Losses {
   }
 
   /** A thread whose heap is full has no time to say whose fault it is: then it is the only run's, if there was only one. */
-  #isCulprit(session: Session, thread: AgentThread, death: CabanaError): boolean | null {
-    if (thread.culpritSlot !== null) return thread.culpritSlot === session.place?.slot;
+  #isCulprit(thread: AgentThread, slot: number | null, death: CabanaError): boolean | null {
+    if (thread.culpritSlot !== null) return thread.culpritSlot === slot;
     return death.code === 'AGENT_OUT_OF_MEMORY' && this.#parts.runsOn(thread) === 1 ? true : null;
   }
 
@@ -122,12 +122,17 @@ export class Losses {
     );
   }
 
-  async #leaveThread(session: Session, thread: AgentThread, loss: Loss): Promise<void> {
+  /**
+   * Not always the run's thread: between that one's end and this, somebody may have asked for the session, and had it
+   * brought up on another. The run's end has fenced that activation off as well.
+   */
+  async #leaveThread(session: Session, { error: { message, code } }: Loss): Promise<void> {
     const { departures } = this.#parts;
-    const { message, code } = loss.error;
     // Unless its run has failed, with a reason of its own.
     if (!session.live.errorCode) session.tell({ error: message, errorCode: code });
-    if (!thread.alive) await departures.failed(session, message);
+    // It was taken from its thread, and could not be brought up elsewhere.
+    if (!session.place) return;
+    if (!session.place.thread.alive) await departures.failed(session, message);
     // Whatever it was that went wrong: with the run's end the store has fenced this activation off.
     else departures.abandon(session, message);
   }
