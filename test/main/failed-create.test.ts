@@ -86,3 +86,19 @@ test('a run that was accepted for a creation that is cancelled is not executed b
   const info = await host.send('a', 'new', { runId: 'r1' }).result;
   assert.deepEqual([info.state, info.output], ['completed', 'new']);
 });
+
+test('who listened to a session whose create failed hears of its next one', async (t) => {
+  const agent = join(tempDir(t), 'agent.mjs');
+  writeFileSync(agent, AGENT);
+  const host = await launch(t, { agents: [agent] });
+  const events = host.subscribe('first');
+  const create = (params: Record<string, unknown>) =>
+    host.create({ sessionId: 'first', agentProfile: 'diarist', params });
+  await assert.rejects(create({ fails: true }), { code: 'RESTORE_FAILED' });
+  // Of the one that failed.
+  assert.equal((await events.next()).value?.type, 'entry');
+  await create({});
+  const { value } = await events.next();
+  assert.deepEqual(value?.type === 'entry' && value.entry, { role: 'note', of: 'first' });
+  events.close();
+});

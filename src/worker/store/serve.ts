@@ -143,7 +143,6 @@ class StoreServer {
     this.#links.takeInFor(sessionId);
     const { removed } = await this.#write(op);
     this.#links.forget(sessionId);
-    this.#watched.delete(sessionId);
     this.#purge();
     return removed ?? false;
   }
