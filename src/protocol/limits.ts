@@ -102,6 +102,8 @@ export const SUBSCRIBER_MAX_BYTES = 32 * 1024 * 1024;
 /** How long an SSE client may leave everything unread before it is cut off. */
 export const SSE_STALLED_MAX_MS = 60_000;
 export const SSE_HEARTBEAT_MS = 15_000;
+/** How long writing to all SSE clients together may hold main's event loop per turn. */
+export const SSE_TURN_MS = 5;
 
 /** A long poll of a run. */
 export const RUN_WAIT_MAX_MS = 60_000;

@@ -14,20 +14,23 @@ import { LATE, within } from '../clock.js';
 import type { Host } from '../host.js';
 import type { EventStream, SessionEvent } from '../registry/events/event-stream.js';
 import { eventJson } from './json.js';
+import type { Turns } from './turns.js';
 
 /**
  * Streams until the client goes, the session is deleted or the host is closed.
  * @param after the last seq that the client has, one of the history's or 0; null: it wants only what is new
+ * @param turns of all clients
  */
 export async function streamEvents(
   host: Host,
   sessionId: string,
   after: number | null,
   response: ServerResponse,
+  turns: Turns,
 ): Promise<void> {
   // Subscribed before the replay, so that what becomes durable during it is not missed; told apart by its seq.
   const stream = host.subscribe(sessionId);
-  const writer = new SseWriter(host, sessionId, stream, response);
+  const writer = new SseWriter(host, sessionId, stream, response, turns);
   response.on('close', () => stream.close());
   // The client may have gone while the session was looked up. 'close' has then fired already, and the handler above
   // never runs.
@@ -58,15 +61,17 @@ class SseWriter {
   readonly #sessionId: string;
   readonly #stream: EventStream;
   readonly #response: ServerResponse;
+  readonly #turns: Turns;
   /** The last seq sent; null: the client began with what was new, and nothing was sent yet. */
   #lastSeq: number | null = null;
   #lastProgress = '';
 
-  constructor(host: Host, sessionId: string, stream: EventStream, response: ServerResponse) {
+  constructor(host: Host, sessionId: string, stream: EventStream, response: ServerResponse, turns: Turns) {
     this.#host = host;
     this.#sessionId = sessionId;
     this.#stream = stream;
     this.#response = response;
+    this.#turns = turns;
   }
 
   /** Sends the history after a seq, page by page. */
@@ -121,6 +126,8 @@ class SseWriter {
   }
 
   async #send(event: SessionEvent): Promise<void> {
+    const turn = this.#turns.next();
+    if (turn) await turn;
     if (this.#gone) return;
     if (event.type === 'entry') this.#lastSeq = event.seq;
     const id = event.type === 'entry' ? `id: ${event.seq}\n` : '';

@@ -5,7 +5,7 @@ import type { FastifySchemaValidationError } from 'fastify/types/schema.js';
 import { CabanaError } from '../../protocol/errors.js';
 import { assertRunId, assertSessionId } from '../../protocol/ids.js';
 import { jsonSafe } from '../../protocol/json.js';
-import { HTTP_BODY_MAX_BYTES, ID_MAX_CHARS, INTERRUPT_ANSWER_MAX_MS } from '../../protocol/limits.js';
+import { HTTP_BODY_MAX_BYTES, ID_MAX_CHARS, INTERRUPT_ANSWER_MAX_MS, SSE_TURN_MS } from '../../protocol/limits.js';
 import { isTerminal, type ListQuery, type NewSession, type RunInfo } from '../../protocol/session.js';
 import { defined } from '../defined.js';
 import type { Host } from '../host.js';
@@ -13,6 +13,7 @@ import { answerError, sendError } from './errors.js';
 import { streamEvents } from './events.js';
 import { runJson, sessionJson, threadJson } from './json.js';
 import * as schemas from './schemas.js';
+import { Turns } from './turns.js';
 import { buildValidator } from './validator.js';
 
 interface SessionPath {
@@ -139,6 +140,8 @@ function sessions(server: FastifyInstance, host: Host): void {
 }
 
 function runs(server: FastifyInstance, host: Host): void {
+  const turns = new Turns(SSE_TURN_MS);
+
   server.post<{ Params: SessionPath; Body: schemas.CreateRunBody }>(
     '/api/sessions/:id/runs',
     { schema: schemas.CREATE_RUN },
@@ -195,7 +198,7 @@ function runs(server: FastifyInstance, host: Host): void {
       // hold back all that is new. Looked up before the subscription, whose entries are all beyond this end then.
       const end = await found(host.lastSeq(id), id);
       reply.hijack();
-      await streamEvents(host, id, last === undefined ? null : Math.min(Number(last), end), reply.raw);
+      await streamEvents(host, id, last === undefined ? null : Math.min(Number(last), end), reply.raw, turns);
     },
   );
 }
