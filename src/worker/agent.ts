@@ -108,11 +108,14 @@ export interface AgentContext<State> {
   readonly log: AgentLog;
 }
 
-/** What `run` may be: a function, an async function, or a generator of either kind whose yields are events. */
+/** What a run may give instead of its output: a generator of either kind, whose yields are events. */
+export type AgentSteps<Output> = Generator<unknown, Output, void> | AsyncGenerator<unknown, Output, void>;
+
+/** What `run` may be: a function, an async function, or a generator of either kind. The first two may give a generator. */
 export type AgentRun<State, Input, Output> = (
   ctx: AgentContext<State>,
   input: Input,
-) => Output | Promise<Output> | Generator<unknown, Output, void> | AsyncGenerator<unknown, Output, void>;
+) => Output | AgentSteps<Output> | Promise<Output | AgentSteps<Output>>;
 
 /**
  * An agent definition: the default export of an agent module. Hooks other than `run` and `compact` have 60 s.

@@ -19,8 +19,9 @@ export async function execute(
 ): Promise<Outcome> {
   try {
     interrupt.check();
-    const result = definition.run(ctx, decodeEntry(input).content);
-    const output = isGenerator(result) ? await drive(result, ctx, interrupt) : await result;
+    // Awaited before it is looked at: an async function may give a generator, too, which nobody else would drive.
+    const result: unknown = await definition.run(ctx, decodeEntry(input).content);
+    const output = isGenerator(result) ? await drive(result, ctx, interrupt) : result;
     const bytes = output === undefined ? null : encodeValue(output, 'output');
     return { state: 'completed', output: bytes, error: null, code: null };
   } catch (error) {

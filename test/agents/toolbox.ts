@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AgentInterrupted, defineAgent, type AgentContext } from '../../src/worker/agent.js';
 
 export type ToolboxInput =
-  | { do: 'plain' | 'async' | 'generator' | 'asyncGenerator' }
+  | { do: 'plain' | 'async' | 'generator' | 'asyncGenerator' | 'laterGenerator' }
   | { do: 'echo'; value?: unknown }
   | { do: 'symbol' | 'cycle' | 'huge' }
   | { do: 'emit'; events: unknown[] }
@@ -80,6 +80,8 @@ export default defineAgent<Record<string, never>, ToolboxInput>({
         return steps();
       case 'asyncGenerator':
         return asyncSteps();
+      case 'laterGenerator':
+        return sleep(1).then(steps);
       case 'echo':
         return { value: input.value, type: typeof input.value };
       case 'symbol':

@@ -207,6 +207,7 @@ test('run may be a function, an async function, or a generator of either kind', 
   for (const [kind, output] of [
     ['generator', 'generated'],
     ['asyncGenerator', 'generated asynchronously'],
+    ['laterGenerator', 'generated'],
   ]) {
     const run = host.send('a', { do: kind });
     const events: unknown[] = [];
