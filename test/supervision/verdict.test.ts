@@ -111,11 +111,16 @@ describe('the fate of a run whose thread is gone', () => {
   const unresponsive = { code: 'AGENT_UNRESPONSIVE', message: 'deaf' } as const;
   const crashed = { code: 'AGENT_CRASHED', message: 'boom' } as const;
   const memory = { code: 'AGENT_OUT_OF_MEMORY', message: 'full' } as const;
-  const cases: [string, Partial<LostRun>, typeof unresponsive | typeof crashed | typeof memory, object | 'retry'][] = [
+  const refused = { code: 'JOURNAL_GAP', message: 'a gap' } as const;
+  type Death = typeof unresponsive | typeof crashed | typeof memory | typeof refused;
+  const cases: [string, Partial<LostRun>, Death, object | 'retry'][] = [
     ['deaf culprits read interrupted', { isCulprit: true }, unresponsive, end('interrupted', 'AGENT_UNRESPONSIVE')],
     ['crashed culprits read failed', { isCulprit: true }, crashed, end('failed', 'AGENT_CRASHED')],
     ['culprits out of memory read failed', { isCulprit: true }, memory, end('failed', 'AGENT_OUT_OF_MEMORY')],
     ['a culprit is never run again', { isCulprit: true, retriesLeft: 5 }, crashed, end('failed', 'AGENT_CRASHED')],
+    ['with no culprit known all read the truth', { isCulprit: null }, memory, end('failed', 'AGENT_OUT_OF_MEMORY')],
+    ['and those that may are run again', { isCulprit: null, retriesLeft: 1 }, memory, 'retry'],
+    ['but not one that the store refused', { isCulprit: null, retriesLeft: 1 }, refused, end('failed', 'JOURNAL_GAP')],
     ['a neighbour reads failed', {}, crashed, end('failed', 'THREAD_DIED')],
     ["a neighbour does not read its culprit's code", {}, memory, end('failed', 'THREAD_DIED')],
     ["a neighbour's run is run again if it may be", { retriesLeft: 1 }, crashed, 'retry'],

@@ -94,16 +94,21 @@ export interface LostRun {
   retriesLeft: number;
 }
 
+/** What takes a thread down. (Other losses are the run's own, whoever is to blame.) */
+const DEATHS: ReadonlySet<ErrorCode> = new Set(['AGENT_CRASHED', 'AGENT_OUT_OF_MEMORY', 'THREAD_DIED']);
+
 /**
  * The culprit ends with the reason of the death; a neighbour ends failed and may be sent again, or starts again by itself
- * if its profile says so. With no culprit known, everyone is told the truth: the thread died.
+ * if its profile says so. With no culprit known, everyone is told the truth, the reason of the death; and as all but one
+ * of them are neighbours, whose profile says so starts again.
  */
 export function fateOf(run: LostRun, death: { code: ErrorCode; message: string }): Fate {
+  const mayBeInnocent = run.isCulprit === false || (run.isCulprit === null && DEATHS.has(death.code));
+  if (mayBeInnocent && run.retriesLeft > 0 && !run.wasInterrupted) return { kind: 'retry' };
   if (run.isCulprit !== false) {
     const state = death.code === 'AGENT_UNRESPONSIVE' ? 'interrupted' : 'failed';
     return { kind: 'end', ending: { state, error: death.message, code: death.code } };
   }
-  if (run.retriesLeft > 0 && !run.wasInterrupted) return { kind: 'retry' };
   const error = `its thread was taken down by another session: ${death.message}`;
   return { kind: 'end', ending: { state: 'failed', error, code: 'THREAD_DIED' } };
 }
