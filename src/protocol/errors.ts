@@ -46,6 +46,8 @@ export const ERROR_CODES = {
   ENTRY_TOO_LARGE: { status: 413, retryable: false, meaning: 'A history entry is larger than its cap.' },
   STATE_TOO_LARGE: { status: 413, retryable: false, meaning: 'A snapshot is larger than its cap.' },
   UNSUPPORTED_MEDIA_TYPE: { status: 415, retryable: false, meaning: 'Bodies are application/json.' },
+  REQUEST_TIMEOUT: { status: 408, retryable: true, meaning: 'The client took too long to send its request.' },
+  HEADERS_TOO_LARGE: { status: 431, retryable: false, meaning: "A request's line and headers are larger than 16 KiB." },
   MAILBOX_FULL: { status: 429, retryable: true, meaning: 'The session has as many queued runs as its mailbox holds.' },
   AGENT_ERROR: { status: 500, retryable: false, meaning: "The agent's code threw." },
   RESTORE_FAILED: {

@@ -2,11 +2,21 @@
 // it answers while agents spin.
 
 import assert from 'node:assert/strict';
+import { connect } from 'node:net';
 import { describe, it } from 'node:test';
 import { Server } from '../support/server.js';
 import { tempDir } from '../support/temp.js';
 import { create, flags, history, inParallel, runOf, sessionOf, spin } from './client.js';
 import { assertRefused, list, start } from './requests.js';
+
+/** What the server answers to this text, until it ends the connection. */
+async function said(port: number, text: string): Promise<string> {
+  const socket = connect(port, '127.0.0.1');
+  socket.setEncoding('utf8').end(text);
+  let answer = '';
+  for await (const part of socket) answer += part as string;
+  return answer;
+}
 
 describe('the HTTP API, whatever the sessions do', () => {
   it('tells that it lives and that it is ready', async (t) => {
@@ -28,6 +38,19 @@ describe('the HTTP API, whatever the sessions do', () => {
   it('answers a URL that cannot be decoded with an error of the one shape', async (t) => {
     const server = await start(t);
     assertRefused(await server.request('GET', '/api/sessions/%zz'), 400, 'INVALID_ARGUMENT');
+  });
+
+  it('answers what is no request, or has too large a head, with an error of the one shape', async (t) => {
+    const { port } = new URL((await start(t)).url);
+    for (const [text, status, code] of [
+      ['This is no HTTP\r\n\r\n', 400, 'INVALID_ARGUMENT'],
+      [`GET /healthz HTTP/1.1\r\nhost: x\r\nx: ${'x'.repeat(20_000)}\r\n\r\n`, 431, 'HEADERS_TOO_LARGE'],
+    ] as const) {
+      const [head, body] = (await said(Number(port), text)).split('\r\n\r\n');
+      assert.match(head!, new RegExp(`^HTTP/1.1 ${status} .*content-type: application/json`, 's'));
+      const { error, ...rest } = JSON.parse(body!) as { error: string; code: string };
+      assert.deepEqual([rest, error.length > 0], [{ code }, true]);
+    }
   });
 
   it('shows what each thread runs, since when, and what the store has committed', async (t) => {

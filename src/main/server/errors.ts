@@ -1,8 +1,10 @@
 // What a failed request is answered with: `{error, code}` and the status of the error table. No stack, no internals.
 
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
 import { finished } from 'node:stream/promises';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
-import { CabanaError, ERROR_CODES, type ErrorCode } from '../../protocol/errors.js';
+import { CabanaError, codeOf, ERROR_CODES, type ErrorCode } from '../../protocol/errors.js';
 import { REFUSED_BODY_MAX_BYTES, REFUSED_BODY_MAX_MS } from '../../protocol/limits.js';
 import type { Log } from '../log.js';
 
@@ -45,6 +47,30 @@ async function drain({ raw }: FastifyRequest): Promise<void> {
   await finished(raw, { signal: patience }).catch(() => undefined);
 }
 
+/** What Node's parser refuses: it never becomes a request. */
+const PARSER_CODES: Readonly<Record<string, ErrorCode>> = {
+  HPE_HEADER_OVERFLOW: 'HEADERS_TOO_LARGE',
+  ERR_HTTP_REQUEST_TIMEOUT: 'REQUEST_TIMEOUT',
+};
+
+/** Answers what is no HTTP request, and ends the connection. */
+export function answerUnparsed(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const code = PARSER_CODES[error.code ?? ''] ?? 'INVALID_ARGUMENT';
+  const { status } = ERROR_CODES[code];
+  const body = JSON.stringify({ error: `this is not a request that can be read: ${error.message}`, code });
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    'content-type: application/json; charset=utf-8',
+    `content-length: ${Buffer.byteLength(body)}`,
+    'connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`, () => socket.destroy());
+}
+
 export function sendError(reply: FastifyReply, code: ErrorCode, message: string): FastifyReply {
   const { status } = ERROR_CODES[code];
   if (status === 503) void reply.header('retry-after', RETRY_AFTER_SECONDS);
@@ -52,6 +78,8 @@ export function sendError(reply: FastifyReply, code: ErrorCode, message: string)
 }
 
 function answerOf(error: FastifyError | CabanaError): { code: ErrorCode; message: string } {
+  // To a client a closed host is one that is about to end, as it was a moment before.
+  if (codeOf(error) === 'HOST_CLOSED') return { code: 'HOST_DRAINING', message: error.message };
   if (error instanceof CabanaError) return { code: error.code, message: error.message };
   const code = FASTIFY_CODES[error.code];
   if (code) return { code, message: error.message };

@@ -9,7 +9,7 @@ import { HTTP_BODY_MAX_BYTES, ID_MAX_CHARS, INTERRUPT_ANSWER_MAX_MS, SSE_TURN_MS
 import { isTerminal, type ListQuery, type NewSession, type RunInfo } from '../../protocol/session.js';
 import { defined } from '../defined.js';
 import type { Host } from '../host.js';
-import { answerError, sendError } from './errors.js';
+import { answerError, answerUnparsed, sendError } from './errors.js';
 import { streamEvents } from './events.js';
 import { runJson, sessionJson, threadJson } from './json.js';
 import * as schemas from './schemas.js';
@@ -36,6 +36,7 @@ export function createServer(host: Host): FastifyInstance {
     },
     schemaErrorFormatter: (errors, where) => new Error(wordsOf(errors[0]!, where)),
     forceCloseConnections: true,
+    clientErrorHandler: answerUnparsed,
     frameworkErrors: (error, request, reply) => {
       // Fastify awaits nothing here; what could fail in answering has been logged by then.
       answer(error, request, reply).catch(() => undefined);
