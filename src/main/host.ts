@@ -134,6 +134,8 @@ export class Host {
    * @param withinMs resolves with undefined after so many milliseconds, and leaves nothing behind. (A race against this
    * promise would: what waits for a promise stays until it is settled.) Default: waits for the end
    */
+  pending(sessionId: string, runId: string): Promise<RunInfo> | undefined;
+  pending(sessionId: string, runId: string, withinMs: number): Promise<RunInfo | undefined> | undefined;
   pending(sessionId: string, runId: string, withinMs?: number): Promise<RunInfo | undefined> | undefined {
     const run = this.#engine.parts.intake.find(sessionId, runId);
     return withinMs === undefined ? run?.result : run?.resultWithin(this.config.clock, withinMs);

@@ -89,6 +89,8 @@ export const SYNC_WITHIN_MS = 100;
 export const CHECKPOINT_FROM_BYTES = 16 * 1024 * 1024;
 /** The same while the host drains: what the log holds then is brought in at the next start. */
 export const CHECKPOINT_DRAINING_FROM_BYTES = 1024 * 1024 * 1024;
+/** What the log's file is cut to when it is written from its start again: a large transaction, or a drain, made it larger. */
+export const LOG_KEPT_MAX_BYTES = 4 * CHECKPOINT_FROM_BYTES;
 /** Requests of a thread to the store, and bytes in them, that travel as one message. */
 export const REQUEST_BATCH_MAX_OPS = 32;
 export const REQUEST_BATCH_MAX_BYTES = 256 * 1024;

@@ -137,6 +137,8 @@ export class SpareThreads {
     }
     if (isTaken()) return;
     this.#next = null;
+    // stop() came in the turn in which it was prepared, and has let go of the others.
+    if (this.#stopped) return thread.terminate();
     this.#ready.add(thread);
     // What it has loaded may take it down while it waits, as it does the others.
     thread.death.catch((error: unknown) => {

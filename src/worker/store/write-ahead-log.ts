@@ -7,7 +7,7 @@
 import { closeSync, fdatasyncSync, fstatSync, openSync, statSync } from 'node:fs';
 import Sqlite, { type Database } from 'better-sqlite3';
 import { CabanaError, messageOf } from '../../protocol/errors.js';
-import { CHECKPOINT_DRAINING_FROM_BYTES, CHECKPOINT_FROM_BYTES } from '../../protocol/limits.js';
+import { CHECKPOINT_DRAINING_FROM_BYTES, CHECKPOINT_FROM_BYTES, LOG_KEPT_MAX_BYTES } from '../../protocol/limits.js';
 import type { WriteOp } from './store.js';
 
 /** What an operation adds to the log beside its bytes: a part of an index page, or the whole of one. */
@@ -37,6 +37,7 @@ export class WriteAheadLog {
     this.#file = openSync(`${path}-wal`, 'r');
     this.#inode = statSync(path).ino;
     db.pragma(`wal_autocheckpoint = ${AUTO_CHECKPOINT_PAGES}`);
+    db.pragma(`journal_size_limit = ${LOG_KEPT_MAX_BYTES}`);
   }
 
   /**

@@ -106,8 +106,9 @@ export class Lifecycle {
     try {
       await this.bringUp(session, thread);
     } catch (error) {
-      // Its thread was taken down by another session: it is on disk, as if that thread had been busy.
-      if (codeOf(error) === 'THREAD_DIED') return;
+      // Its thread was taken down by another session, or the disk is full by now, also for undoing it: it is on disk, as if
+      // that thread had been busy.
+      if (codeOf(error) === 'THREAD_DIED' || codeOf(error) === 'STORE_FULL') return;
       // As if it had never been: the caller may try again under the same id. Runs that were accepted meanwhile are over.
       await store.erase(session.id, clock.now());
       session.deleted = true;

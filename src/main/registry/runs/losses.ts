@@ -127,14 +127,15 @@ export class Losses {
    * brought up on another. The run's end has fenced that activation off as well.
    */
   async #leaveThread(session: Session, { error: { message, code } }: Loss): Promise<void> {
-    const { departures } = this.#parts;
+    const { departures, store } = this.#parts;
     // Unless its run has failed, with a reason of its own.
     if (!session.live.errorCode) session.tell({ error: message, errorCode: code });
     // It was taken from its thread, and could not be brought up elsewhere.
     if (!session.place) return;
-    if (!session.place.thread.alive) await departures.failed(session, message);
-    // Whatever it was that went wrong: with the run's end the store has fenced this activation off.
-    else departures.abandon(session, message);
+    if (!session.place.thread.alive) return departures.failed(session, message);
+    // Whatever it was that went wrong: with the run's end the store has fenced this activation off, and may forget it.
+    departures.abandon(session, message);
+    await store.release(session.id, null);
   }
 }
 
