@@ -65,7 +65,7 @@ async function faultOf(store: SqliteStore, commits: CommitWatch, ops: readonly W
   for (const result of await store.commit(ops)) if ('error' in result) return result.error.message;
   if (commits.seen.length === 0) return 'there was no commit';
   // A power failure may undo an epoch, or that a run has begun: nothing was done in their name by then.
-  if (ops.every(({ t }) => t === 'load' || t === 'start')) return null;
+  if (ops.every(({ kind }) => kind === 'load' || kind === 'start')) return null;
   const bad = commits.seen.find(({ journal, synchronous }) => journal !== 'wal' || synchronous < SYNCED_FROM);
   return bad ? `at a commit the journal mode was ${bad.journal} and synchronous ${bad.synchronous}` : null;
 }
@@ -79,7 +79,7 @@ interface Batch<Op extends WriteOp = WriteOp> {
  * Commits by the kind of their operations, in the order in which they are made. A kind has one at least, so that a new
  * one of the store's does not compile without.
  */
-type Life = { [T in WriteOp['t']]: [Batch<Extract<WriteOp, { t: T }>>, ...Batch[]] };
+type Life = { [K in WriteOp['kind']]: [Batch<Extract<WriteOp, { kind: K }>>, ...Batch[]] };
 
 /**
  * The life of a session, and of another one that ends, in commits: those that may be undone stand between those that may
@@ -96,38 +96,40 @@ function batches(): { life: Life; draining: Batch[] } {
   const fence = (n: number) => ({ key: 1, epoch: 1, n, at });
   const body = encodeState({ n: 1 });
   const input = encodeEntry({ role: 'user', content: 'hello' });
-  const append = (n: number) => ({ t: 'append', ...fence(n), body: input }) as const;
-  const save = { t: 'save', ...fence(4), body, stats: null } as const;
+  const append = (n: number) => ({ kind: 'append', ...fence(n), body: input }) as const;
+  const save = { kind: 'save', ...fence(4), body, stats: null } as const;
   const completed = { state: 'completed', output: null, error: null, code: null, entry: input } as const;
   const failed = { state: 'failed', error: 'its thread died', code: 'THREAD_DIED', entry: input } as const;
   const life: Life = {
     create: [
-      { what: 'a new session', ops: [{ t: 'create', record: { sessionId, ...record } }] },
-      { what: 'another session', ops: [{ t: 'create', record: { sessionId: ending, ...record } }] },
+      { what: 'a new session', ops: [{ kind: 'create', record: { sessionId, ...record } }] },
+      { what: 'another session', ops: [{ kind: 'create', record: { sessionId: ending, ...record } }] },
     ],
-    load: [{ what: 'an epoch', ops: [{ t: 'load', sessionId }] }],
+    load: [{ what: 'an epoch', ops: [{ kind: 'load', sessionId }] }],
     append: [{ what: 'an entry after an epoch', ops: [append(1)] }],
     accept: [
-      { what: 'a run accepted', ops: [{ t: 'accept', sessionId, runId, input, at }] },
-      { what: 'a run accepted of the other session', ops: [{ t: 'accept', sessionId: ending, runId, input, at }] },
+      { what: 'a run accepted', ops: [{ kind: 'accept', sessionId, runId, input, at }] },
+      { what: 'a run accepted of the other session', ops: [{ kind: 'accept', sessionId: ending, runId, input, at }] },
     ],
     start: [
-      { what: 'the start of a run', ops: [{ t: 'start', ...fence(1), runId }] },
+      { what: 'the start of a run', ops: [{ kind: 'start', ...fence(1), runId }] },
       { what: 'a group of entries after the start of a run', ops: [append(2), append(3)] },
     ],
-    rename: [{ what: 'a name that the agent gives', ops: [{ t: 'rename', ...fence(3), name: 'A' }] }],
+    rename: [{ what: 'a name that the agent gives', ops: [{ kind: 'rename', ...fence(3), name: 'A' }] }],
     end: [
       {
         what: 'an outcome',
-        ops: [{ t: 'end', ...fence(4), runId, ...completed, stats: emptyStats(), snapshot: body }],
+        ops: [{ kind: 'end', ...fence(4), runId, ...completed, stats: emptyStats(), snapshot: body }],
       },
     ],
     save: [{ what: 'a snapshot', ops: [save] }],
-    update: [{ what: 'a name that a user gives', ops: [{ t: 'update', sessionId, fields: { name: 'B' }, at }] }],
-    requeue: [{ what: 'a run put back in line', ops: [{ t: 'requeue', sessionId: ending, runId, ifUnstarted: true }] }],
-    endRun: [{ what: 'a run ended by main', ops: [{ t: 'endRun', sessionId: ending, runId, ...failed, at }] }],
-    release: [{ what: 'an activation that is over', ops: [{ t: 'release', sessionId: ending, epoch: null }] }],
-    remove: [{ what: 'a session deleted', ops: [{ t: 'remove', sessionId: ending, at }] }],
+    update: [{ what: 'a name that a user gives', ops: [{ kind: 'update', sessionId, fields: { name: 'B' }, at }] }],
+    requeue: [
+      { what: 'a run put back in line', ops: [{ kind: 'requeue', sessionId: ending, runId, ifUnstarted: true }] },
+    ],
+    endRun: [{ what: 'a run ended by main', ops: [{ kind: 'endRun', sessionId: ending, runId, ...failed, at }] }],
+    release: [{ what: 'an activation that is over', ops: [{ kind: 'release', sessionId: ending, epoch: null }] }],
+    remove: [{ what: 'a session deleted', ops: [{ kind: 'remove', sessionId: ending, at }] }],
   };
   const draining: Batch[] = [
     { what: 'a snapshot while the host drains', ops: [save] },

@@ -68,7 +68,7 @@ async function append(b: BenchRun, store: SqliteStore, sessionId: string, histor
     b.check(failed === undefined, `the history of ${sessionId} is refused: ${JSON.stringify(failed)}`);
     return results[0];
   };
-  const result = await commit([{ t: 'load', sessionId }]);
+  const result = await commit([{ kind: 'load', sessionId }]);
   const loaded = result && 'ok' in result ? result.ok.loaded : null;
   b.check(loaded?.epoch === EPOCH_BEFORE, `${sessionId} is there`);
   const { key, epoch } = loaded;
@@ -79,7 +79,7 @@ async function append(b: BenchRun, store: SqliteStore, sessionId: string, histor
       const i = randomInt(NUMBERS_BELOW);
       sum += i;
       const body = encodeEntry({ role: 'assistant', content, i });
-      ops.push({ t: 'append', key, epoch, n, at: Date.now(), body });
+      ops.push({ kind: 'append', key, epoch, n, at: Date.now(), body });
     }
     await commit(ops);
   }

@@ -15,7 +15,7 @@
 import type { JournalRequest } from './journal.js';
 import { JOURNAL_RING_BYTES, JOURNAL_RING_ENTRY_MAX_BYTES } from './limits.js';
 
-export type Append = Extract<JournalRequest, { t: 'append' }>;
+export type Append = Extract<JournalRequest, { kind: 'append' }>;
 
 /** What travels over the port to the store; null only wakes it. */
 export type JournalPost = {
@@ -129,7 +129,7 @@ export class RingReader extends Ring {
     const length = this.lengths[index / 4]!;
     const number = index / 8 + 1;
     const append: Append = {
-      t: 'append',
+      kind: 'append',
       at: this.numbers[number]!,
       key: this.numbers[number + 1]!,
       epoch: this.numbers[number + 2]!,

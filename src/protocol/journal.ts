@@ -21,25 +21,25 @@ export interface Fence {
 }
 
 export type JournalRequest =
-  | { t: 'load'; request: number; sessionId: string; slot: number; generation: number }
+  | { kind: 'load'; request: number; sessionId: string; slot: number; generation: number }
   /** One entry. `body` is encoded by codec.ts and goes to disk and to subscribers as it is. */
-  | ({ t: 'append'; at: number; body: Uint8Array } & Fence)
+  | ({ kind: 'append'; at: number; body: Uint8Array } & Fence)
   /** The run begins: from here on a crash of the process cuts it off. */
-  | ({ t: 'start'; at: number; runId: string } & Fence)
+  | ({ kind: 'start'; at: number; runId: string } & Fence)
   /** The run's outcome and, with it, the snapshot: one transaction. */
-  | ({ t: 'end'; at: number } & Fence & RunEnd)
+  | ({ kind: 'end'; at: number } & Fence & RunEnd)
   /** A snapshot on its own. Answered by `saved`. */
-  | ({ t: 'save'; request: number; at: number; body: Uint8Array; stats: SessionStats | null } & Fence)
-  | ({ t: 'rename'; at: number; name: string } & Fence)
+  | ({ kind: 'save'; request: number; at: number; body: Uint8Array; stats: SessionStats | null } & Fence)
+  | ({ kind: 'rename'; at: number; name: string } & Fence)
   /** Entries from seq `from` on. Sees everything this thread posted before. */
-  | { t: 'read'; request: number; key: number; from: number; limit: number };
+  | { kind: 'read'; request: number; key: number; from: number; limit: number };
 
 /**
  * What an operation counts in its thread's backlog, in bytes: added by the thread when it sends it, given back by the store
  * when it is dealt with.
  */
 export function weightOf(request: JournalRequest): number {
-  switch (request.t) {
+  switch (request.kind) {
     case 'load':
     case 'read':
       return 0;
@@ -139,11 +139,11 @@ export interface Loaded {
 }
 
 export type JournalReply =
-  | { t: 'loaded'; request: number; loaded: (Omit<Loaded, 'tail'> & { tail: PackedRows }) | null }
-  | { t: 'saved'; request: number }
-  | { t: 'entries'; request: number; rows: PackedRows }
-  | { t: 'failed'; request: number; error: WireError }
+  | { kind: 'loaded'; request: number; loaded: (Omit<Loaded, 'tail'> & { tail: PackedRows }) | null }
+  | { kind: 'saved'; request: number }
+  | { kind: 'entries'; request: number; rows: PackedRows }
+  | { kind: 'failed'; request: number; error: WireError }
   /** Triples of key, epoch and n: that activation's entries up to n are on disk. */
-  | { t: 'durable'; acks: number[] }
+  | { kind: 'durable'; acks: number[] }
   /** What this activation wrote is refused: for good (STALE_EPOCH), or until there is room (STORE_FULL). */
-  | { t: 'refused'; key: number; epoch: number; error: WireError };
+  | { kind: 'refused'; key: number; epoch: number; error: WireError };

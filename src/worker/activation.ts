@@ -139,7 +139,7 @@ export class Activation implements HistoryOwner {
     const { cpu, hold, link, table, thread } = this.#services;
     const { runId, runNo } = request;
     const input = request.input ?? (await this.#readInput(request.inputSeq));
-    link.send({ t: 'start', at: unixMs(), runId, ...this.#history.fence() });
+    link.send({ kind: 'start', at: unixMs(), runId, ...this.#history.fence() });
     if (this.load === 'cpu') hold.take(this.#slot, runNo);
     table.set('thread', this.#slot, 'begunNo', runNo);
     this.#status.runStarted();
@@ -168,7 +168,7 @@ export class Activation implements HistoryOwner {
     const entry = encodeEntry(outcomeEntry(runId, outcome));
     const post = (snapshot: Uint8Array | null): void => {
       const { stats } = this.#status;
-      const end = { t: 'end', at: unixMs(), runId, ...outcome, entry, snapshot, stats } as const;
+      const end = { kind: 'end', at: unixMs(), runId, ...outcome, entry, snapshot, stats } as const;
       this.#services.link.send({ ...end, ...this.#history.nextFence() });
     };
     if (this.#definition.saveWhen !== 'flush') {
@@ -293,7 +293,7 @@ export class Activation implements HistoryOwner {
 
   #rename(name: string): void {
     this.#naming ??= new Naming((last) => {
-      this.#services.link.send({ t: 'rename', at: unixMs(), name: last, ...this.#history.fence() });
+      this.#services.link.send({ kind: 'rename', at: unixMs(), name: last, ...this.#history.fence() });
     });
     this.#naming.rename(name);
   }

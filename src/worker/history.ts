@@ -84,7 +84,7 @@ export class History implements AgentHistory, JournalListener {
   /** Sends an encoded entry without checking for room: append() after its checks, and the host's own entries. */
   appendOwn(body: Uint8Array): void | Promise<void> {
     const n = this.#n + 1;
-    this.#link.append({ t: 'append', at: this.#now(), body, key: this.key, epoch: this.epoch, n });
+    this.#link.append({ kind: 'append', at: this.#now(), body, key: this.key, epoch: this.epoch, n });
     // Only now: at the end of the stack it may throw, and what was not sent must not count.
     this.#n = n;
     this.#table.set('thread', this.#slot, 'historySeq', this.length);

@@ -76,7 +76,7 @@ export class JournalLink {
   }
 
   /** Sends an operation that nobody waits for. On return it is posted. */
-  send(request: Exclude<JournalRequest, { t: 'append' | 'load' | 'read' }>): void {
+  send(request: Exclude<JournalRequest, { kind: 'append' | 'load' | 'read' }>): void {
     this.#sends(request);
     this.#post([request]);
   }
@@ -126,8 +126,8 @@ export class JournalLink {
     place: { slot: number; generation: number },
     decode: (row: EntryRow) => T,
   ): Promise<Restored<T> | null> {
-    const reply = await this.#ask((request) => ({ t: 'load', request, sessionId, ...place }));
-    if (reply.t !== 'loaded' || !reply.loaded) return null;
+    const reply = await this.#ask((request) => ({ kind: 'load', request, sessionId, ...place }));
+    if (reply.kind !== 'loaded' || !reply.loaded) return null;
     const { tail: packed, ...loaded } = reply.loaded;
     const tail = unpackRows(packed).map(decode);
     if (loaded.rest) await this.#readRest(loaded.key, loaded.rest, loaded.seq, (row) => tail.push(decode(row)));
@@ -167,13 +167,13 @@ export class JournalLink {
 
   /** Entries from seq `from` on: at most `limit`, and no more bytes than a page has. None: there are no more. */
   async read(key: number, from: number, limit: number): Promise<EntryRow[]> {
-    const reply = await this.#ask((request) => ({ t: 'read', request, key, from, limit }));
-    return reply.t === 'entries' ? unpackRows(reply.rows) : [];
+    const reply = await this.#ask((request) => ({ kind: 'read', request, key, from, limit }));
+    return reply.kind === 'entries' ? unpackRows(reply.rows) : [];
   }
 
   /** Posts a snapshot and resolves when it is on disk. @throws CabanaError STORE_FULL, STALE_EPOCH */
-  async save(snapshot: Omit<Extract<JournalRequest, { t: 'save' }>, 't' | 'request'>): Promise<void> {
-    await this.#ask((request) => ({ t: 'save', request, ...snapshot }));
+  async save(snapshot: Omit<Extract<JournalRequest, { kind: 'save' }>, 'kind' | 'request'>): Promise<void> {
+    await this.#ask((request) => ({ kind: 'save', request, ...snapshot }));
   }
 
   #ask(make: (request: number) => JournalRequest): Promise<JournalReply> {
@@ -198,7 +198,7 @@ export class JournalLink {
   }
 
   #receive(reply: JournalReply): void {
-    switch (reply.t) {
+    switch (reply.kind) {
       case 'durable':
         for (let i = 0; i < reply.acks.length; i += 3) {
           const listener = this.#listeners.get(reply.acks[i]!);
@@ -251,8 +251,8 @@ export class JournalLink {
 }
 
 function bodyOf(request: JournalRequest): Uint8Array | null {
-  if (request.t === 'save' || request.t === 'append') return request.body;
-  return request.t === 'end' ? request.snapshot : null;
+  if (request.kind === 'save' || request.kind === 'append') return request.body;
+  return request.kind === 'end' ? request.snapshot : null;
 }
 
 /**

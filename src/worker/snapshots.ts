@@ -75,7 +75,7 @@ export class Snapshots {
   /** Sends a snapshot for whose arrival nobody waits. */
   post(body: Uint8Array): void {
     const { history, link } = this.#parts;
-    link.send({ t: 'save', request: 0, at: unixMs(), body, stats: null, ...history.fence() });
+    link.send({ kind: 'save', request: 0, at: unixMs(), body, stats: null, ...history.fence() });
   }
 }
 

@@ -116,7 +116,7 @@ test('a host that is closed before it begins them leaves the runs of an earlier 
   const store = new SqliteStore(join(dataDir, 'cabana.db'));
   await create(store, record('a', { agentProfile: 'counter' }));
   const input = encodeEntry(inputEntry({ by: 1 }));
-  await write(store, { t: 'accept', sessionId: 'a', runId: 'r', input, at: Date.now() });
+  await write(store, { kind: 'accept', sessionId: 'a', runId: 'r', input, at: Date.now() });
   await store.close();
   const options = { agents, dataDir, threads: 1, logLevel: 'silent' } as const;
   let report: ShutdownReport | undefined;
@@ -136,8 +136,8 @@ test('what waits in a session that was quarantined is not run by the next host',
   await create(store, record('a', { agentProfile: 'counter' }));
   const input = encodeEntry(inputEntry({ by: 1 }));
   for (const runId of ['r1', 'r2', 'r3'])
-    await write(store, { t: 'accept', sessionId: 'a', runId, input, at: Date.now() });
-  await write(store, { t: 'update', sessionId: 'a', fields: { quarantine: 'it did it again' }, at: Date.now() });
+    await write(store, { kind: 'accept', sessionId: 'a', runId, input, at: Date.now() });
+  await write(store, { kind: 'update', sessionId: 'a', fields: { quarantine: 'it did it again' }, at: Date.now() });
   await store.close();
   const host = await launch(t, { dataDir, agents, threads: 1 });
   for (const runId of ['r1', 'r2', 'r3']) {
@@ -153,7 +153,7 @@ test('more runs than a mailbox holds, accepted by an earlier process, are all ru
   await create(store, record('a', { agentProfile: 'counter' }));
   const input = encodeEntry(inputEntry({ by: 1 }));
   const runIds = Array.from({ length: MAILBOX_MAX_RUNS + 2 }, (_, k) => `r${k}`);
-  const accepts = runIds.map((runId): WriteOp => ({ t: 'accept', sessionId: 'a', runId, input, at: Date.now() }));
+  const accepts = runIds.map((runId): WriteOp => ({ kind: 'accept', sessionId: 'a', runId, input, at: Date.now() }));
   for (const result of await store.commit(accepts)) assert.ok('ok' in result);
   await store.close();
   const host = await launch(t, { dataDir, agents, threads: 1 });
@@ -172,7 +172,8 @@ test('runs of a profile that is not loaded wait on disk until it is', async (t) 
   const store = new SqliteStore(database);
   await create(store, record('a', { agentProfile: 'counter' }), record('b', { agentProfile: 'general' }));
   const input = encodeEntry(inputEntry({ by: 4 }));
-  for (const sessionId of ['a', 'b']) await write(store, { t: 'accept', sessionId, runId: 'r', input, at: Date.now() });
+  for (const sessionId of ['a', 'b'])
+    await write(store, { kind: 'accept', sessionId, runId: 'r', input, at: Date.now() });
   await store.close();
   const without = await launch(t, { dataDir, agents: [testAgent('general')] });
   assert.equal((await without.pending('b', 'r'))?.state, 'completed');

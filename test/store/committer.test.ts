@@ -8,8 +8,8 @@ import { GroupCommitter, type Item, type WhenFull } from '../../src/worker/store
 import type { OpResult, Store, WriteOp } from '../../src/worker/store/store.js';
 
 /** Operations are told apart by a name; it is all that matters to the committer. */
-const named = (name: string): WriteOp => ({ t: 'release', sessionId: name, epoch: null });
-const nameOf = (op: WriteOp): string => (op.t === 'release' ? op.sessionId : '?');
+const named = (name: string): WriteOp => ({ kind: 'release', sessionId: name, epoch: null });
+const nameOf = (op: WriteOp): string => (op.kind === 'release' ? op.sessionId : '?');
 
 function setUp(awaitMore?: () => void) {
   const log: string[] = [];

@@ -9,7 +9,7 @@ import type { Store } from '../../src/worker/store/store.js';
 import type { StoreFactory } from './contract.js';
 import { Activation, accept, AT, create, endRun, load, record, seqs, write } from './records.js';
 
-const LATER = { t: 'update', at: AT + 5000 } as const;
+const LATER = { kind: 'update', at: AT + 5000 } as const;
 const RESTART = { profiles: ['general'], resumeProfiles: [] as string[], maxResumes: 3, at: AT + 9000 };
 
 const idsFor = async (store: Store, q?: string): Promise<string[]> =>
@@ -30,7 +30,7 @@ export function lifeContract(open: StoreFactory): void {
     });
     await create(store, given);
     assert.deepEqual(await store.record('a'), { ...given, source: 'setup' });
-    await assert.rejects(write(store, { t: 'create', record: record('a') }), { code: 'SESSION_EXISTS' });
+    await assert.rejects(write(store, { kind: 'create', record: record('a') }), { code: 'SESSION_EXISTS' });
     assert.deepEqual(await store.record('a'), { ...given, source: 'setup' });
     assert.equal(await store.record('b'), null);
     assert.equal(await store.keyOf('b'), null);
@@ -60,7 +60,7 @@ export function lifeContract(open: StoreFactory): void {
     const store = await open(t);
     await create(store, record('a'));
     const a = await Activation.of(store, 'a');
-    await a.commit({ t: 'rename', at: AT + 1, name: 'Opening study', ...a.fence });
+    await a.commit({ kind: 'rename', at: AT + 1, name: 'Opening study', ...a.fence });
     assert.equal((await store.record('a'))!.name, 'Opening study');
     assert.deepEqual(await idsFor(store, 'opening'), ['a']);
   });
@@ -71,18 +71,22 @@ export function lifeContract(open: StoreFactory): void {
     const a = await Activation.of(store, 'gone');
     await accept(store, 'gone', 'r1');
     await a.commit(a.start('r1'), a.append(1), a.save('state'));
-    assert.deepEqual(await write(store, { t: 'remove', sessionId: 'gone', at: AT }), { removed: true });
-    assert.deepEqual(await write(store, { t: 'remove', sessionId: 'gone', at: AT }), { removed: false });
-    assert.deepEqual(await write(store, { t: 'remove', sessionId: 'nobody', at: AT }), { removed: false });
+    assert.deepEqual(await write(store, { kind: 'remove', sessionId: 'gone', at: AT }), { removed: true });
+    assert.deepEqual(await write(store, { kind: 'remove', sessionId: 'gone', at: AT }), { removed: false });
+    assert.deepEqual(await write(store, { kind: 'remove', sessionId: 'nobody', at: AT }), { removed: false });
 
-    for (const late of [a.append('late'), a.save('late'), { t: 'rename' as const, at: AT, name: 'back', ...a.fence }]) {
+    for (const late of [
+      a.append('late'),
+      a.save('late'),
+      { kind: 'rename' as const, at: AT, name: 'back', ...a.fence },
+    ]) {
       const [result] = await store.commit([late]);
       assert.equal('error' in result! && result.error.code, 'STALE_EPOCH');
     }
-    await assert.rejects(write(store, { t: 'create', record: record('gone') }), { code: 'SESSION_EXISTS' });
+    await assert.rejects(write(store, { kind: 'create', record: record('gone') }), { code: 'SESSION_EXISTS' });
     await assert.rejects(accept(store, 'gone', 'r2'), { code: 'SESSION_NOT_FOUND' });
     await assert.rejects(write(store, endRun('gone', 'r1')), { code: 'RUN_NOT_FOUND' });
-    assert.deepEqual(await write(store, { t: 'load', sessionId: 'gone' }), { loaded: null });
+    assert.deepEqual(await write(store, { kind: 'load', sessionId: 'gone' }), { loaded: null });
     assert.deepEqual(await write(store, { ...LATER, sessionId: 'gone', fields: { name: 'back' } }), { record: null });
     const reads = [store.record('gone'), store.keyOf('gone'), store.run('gone', 'r1'), store.cronCount()];
     assert.deepEqual(await Promise.all(reads), [null, null, null, 0]);
@@ -100,14 +104,14 @@ export function lifeContract(open: StoreFactory): void {
     await gone.commit(...Array.from({ length: 1200 }, (_, i) => gone.append(i)));
     await kept.commit(kept.append(1), kept.save('kept'));
     assert.equal(await store.purge(), false);
-    await write(store, { t: 'remove', sessionId: 'gone', at: AT });
+    await write(store, { kind: 'remove', sessionId: 'gone', at: AT });
     let steps = 0;
     while (await store.purge()) assert.ok(++steps < 100, 'a purge comes to an end');
     assert.ok(steps > 1, 'no step is as long as the history');
     assert.deepEqual(await store.entries(gone.loaded.key, 1, 10), []);
     assert.deepEqual(seqs(await store.entries(kept.loaded.key, 1, 10)), [1]);
     assert.equal(Buffer.from((await load(store, 'kept')).snapshot!).toString(), 'kept');
-    await assert.rejects(write(store, { t: 'create', record: record('gone') }), { code: 'SESSION_EXISTS' });
+    await assert.rejects(write(store, { kind: 'create', record: record('gone') }), { code: 'SESSION_EXISTS' });
   });
 
   test('no step of a purge removes more than a few large entries', async (t) => {
@@ -116,7 +120,7 @@ export function lifeContract(open: StoreFactory): void {
     const gone = await Activation.of(store, 'gone');
     const large = 'x'.repeat(3 * 1024 * 1024);
     await gone.commit(...Array.from({ length: 12 }, () => gone.append(large)));
-    await write(store, { t: 'remove', sessionId: 'gone', at: AT });
+    await write(store, { kind: 'remove', sessionId: 'gone', at: AT });
     const { key } = gone.loaded;
     const left = async (): Promise<number> => {
       const [first] = await store.entries(key, 1, 1);

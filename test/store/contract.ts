@@ -41,7 +41,7 @@ function journalContract(open: StoreFactory): void {
     await create(store, record('a'));
     const a = await Activation.of(store, 'a');
     const body = entry('é😀'.repeat(1000));
-    await a.commit({ t: 'append', at: 1_700_000_000_123, body, ...a.fence, n: 1 });
+    await a.commit({ kind: 'append', at: 1_700_000_000_123, body, ...a.fence, n: 1 });
     const [row] = await store.entries(a.loaded.key, 1, 1);
     assert.deepEqual(Buffer.from(row!.body), Buffer.from(body));
     assert.deepEqual([row!.seq, row!.at, row!.kind], [1, 1_700_000_000_123, ENTRY_KIND.agent]);
@@ -65,12 +65,12 @@ function journalContract(open: StoreFactory): void {
     await create(store, record('a'));
     const epochs = [await load(store, 'a'), await load(store, 'a')].map((loaded) => loaded.epoch);
     const [third, fourth] = await store.commit([
-      { t: 'load', sessionId: 'a' },
-      { t: 'load', sessionId: 'a' },
+      { kind: 'load', sessionId: 'a' },
+      { kind: 'load', sessionId: 'a' },
     ]);
     for (const result of [third!, fourth!]) epochs.push('ok' in result ? result.ok.loaded!.epoch : 0);
     assert.deepEqual(epochs, [1, 2, 3, 4]);
-    assert.deepEqual(await store.commit([{ t: 'load', sessionId: 'nobody' }]), [{ ok: { loaded: null } }]);
+    assert.deepEqual(await store.commit([{ kind: 'load', sessionId: 'nobody' }]), [{ ok: { loaded: null } }]);
   });
 
   test('whatever a superseded activation writes is refused, and the rest of the batch is not touched', async (t) => {
@@ -81,7 +81,11 @@ function journalContract(open: StoreFactory): void {
     await old.commit(old.append('kept'));
     const now = await Activation.of(store, 'a');
     const b = await Activation.of(store, 'b');
-    const stale = [old.start('r1'), old.save('stale'), { t: 'rename' as const, at: AT, name: 'stale', ...old.fence }];
+    const stale = [
+      old.start('r1'),
+      old.save('stale'),
+      { kind: 'rename' as const, at: AT, name: 'stale', ...old.fence },
+    ];
     const ops = [now.append(1), old.append('stale'), b.append(1), ...stale, old.end('r1', 'stale'), now.append(2)];
     const results = await store.commit(ops);
     assert.deepEqual(
@@ -99,13 +103,13 @@ function journalContract(open: StoreFactory): void {
     const store = await open(t);
     await create(store, record('a'));
     const a = await Activation.of(store, 'a');
-    const append = (n: number) => ({ t: 'append' as const, at: AT, body: entry(n), ...a.fence, n });
+    const append = (n: number) => ({ kind: 'append' as const, at: AT, body: entry(n), ...a.fence, n });
     const results = await store.commit([append(1), append(3), append(1), append(2), append(0)]);
     assert.deepEqual(
       results.map((result) => ('ok' in result ? 'ok' : result.error.code)),
       ['ok', 'JOURNAL_GAP', 'JOURNAL_GAP', 'ok', 'JOURNAL_GAP'],
     );
-    const [save] = await store.commit([{ t: 'save', at: AT, body: bytes('s'), stats: null, ...a.fence, n: 3 }]);
+    const [save] = await store.commit([{ kind: 'save', at: AT, body: bytes('s'), stats: null, ...a.fence, n: 3 }]);
     assert.equal('error' in save! && save.error.code, 'JOURNAL_GAP');
     assert.deepEqual(seqs(await store.entries(a.loaded.key, 1, 100)), [1, 2]);
   });
@@ -114,13 +118,13 @@ function journalContract(open: StoreFactory): void {
     const store = await open(t);
     await create(store, record('a'));
     const a = await Activation.of(store, 'a');
-    await a.commit(a.append(1), { t: 'release', sessionId: 'a', epoch: 7 }, a.append(2));
-    const [, refused] = await store.commit([{ t: 'release', sessionId: 'a', epoch: 1 }, a.append(3)]);
+    await a.commit(a.append(1), { kind: 'release', sessionId: 'a', epoch: 7 }, a.append(2));
+    const [, refused] = await store.commit([{ kind: 'release', sessionId: 'a', epoch: 1 }, a.append(3)]);
     assert.equal('error' in refused! && refused.error.code, 'STALE_EPOCH');
     const next = await Activation.of(store, 'a');
     assert.equal(next.loaded.epoch, 2);
     assert.equal(next.loaded.seq, 2);
-    const [, late] = await store.commit([{ t: 'release', sessionId: 'a', epoch: null }, next.append(1)]);
+    const [, late] = await store.commit([{ kind: 'release', sessionId: 'a', epoch: null }, next.append(1)]);
     assert.equal('error' in late! && late.error.code, 'STALE_EPOCH');
   });
 }
@@ -166,7 +170,7 @@ function loadContract(open: StoreFactory): void {
     await accept(store, 'a', 'r3'); // 4
     for (const runId of ['r2', 'r3']) {
       const ending = { state: 'interrupted', error: 'Interrupted', code: 'RUN_INTERRUPTED' } as const;
-      await write(store, { t: 'endRun', sessionId: 'a', runId, ...ending, entry: entry('its end'), at: AT }); // 5, 6
+      await write(store, { kind: 'endRun', sessionId: 'a', runId, ...ending, entry: entry('its end'), at: AT }); // 5, 6
     }
     assert.deepEqual(seqs((await load(store, 'a')).tail), [5, 6]);
   });
@@ -254,7 +258,7 @@ function runContract(open: StoreFactory): void {
   test('an accepted run is queued, and its input is an entry of the history', async (t) => {
     const store = await open(t);
     await create(store, record('a', { agentProfile: 'chess' }));
-    const op = { t: 'accept', sessionId: 'a', runId: 'r1', input: entry('in'), at: AT } as const;
+    const op = { kind: 'accept', sessionId: 'a', runId: 'r1', input: entry('in'), at: AT } as const;
     const { accepted, entry: journaled } = await write(store, op);
     assert.deepEqual([accepted!.isNew, accepted!.agentProfile], [true, 'chess']);
     assert.deepEqual([accepted!.run.state, accepted!.run.inputSeq, accepted!.run.attempts], ['queued', 1, 0]);
@@ -265,7 +269,7 @@ function runContract(open: StoreFactory): void {
     const store = await open(t);
     await create(store, record('a'), record('b'));
     const accepting = (sessionId: string) => ({
-      t: 'accept' as const,
+      kind: 'accept' as const,
       sessionId,
       runId: 'r1',
       input: entry('in'),

@@ -74,7 +74,7 @@ test('whatever is appended, saved and read, in whichever order, arrives in that 
       else if (s.do === 'save') {
         answers.push(link.save({ at: AT, body: encodeState(i), stats: null, ...history.fence() }));
         saved = i;
-      } else if (s.do === 'rename') link.send({ t: 'rename', at: AT, name: `n${i}`, ...history.fence() });
+      } else if (s.do === 'rename') link.send({ kind: 'rename', at: AT, name: `n${i}`, ...history.fence() });
       else if (s.do === 'read') {
         const from = Math.max(1, i - 3);
         const appended = i;
@@ -113,7 +113,7 @@ test('a thread that was held up between its entry and the wake-up loses no later
   const ring = newJournalRing();
   links.attach(1, port2, ring);
   const writer = new RingWriter(ring);
-  const append = (n: number) => writer.write({ t: 'append', at: AT, key, epoch, n, body: new Uint8Array([1]) });
+  const append = (n: number) => writer.write({ kind: 'append', at: AT, key, epoch, n, body: new Uint8Array([1]) });
   const turn = () => new Promise((resolve) => setImmediate(resolve));
   append(1);
   // The store finds it by itself, commits it, and goes to sleep. Only then does the thread look whether to wake it.
@@ -140,7 +140,7 @@ test('when the storage has failed, what is appended is refused at once, and its 
   await assert.rejects(history.durable(), { code: 'STORE_IO' });
   assert.deepEqual(fatal, ['STORE_IO']);
   // Another thread's activation would not know of it: what it appends must wake the store all the same.
-  link.append({ t: 'append', at: AT, key: history.key, epoch: history.epoch, n: 2, body: new Uint8Array([1]) });
+  link.append({ kind: 'append', at: AT, key: history.key, epoch: history.epoch, n: 2, body: new Uint8Array([1]) });
   await until('the backlog is empty', () => link.backlogBytes === 0);
 });
 
@@ -151,7 +151,7 @@ test('positions go on where they wrap at 2^32', () => {
   // More than 2^32 bytes in all: what is behind it is as before.
   const count = Math.ceil(2 ** 32 / body.byteLength) + 100;
   for (let n = 1; n <= count; n++) {
-    assert.ok(writer.write({ t: 'append', at: AT, key: 1, epoch: 2, n, body }), `${n} has room`);
+    assert.ok(writer.write({ kind: 'append', at: AT, key: 1, epoch: 2, n, body }), `${n} has room`);
     if (n % 8 !== 0 && n !== count) continue;
     while (reader.position !== reader.written) {
       const read = reader.read();

@@ -61,7 +61,7 @@ test('what a superseded activation appends is refused, and it is told so', async
   first.append({ content: 'kept' });
   await first.durable();
   // Another activation took the session over, unknown to the first.
-  await sqlite.commit([{ t: 'load', sessionId: 'a' }]);
+  await sqlite.commit([{ kind: 'load', sessionId: 'a' }]);
   first.append({ content: 'stale' });
   await assert.rejects(first.durable(), { code: 'STALE_EPOCH' });
   assert.throws(() => void first.append({ content: 'stale' }), { code: 'STALE_EPOCH' });
@@ -169,7 +169,7 @@ test('a load that makes the store look into its own link again changes nothing i
   const again = activate('a');
   const saved = link.save({ at: AT, body: encodeState(1), stats: null, ...b.fence() });
   b.append({ content: 'after the snapshot' });
-  link.send({ t: 'rename', at: AT, name: 'after the entry', ...b.fence() });
+  link.send({ kind: 'rename', at: AT, name: 'after the entry', ...b.fence() });
   await Promise.all([again, saved, b.durable()]);
   assert.equal(b.durableSeq, 1);
   assert.equal((await link.read(b.key, 1, 10)).length, 1);

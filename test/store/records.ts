@@ -41,17 +41,24 @@ export async function write(store: Store, op: WriteOp): Promise<Written> {
 }
 
 export async function create(store: Store, ...records: SessionRecord[]): Promise<void> {
-  for (const result of await store.commit(records.map((r) => ({ t: 'create', record: r })))) assert.ok('ok' in result);
+  for (const result of await store.commit(records.map((r) => ({ kind: 'create', record: r }))))
+    assert.ok('ok' in result);
 }
 
 export async function load(store: Store, sessionId: string): Promise<Loaded> {
-  const { loaded } = await write(store, { t: 'load', sessionId });
+  const { loaded } = await write(store, { kind: 'load', sessionId });
   assert.ok(loaded, `session ${sessionId} is there`);
   return loaded;
 }
 
 export async function accept(store: Store, sessionId: string, runId: string): Promise<StoredRun> {
-  const { accepted } = await write(store, { t: 'accept', sessionId, runId, input: entry(`input of ${runId}`), at: AT });
+  const { accepted } = await write(store, {
+    kind: 'accept',
+    sessionId,
+    runId,
+    input: entry(`input of ${runId}`),
+    at: AT,
+  });
   return accepted!.run;
 }
 
@@ -76,21 +83,21 @@ export class Activation {
 
   append(content: unknown): WriteOp {
     this.n++;
-    return { t: 'append', at: AT, body: entry(content), ...this.fence };
+    return { kind: 'append', at: AT, body: entry(content), ...this.fence };
   }
 
   start(runId: string): WriteOp {
-    return { t: 'start', at: AT + 1, runId, ...this.fence };
+    return { kind: 'start', at: AT + 1, runId, ...this.fence };
   }
 
   save(text: string, stats: SessionStats | null = null): WriteOp {
-    return { t: 'save', at: AT, body: bytes(text), stats, ...this.fence };
+    return { kind: 'save', at: AT, body: bytes(text), stats, ...this.fence };
   }
 
   end(runId: string, snapshot: string | null = null, stats: Partial<SessionStats> = {}): WriteOp {
     this.n++;
     return {
-      t: 'end',
+      kind: 'end',
       at: AT + 2,
       runId,
       state: 'completed',
@@ -115,7 +122,7 @@ export class Activation {
 
 export function endRun(sessionId: string, runId: string): WriteOp {
   return {
-    t: 'endRun',
+    kind: 'endRun',
     sessionId,
     runId,
     state: 'failed',

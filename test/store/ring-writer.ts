@@ -20,7 +20,7 @@ function run({ port, ring, appended, key, epoch }: RingWriterData): void {
     const body = bodies[n % 50 === 0 ? 2 : n % 7 === 0 ? 1 : 0]!;
     // The bound is the agent's in the product; here the store keeps up or the thread waits.
     while (link.backlogBytes > 8_000_000);
-    link.append({ t: 'append', at: 1, key, epoch, n, body });
+    link.append({ kind: 'append', at: 1, key, epoch, n, body });
     Atomics.store(appended, 0, n);
   }
 }

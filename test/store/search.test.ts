@@ -44,9 +44,9 @@ class Model {
   readonly sessions = new Map<string, SessionRecord>();
 
   apply(op: WriteOp): void {
-    if (op.t === 'create') this.sessions.set(op.record.sessionId, op.record);
-    if (op.t === 'remove') this.sessions.delete(op.sessionId);
-    const known = op.t === 'update' && this.sessions.get(op.sessionId);
+    if (op.kind === 'create') this.sessions.set(op.record.sessionId, op.record);
+    if (op.kind === 'remove') this.sessions.delete(op.sessionId);
+    const known = op.kind === 'update' && this.sessions.get(op.sessionId);
     if (known) this.sessions.set(known.sessionId, { ...known, ...op.fields });
   }
 }
@@ -68,11 +68,11 @@ const kind = fc.constantFrom(
 const idOf = (i: number): string => `s${i}000${i % 3}`;
 const created = fc
   .record({ name: fc.option(name), createdAt: instant, kind, pinned: fc.boolean() })
-  .map(({ kind: of, ...fields }) => ({ t: 'create' as const, fields: { ...fields, ...of } }));
+  .map(({ kind: of, ...fields }) => ({ kind: 'create' as const, fields: { ...fields, ...of } }));
 const changed = fc.oneof(
-  fc.record({ t: fc.constant('name' as const), i: fc.nat(40), name: fc.option(name) }),
-  fc.record({ t: fc.constant('pinned' as const), i: fc.nat(40), pinned: fc.boolean() }),
-  fc.record({ t: fc.constant('remove' as const), i: fc.nat(40) }),
+  fc.record({ kind: fc.constant('name' as const), i: fc.nat(40), name: fc.option(name) }),
+  fc.record({ kind: fc.constant('pinned' as const), i: fc.nat(40), pinned: fc.boolean() }),
+  fc.record({ kind: fc.constant('remove' as const), i: fc.nat(40) }),
 );
 const query = fc.record(
   {
@@ -90,7 +90,7 @@ const query = fc.record(
 );
 
 function toOp(step: typeof created extends fc.Arbitrary<infer C> ? C : never, i: number): WriteOp {
-  return { t: 'create', record: record(idOf(i), step.fields) };
+  return { kind: 'create', record: record(idOf(i), step.fields) };
 }
 
 test('after any creations, renames, pins and deletions a search finds what a naive list does, and changes are told', async (t) => {
@@ -108,16 +108,16 @@ test('after any creations, renames, pins and deletions a search finds what a nai
       for (const op of first) model.apply(op);
       const ops = changes.map((change): WriteOp => {
         const sessionId = idOf(change.i);
-        if (change.t === 'remove') return { t: 'remove', sessionId, at: AT };
-        const fields = change.t === 'name' ? { name: change.name } : { pinned: change.pinned };
-        return { t: 'update', sessionId, fields, at: AT };
+        if (change.kind === 'remove') return { kind: 'remove', sessionId, at: AT };
+        const fields = change.kind === 'name' ? { name: change.name } : { pinned: change.pinned };
+        return { kind: 'update', sessionId, fields, at: AT };
       });
       for (const op of ops) {
         const before = { page: recordPage(await store.page({})), told };
         await write(store, op);
         model.apply(op);
         if (told === before.told)
-          assert.deepEqual(recordPage(await store.page({})), before.page, `${op.t} was not told of`);
+          assert.deepEqual(recordPage(await store.page({})), before.page, `${op.kind} was not told of`);
       }
       for (const asked of queries) {
         const { records, hasMore, nextBefore } = recordPage(await store.page(asked));
@@ -142,27 +142,27 @@ test('whatever changes a row of the list is told before the commit is over', asy
     [() => a.end('r1', null, { totalTasks: 1 }), true],
     [() => a.save('state'), false],
     [() => a.save('state', { ...emptyStats(), totalTasks: 2 }), true],
-    [() => ({ t: 'rename', at: AT + 7, name: 'renamed', ...a.fence }), true],
+    [() => ({ kind: 'rename', at: AT + 7, name: 'renamed', ...a.fence }), true],
     [() => endRun('a', 'r2'), true],
-    [() => ({ t: 'update', ...session, fields: { name: 'edited' } }), true],
-    [() => ({ t: 'update', ...session, fields: { pinned: true } }), true],
-    [() => ({ t: 'update', ...session, fields: { quarantine: 'it crashed' } }), true],
-    [() => ({ t: 'load', sessionId: 'a' }), false],
-    [() => ({ t: 'release', sessionId: 'a', epoch: null }), false],
-    [() => ({ t: 'remove', ...session }), true],
-    [() => ({ t: 'remove', at: AT, sessionId: 'erased', erase: true }), true],
+    [() => ({ kind: 'update', ...session, fields: { name: 'edited' } }), true],
+    [() => ({ kind: 'update', ...session, fields: { pinned: true } }), true],
+    [() => ({ kind: 'update', ...session, fields: { quarantine: 'it crashed' } }), true],
+    [() => ({ kind: 'load', sessionId: 'a' }), false],
+    [() => ({ kind: 'release', sessionId: 'a', epoch: null }), false],
+    [() => ({ kind: 'remove', ...session }), true],
+    [() => ({ kind: 'remove', at: AT, sessionId: 'erased', erase: true }), true],
   ];
   for (const [step, changes] of steps) {
     const before = { page: recordPage(await store.page({})), told };
     const op = step();
     const [result] = await store.commit([op]);
-    assert.ok('ok' in result!, `${op.t} is taken`);
+    assert.ok('ok' in result!, `${op.kind} is taken`);
     assert.equal(
       JSON.stringify(recordPage(await store.page({}))) !== JSON.stringify(before.page),
       changes,
-      `${op.t} changes a row`,
+      `${op.kind} changes a row`,
     );
-    assert.equal(told > before.told, changes, `${op.t} is told`);
+    assert.equal(told > before.told, changes, `${op.kind} is told`);
   }
 });
 
@@ -207,7 +207,7 @@ test('a folder of schema version 1 is searched like a new one', async (t) => {
   // Not in the order of their creation.
   const later = new Date(AT + 3_600_000).toISOString();
   await create(first, record('b', { name: 'zebra', createdAt: later }), record('a', { name: 'Zoo' }), record('gone'));
-  await write(first, { t: 'remove', sessionId: 'gone', at: AT });
+  await write(first, { kind: 'remove', sessionId: 'gone', at: AT });
   await first.close();
   const db = new Sqlite(path);
   db.exec(`DROP TABLE sessions_search;
@@ -225,7 +225,7 @@ test('a folder of schema version 1 is searched like a new one', async (t) => {
     [['b', 'a'], ['a'], ['b']],
   );
   assert.deepEqual(await ids(store, 'gone'), []);
-  await write(store, { t: 'update', sessionId: 'a', fields: { name: 'aquarium' }, at: AT });
+  await write(store, { kind: 'update', sessionId: 'a', fields: { name: 'aquarium' }, at: AT });
   await create(store, record('c', { name: 'zoo again' }));
   assert.deepEqual([await ids(store, 'zo'), await ids(store, 'quar')], [['c'], ['a']]);
 });
@@ -237,7 +237,7 @@ test('searches cost no more after many sessions came and went', async (t) => {
   for (let round = 0; round < 20; round++) {
     const names = Array.from({ length: 200 }, (_, i) => `r${round}-${i}`);
     await create(store, ...names.map((id, i) => record(id, { name: 'pearl', createdAt: at(round * 200 + i) })));
-    await store.commit(names.map((sessionId) => ({ t: 'remove', sessionId, at: AT })));
+    await store.commit(names.map((sessionId) => ({ kind: 'remove', sessionId, at: AT })));
   }
   await create(store, record('last', { name: 'pearl', createdAt: at(5000) }));
   const young = openIndexed(t);

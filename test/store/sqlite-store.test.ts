@@ -203,8 +203,8 @@ describe('SqliteStore: damage', () => {
     await assert.rejects(store.entries(hurt, 1, 10), corrupt);
     await assert.rejects(store.entriesBefore(hurt, null, 2), corrupt);
     const [damaged, whole] = await store.commit([
-      { t: 'load', sessionId: 'hurt' },
-      { t: 'load', sessionId: 'fine' },
+      { kind: 'load', sessionId: 'hurt' },
+      { kind: 'load', sessionId: 'fine' },
     ]);
     assert.equal('error' in damaged! && damaged.error.code, 'STORE_CORRUPT');
     assert.ok('ok' in whole!);
@@ -224,7 +224,7 @@ describe('SqliteStore: damage', () => {
     await assert.rejects(load(store, 'hurt'), { code: 'STORE_CORRUPT', message: /snapshot of session hurt/ });
     assert.equal(Buffer.from((await load(store, 'fine')).snapshot!).toString(), 'state of fine');
     assert.deepEqual(seqs(await store.entries(hurt, 1, 10)), [1, 2, 3]);
-    assert.deepEqual(await write(store, { t: 'remove', sessionId: 'hurt', at: AT }), { removed: true });
+    assert.deepEqual(await write(store, { kind: 'remove', sessionId: 'hurt', at: AT }), { removed: true });
   });
 });
 
@@ -252,8 +252,8 @@ describe('SqliteStore: a full disk', () => {
     const a = await Activation.of(store, 'a');
     await a.commit(a.append('small'));
     const batch: WriteOp[] = [
-      { t: 'accept', sessionId: 'b', runId: 'r1', input: entry('in'), at: AT },
-      { t: 'update', sessionId: 'b', fields: { name: 'half' }, at: AT },
+      { kind: 'accept', sessionId: 'b', runId: 'r1', input: entry('in'), at: AT },
+      { kind: 'update', sessionId: 'b', fields: { name: 'half' }, at: AT },
       a.append('small too'),
       a.append(large),
     ];
@@ -287,16 +287,16 @@ describe('SqliteStore: a full disk', () => {
     await accept(store, 'b', 'r1');
     await b.commit(b.start('r1'));
     const fencing: WriteOp[] = [
-      { t: 'load', sessionId: 'b' },
+      { kind: 'load', sessionId: 'b' },
       endRun('b', 'r1'),
-      { t: 'release', sessionId: 'b', epoch: null },
-      { t: 'remove', sessionId: 'b', at: AT },
+      { kind: 'release', sessionId: 'b', epoch: null },
+      { kind: 'remove', sessionId: 'b', at: AT },
     ];
     const huge = a.append(large);
     for (const op of [...fencing]) {
-      await assert.rejects(store.commit([op, huge]), { code: 'STORE_FULL' }, op.t);
-      const [written] = await b.commit(b.append(`after ${op.t}`));
-      assert.equal(written!.head!.epoch, b.loaded.epoch, op.t);
+      await assert.rejects(store.commit([op, huge]), { code: 'STORE_FULL' }, op.kind);
+      const [written] = await b.commit(b.append(`after ${op.kind}`));
+      assert.equal(written!.head!.epoch, b.loaded.epoch, op.kind);
     }
     await assert.rejects(store.commit([...fencing, huge]), { code: 'STORE_FULL' });
     await b.commit(b.append('after all of them'));

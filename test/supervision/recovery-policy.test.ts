@@ -80,7 +80,7 @@ test('a retry that the end of the process overtook is no resumed run', async (t)
     const activation = await Activation.of(store, sessionId);
     await activation.commit(activation.start(runId));
     // A neighbour took the thread down.
-    await write(store, { t: 'requeue', sessionId, runId, ifUnstarted: false });
+    await write(store, { kind: 'requeue', sessionId, runId, ifUnstarted: false });
   }
   await store.close();
   const host = await house(t, { dataDir, threads: 1 });
@@ -101,8 +101,8 @@ test('a run that was retried may still be resumed three times', async (t) => {
   // Neighbours took the thread down, also before the run had begun: no process has ended yet.
   for (let retries = 0; retries < 4; retries++) {
     await begin();
-    await write(store, { t: 'requeue', sessionId: 'a', runId, ifUnstarted: false });
-    await write(store, { t: 'requeue', sessionId: 'a', runId, ifUnstarted: true });
+    await write(store, { kind: 'requeue', sessionId: 'a', runId, ifUnstarted: false });
+    await write(store, { kind: 'requeue', sessionId: 'a', runId, ifUnstarted: true });
   }
   // The process ends in the midst of the run, three times.
   const profiles = ['supervision-resume'];

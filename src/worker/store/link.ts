@@ -89,7 +89,7 @@ export class Link {
 
   /** Sends the acknowledgements, as one message. */
   tell(): void {
-    if (this.#acks.length > 0) this.reply({ t: 'durable', acks: this.#acks });
+    if (this.#acks.length > 0) this.reply({ kind: 'durable', acks: this.#acks });
     this.#acks = [];
     this.flush();
   }
@@ -101,7 +101,7 @@ export class Link {
   }
 
   fail(request: number, error: unknown): void {
-    this.reply({ t: 'failed', request, error: toWire(error) });
+    this.reply({ kind: 'failed', request, error: toWire(error) });
   }
 
   flush(): void {

@@ -157,7 +157,7 @@ export class Links {
   }
 
   #receive(link: Link, request: JournalRequest): void {
-    switch (request.t) {
+    switch (request.kind) {
       case 'load':
         return this.#load(link, request);
       case 'read':
@@ -174,7 +174,7 @@ export class Links {
     }
   }
 
-  #load(link: Link, request: Extract<JournalRequest, { t: 'load' }>): void {
+  #load(link: Link, request: Extract<JournalRequest, { kind: 'load' }>): void {
     const { sessionId, slot, generation } = request;
     this.takeInFor(sessionId);
     // What the activation before it has done comes before it, even if that waits for room: its epoch ends with the load.
@@ -186,16 +186,16 @@ export class Links {
       this.publish(result.ok);
       replyLoaded(link, request.request, loaded);
     };
-    this.#committer.submit({ op: { t: 'load', sessionId }, whenFull, done });
+    this.#committer.submit({ op: { kind: 'load', sessionId }, whenFull, done });
   }
 
   /** Reads behind everything that the thread posted before it asked. */
-  #read(link: Link, request: Extract<JournalRequest, { t: 'read' }>): void {
+  #read(link: Link, request: Extract<JournalRequest, { kind: 'read' }>): void {
     const done = (): void => {
       this.#store.entries(request.key, request.from, request.limit).then(
         (entries) => {
           const rows = packRows(entries);
-          link.reply({ t: 'entries', request: request.request, rows }, [rows.meta.buffer, rows.bodies.buffer]);
+          link.reply({ kind: 'entries', request: request.request, rows }, [rows.meta.buffer, rows.bodies.buffer]);
         },
         (error: unknown) => link.fail(request.request, error),
       );
@@ -203,14 +203,14 @@ export class Links {
     this.#committer.submit({ op: null, whenFull: 'keep', done });
   }
 
-  #save(link: Link, request: Extract<JournalRequest, { t: 'save' }>): void {
+  #save(link: Link, request: Extract<JournalRequest, { kind: 'save' }>): void {
     const weight = weightOf(request);
     const stalled = (error: CabanaError): void => link.fail(request.request, error);
     const done = (result: OpResult): void => {
       link.give(weight);
       if ('error' in result) return link.fail(request.request, result.error);
       this.written(link, request, result.ok);
-      link.reply({ t: 'saved', request: request.request });
+      link.reply({ kind: 'saved', request: request.request });
     };
     this.#committer.submit({ op: request, whenFull: 'keep', done, stalled });
   }
@@ -228,7 +228,7 @@ export class Links {
   }
 }
 
-type ThreadOp = Exclude<JournalRequest, { t: 'load' | 'read' | 'save' }>;
+type ThreadOp = Exclude<JournalRequest, { kind: 'load' | 'read' | 'save' }>;
 
 /** An operation that its thread does not ask an answer for. One object each: this is the path of every entry. */
 class ThreadWrite implements Item {
@@ -252,12 +252,12 @@ class ThreadWrite implements Item {
   }
 
   stalled(error: CabanaError): void {
-    this.#link.reply({ t: 'refused', key: this.op.key, epoch: this.op.epoch, error: toWire(error) });
+    this.#link.reply({ kind: 'refused', key: this.op.key, epoch: this.op.epoch, error: toWire(error) });
   }
 }
 
 function replyLoaded(link: Link, request: number, loaded: Loaded | null): void {
-  if (!loaded) return link.reply({ t: 'loaded', request, loaded: null });
+  if (!loaded) return link.reply({ kind: 'loaded', request, loaded: null });
   const tail = packRows(loaded.tail);
-  link.reply({ t: 'loaded', request, loaded: { ...loaded, tail } }, [tail.meta.buffer, tail.bodies.buffer]);
+  link.reply({ kind: 'loaded', request, loaded: { ...loaded, tail } }, [tail.meta.buffer, tail.bodies.buffer]);
 }

@@ -90,36 +90,36 @@ class StoreServer {
     detach: (thread) => this.#links.detach(thread),
     recover: (request) => this.#store.recover(request),
     create: async (record) => {
-      await this.#write({ t: 'create', record });
+      await this.#write({ kind: 'create', record });
     },
     accept: async (request) => {
-      const { accepted } = await this.#write({ t: 'accept', ...request });
+      const { accepted } = await this.#write({ kind: 'accept', ...request });
       return accepted!;
     },
     endRun: async (request) => {
       this.#links.takeInFor(request.sessionId);
       // What was taken in is before this in the queue: an outcome that the thread had posted stands.
-      const { ended } = await this.#write({ t: 'endRun', ...request }, 'keep');
+      const { ended } = await this.#write({ kind: 'endRun', ...request }, 'keep');
       return ended!;
     },
     requeue: async (sessionId, runId, ifUnstarted) => {
       this.#links.takeInFor(sessionId);
-      const { requeued } = await this.#write({ t: 'requeue', sessionId, runId, ifUnstarted }, 'keep');
+      const { requeued } = await this.#write({ kind: 'requeue', sessionId, runId, ifUnstarted }, 'keep');
       return requeued ?? false;
     },
     release: async (sessionId, epoch, whenFull = 'keep') => {
       // Its thread may have died with something on its way.
       this.#links.takeInFor(sessionId);
       // What the activation did may wait for room on the disk, and comes before its release.
-      await this.#write({ t: 'release', sessionId, epoch }, whenFull);
+      await this.#write({ kind: 'release', sessionId, epoch }, whenFull);
       this.#links.forget(sessionId, epoch ?? undefined);
     },
-    remove: (sessionId, at) => this.#remove({ t: 'remove', sessionId, at }),
+    remove: (sessionId, at) => this.#remove({ kind: 'remove', sessionId, at }),
     erase: async (sessionId, at) => {
-      await this.#remove({ t: 'remove', sessionId, at, erase: true });
+      await this.#remove({ kind: 'remove', sessionId, at, erase: true });
     },
     update: async (sessionId, fields, at) => {
-      const { record } = await this.#write({ t: 'update', sessionId, fields, at });
+      const { record } = await this.#write({ kind: 'update', sessionId, fields, at });
       return record ?? null;
     },
     record: (sessionId) => this.#store.record(sessionId),
@@ -138,7 +138,7 @@ class StoreServer {
     close: () => this.#close(),
   };
 
-  async #remove(op: Extract<WriteOp, { t: 'remove' }>): Promise<boolean> {
+  async #remove(op: Extract<WriteOp, { kind: 'remove' }>): Promise<boolean> {
     const { sessionId } = op;
     this.#links.takeInFor(sessionId);
     const { removed } = await this.#write(op);
@@ -153,7 +153,7 @@ class StoreServer {
         if ('error' in result) return reject(result.error);
         // In the turn in which the threads' operations of the same commit are told, in whose order this one is.
         this.#links.publish(result.ok);
-        this.#onWritten(result.ok, op.t === 'endRun' || op.t === 'accept');
+        this.#onWritten(result.ok, op.kind === 'endRun' || op.kind === 'accept');
         resolve(result.ok);
       };
       this.#committer.submit({ op, whenFull, done });

@@ -26,7 +26,7 @@ interface SnapshotSql {
   body: Uint8Array;
 }
 
-type Op<T extends WriteOp['t']> = Extract<WriteOp, { t: T }>;
+type Op<K extends WriteOp['kind']> = Extract<WriteOp, { kind: K }>;
 
 export class SqliteJournal {
   readonly heads = new Heads();

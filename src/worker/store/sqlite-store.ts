@@ -127,7 +127,7 @@ export class SqliteStore implements Store {
   }
 
   #write(op: WriteOp): Written {
-    switch (op.t) {
+    switch (op.kind) {
       case 'append':
         return this.#journal.append(op);
       case 'start':
@@ -181,7 +181,7 @@ export class SqliteStore implements Store {
           code: 'RUN_CUT_OFF',
         } as const;
         const entry = encodeEntry(outcomeEntry(run.runId, end));
-        this.#journal.endRun({ t: 'endRun', sessionId: run.sessionId, runId: run.runId, ...end, entry, at });
+        this.#journal.endRun({ kind: 'endRun', sessionId: run.sessionId, runId: run.runId, ...end, entry, at });
         recovery.interrupted++;
       }
       return recovery;
@@ -261,7 +261,7 @@ export class SqliteStore implements Store {
  * epoch survives without it: later commits are synced, and a sync covers the whole log before it.
  */
 function mayBeUndone(op: WriteOp): boolean {
-  return op.t === 'load' || op.t === 'start';
+  return op.kind === 'load' || op.kind === 'start';
 }
 
 function isEntry(result: OpResult): boolean {

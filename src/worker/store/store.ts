@@ -19,22 +19,22 @@ import type { ListedPage } from '../../protocol/record-page.js';
 import type { ListQuery, SessionRecord } from '../../protocol/session.js';
 
 export type WriteOp =
-  | { t: 'create'; record: SessionRecord }
+  | { kind: 'create'; record: SessionRecord }
   /** Takes the next epoch and reads what the activation starts from. */
-  | { t: 'load'; sessionId: string }
+  | { kind: 'load'; sessionId: string }
   /** What agent threads send. */
-  | Extract<JournalRequest, { t: 'append' | 'start' | 'end' | 'rename' }>
-  | Omit<Extract<JournalRequest, { t: 'save' }>, 'request'>
-  | ({ t: 'accept' } & AcceptRequest)
+  | Extract<JournalRequest, { kind: 'append' | 'start' | 'end' | 'rename' }>
+  | Omit<Extract<JournalRequest, { kind: 'save' }>, 'request'>
+  | ({ kind: 'accept' } & AcceptRequest)
   /** Ends a run without its thread. If it was running, its activation is fenced off by a new epoch. */
-  | ({ t: 'endRun' } & EndRunRequest)
+  | ({ kind: 'endRun' } & EndRunRequest)
   /** A running run is queued again, its activation fenced off; an ended one stays ended. */
-  | { t: 'requeue'; sessionId: string; runId: string; ifUnstarted: boolean }
-  | { t: 'update'; sessionId: string; fields: SessionUpdate; at: number }
+  | { kind: 'requeue'; sessionId: string; runId: string; ifUnstarted: boolean }
+  | { kind: 'update'; sessionId: string; fields: SessionUpdate; at: number }
   /** `erase`: without a tombstone, as if it had never been. */
-  | { t: 'remove'; sessionId: string; at: number; erase?: boolean }
+  | { kind: 'remove'; sessionId: string; at: number; erase?: boolean }
   /** The activation is over: what is kept for it in memory may go. */
-  | { t: 'release'; sessionId: string; epoch: number | null };
+  | { kind: 'release'; sessionId: string; epoch: number | null };
 
 /** Where a session's journal stands after an operation. */
 export interface Head {

@@ -157,7 +157,7 @@ export class WriteAheadLog {
 }
 
 function bytesOf(op: WriteOp): number {
-  switch (op.t) {
+  switch (op.kind) {
     case 'append':
     case 'save':
       return op.body.byteLength;
