@@ -112,7 +112,7 @@ export class Engine {
       at: clock.now(),
     });
     if (interrupted > 0) log.warn({ interrupted }, 'runs were cut off by the end of an earlier process');
-    return this.#parts.intake.adopt(pending);
+    return this.#parts.intake.takeOver(pending);
   }
 
   async #startThreads(): Promise<void> {

@@ -152,7 +152,7 @@ async function closeAll(parts: ShutdownParts): Promise<boolean> {
   // which comes with the store's last try if at all.
   const settled = Promise.allSettled([dispatcher.quiet(), places.retired(), background.settled()]);
   await within(config.clock, CLOSE_DEADLINE_MS, settled);
-  dispatcher.leaveAll();
+  dispatcher.close();
   subscriptions.end();
   // Also when it has failed: its thread would keep the process alive.
   const closed = store.close().catch((error: unknown) => {

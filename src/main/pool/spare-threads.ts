@@ -86,7 +86,7 @@ export class SpareThreads {
     const now = monotonic(clock);
     this.#needs = [...this.#needs.filter((at) => now - at < SPARE_WINDOW_MS), now];
     this.#timer?.cancel();
-    this.#timer = clock.after(SPARE_WINDOW_MS, () => this.#letGo());
+    this.#timer = clock.after(SPARE_WINDOW_MS, () => this.#trim());
     this.#replenish();
   }
 
@@ -154,7 +154,7 @@ export class SpareThreads {
   }
 
   /** They were not needed for a while, and are not worth their memory. */
-  #letGo(): void {
+  #trim(): void {
     for (const spare of this.#ready) {
       if (this.#ready.size <= this.#wanted) break;
       this.#ready.delete(spare);
@@ -166,7 +166,7 @@ export class SpareThreads {
   stop(): void {
     this.#stopped = true;
     this.#timer?.cancel();
-    this.#letGo();
+    this.#trim();
     this.#stopWaiting();
   }
 

@@ -118,7 +118,8 @@ export class Compactor {
       return await Promise.race([place.thread.calls.compact(session.id, run.no), run.lost]);
     } catch (error) {
       const isSpoilt = codeOf(error) === 'RESTORE_FAILED';
-      if (isSpoilt && session.state === 'idle' && session.place === place) await this.#parts.departures.letGo(session);
+      if (isSpoilt && session.state === 'idle' && session.place === place)
+        await this.#parts.departures.discard(session);
       throw error;
     }
   }

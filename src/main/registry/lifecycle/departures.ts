@@ -83,7 +83,7 @@ export class Departures {
     const place = session.place;
     // Everything is on disk, and the thread may be deaf for long: it is not asked.
     if (session.clean && place.thread.cpuBusy) {
-      await this.letGo(session);
+      await this.discard(session);
       return true;
     }
     directory.busy(session);
@@ -105,10 +105,10 @@ export class Departures {
   }
 
   /** Under the lock: an idle session of which everything is on disk leaves memory, without its thread being asked. */
-  async letGo(session: Session): Promise<void> {
+  async discard(session: Session): Promise<void> {
     const { directory, places, store } = this.#parts;
     directory.busy(session);
-    const place = session.leave()!;
+    const place = session.detach()!;
     session.record = null;
     await store.release(session.id, place.epoch);
     session.clean = true;

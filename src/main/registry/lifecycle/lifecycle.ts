@@ -158,7 +158,7 @@ export class Lifecycle {
         await this.#giveBack(session, messageOf(error));
         throw (await this.#guilt(place)) ?? error;
       }
-      this.#leave(session, place);
+      this.#takeBack(session, place);
       if ('refused' in asked) return this.#stayCold(session, asked.refused);
       // The run is admitted again, to another thread.
       if (!asked.elsewhere && isForRun) return this.#stayCold(session, died(there));
@@ -192,7 +192,7 @@ export class Lifecycle {
   }
 
   /** Its thread has not begun to activate it, and will not. */
-  #leave(session: Session, place: ActivationPlace): void {
+  #takeBack(session: Session, place: ActivationPlace): void {
     session.moveTo('failed', 'its thread is busy');
     session.place = null;
     this.#parts.places.retire(session.id, place);
@@ -204,7 +204,7 @@ export class Lifecycle {
       return false;
     }
     place.epoch = activated.epoch;
-    this.#adopt(session, activated);
+    this.#learn(session, activated);
     session.moveTo('idle');
     this.#parts.directory.touch(session);
     return true;
@@ -219,7 +219,7 @@ export class Lifecycle {
     return new CabanaError('AGENT_UNRESPONSIVE', 'start or restore held its thread without a pause', { cause: death });
   }
 
-  #adopt(session: Session, { epoch, record }: Activated): void {
+  #learn(session: Session, { epoch, record }: Activated): void {
     session.record = record;
     session.profile = profileOf(record);
     session.clean = true;
@@ -262,7 +262,7 @@ export class Lifecycle {
   async relocate(session: Session, thread: AgentThread): Promise<boolean> {
     this.#parts.directory.busy(session);
     this.#parts.table.countThread(session.place!.thread.no, 'migrations');
-    this.#parts.places.retire(session.id, session.leave()!);
+    this.#parts.places.retire(session.id, session.detach()!);
     session.migrations++;
     return this.bringUp(session, thread, { isForRun: true });
   }
@@ -284,7 +284,7 @@ export class Lifecycle {
         // From here on nothing of this session is written: the store's tombstone carries a new epoch.
         if (!(await store.remove(id, clock.now()))) return false;
         session.deleted = true;
-        const place = session.leave();
+        const place = session.detach();
         directory.remove(session);
         onGone(session);
         subscriptions.end(id);

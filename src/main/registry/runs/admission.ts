@@ -126,7 +126,7 @@ export class Admission {
   }
 
   /** Counts a run that its thread took from an offer. For a moment it and the run before it both count. */
-  adopt(session: Session, thread: AgentThread): Admitted {
+  admitBegun(session: Session, thread: AgentThread): Admitted {
     return this.#take(session, thread, 'cpu');
   }
 

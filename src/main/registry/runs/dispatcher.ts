@@ -58,7 +58,7 @@ export class Dispatcher {
     this.#endings = parts.endings;
     this.#losses = parts.losses;
     this.#starter = new Starter(parts, () => !this.#draining);
-    this.#offers = new Offers({ table: parts.table, adopt: (begun) => this.#adopt(begun) });
+    this.#offers = new Offers({ table: parts.table, onBegun: (begun) => this.#enterBegun(begun) });
     this.#evacuations = new Evacuations({
       ...parts,
       track: (task) => this.#tasks.track(task),
@@ -185,17 +185,17 @@ export class Dispatcher {
       const report = admitted.thread.calls.run(run.request(0));
       await this.#await(execution, admitted, report);
     } finally {
-      this.#leave(execution, admitted);
+      this.#exit(execution, admitted);
     }
   }
 
   /** A thread has begun an offered run, or will in a moment. In one turn, so that nobody sees it as one that waits. */
-  #adopt({ session, run, thread, report }: Begun): void {
-    const admitted = this.#parts.admission.adopt(session, thread);
+  #enterBegun({ session, run, thread, report }: Begun): void {
+    const admitted = this.#parts.admission.admitBegun(session, thread);
     session.mailbox.remove(run);
     const execution = this.#enter(admitted, run);
     this.#starter.begin(session, run);
-    this.track(this.#await(execution, admitted, report).finally(() => this.#leave(execution, admitted)));
+    this.track(this.#await(execution, admitted, report).finally(() => this.#exit(execution, admitted)));
   }
 
   #enter(admitted: Admitted, run: Run): Execution {
@@ -208,7 +208,7 @@ export class Dispatcher {
     return execution;
   }
 
-  #leave(execution: Execution, admitted: Admitted): void {
+  #exit(execution: Execution, admitted: Admitted): void {
     const { session, run } = execution;
     const { admission, directory } = this.#parts;
     this.#executing.delete(execution);
@@ -277,9 +277,9 @@ export class Dispatcher {
   }
 
   /** What still waits is on disk and starts with the next host. */
-  leaveAll(): void {
+  close(): void {
     this.#closed = true;
     const left = new CabanaError('HOST_CLOSED', 'the host was closed; the run is on disk and starts with the next one');
-    for (const run of this.#runs.clear()) run.leave(left);
+    for (const run of this.#runs.clear()) run.unfollow(left);
   }
 }

@@ -46,7 +46,7 @@ export class Endings {
         this.#parts.log.error({ err: error, sessionId: session.id, runId: run.id }, 'an outcome could not be stored');
       }
       this.#runs.forget(session, run);
-      run.leave(error as Error);
+      run.unfollow(error as Error);
     }
   }
 
@@ -94,7 +94,7 @@ export class Endings {
       // The store may yet refuse one whose input is on the way to the disk, and then has none to end. When it is
       // accepted, intake asks again.
       if (run.isAccepted) waiting.push(run);
-      else session.mailbox.adopt(run);
+      else session.mailbox.pushAnyway(run);
     }
     for (const run of waiting) await this.endUnstarted(session, run, ending);
   }
@@ -113,7 +113,7 @@ export class Endings {
     for (const run of this.#runs.of(session.id)) {
       if (!run.isAccepted) continue;
       this.#runs.forget(session, run);
-      run.leave(new CabanaError('SESSION_NOT_FOUND', NEVER_CREATED));
+      run.unfollow(new CabanaError('SESSION_NOT_FOUND', NEVER_CREATED));
     }
   }
 }

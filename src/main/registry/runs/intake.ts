@@ -155,7 +155,7 @@ export class Intake {
   /** A run id that the store knew, of a run that is open there and not here: the answer is that run. */
   #notYet(run: Run, stored: StoredRun, agentProfile: string): void {
     run.accept(stored);
-    run.leave(
+    run.unfollow(
       this.#parts.profiles.has(agentProfile)
         ? new CabanaError(
             'STORE_FULL',
@@ -172,7 +172,7 @@ export class Intake {
    * Open runs of an earlier process that are to start; those of a profile that is not loaded stay on disk as they are.
    * @returns what has them begin: before any that is sent to the same session later
    */
-  adopt(pending: readonly PendingRun[]): () => void {
+  takeOver(pending: readonly PendingRun[]): () => void {
     const { directory, dispatcher, runs, profiles, log } = this.#parts;
     const sessions = new Set<Session>();
     const left = pending.filter(({ agentProfile }) => !profiles.has(agentProfile));
@@ -189,7 +189,7 @@ export class Intake {
       const run = runs.make(stored.sessionId, stored.runId, null, resumed);
       run.terms = terms;
       run.accept(stored);
-      session.mailbox.adopt(run);
+      session.mailbox.pushAnyway(run);
       runs.add(run);
       sessions.add(session);
     }

@@ -24,7 +24,7 @@ export interface Begun {
 export interface OffersParts {
   table: StatusTable;
   /** Takes charge of a run that a thread has begun. */
-  adopt: (begun: Begun) => void;
+  onBegun: (begun: Begun) => void;
 }
 
 class Offer implements Revocable {
@@ -43,7 +43,7 @@ class Offer implements Revocable {
   withdraw(): boolean {
     this.#close();
     if (this.#parts.table.takeOffer(this.begun.thread.no, this.#no)) return true;
-    this.#parts.adopt(this.begun);
+    this.#parts.onBegun(this.begun);
     return false;
   }
 

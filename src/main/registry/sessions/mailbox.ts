@@ -31,7 +31,7 @@ export class Mailbox {
   }
 
   /** Behind the others, whatever the bound: an earlier process has accepted it. */
-  adopt(run: Run): void {
+  pushAnyway(run: Run): void {
     this.#runs.push(run);
   }
 

@@ -185,8 +185,8 @@ export class Run {
     this.#result.reject(error);
   }
 
-  /** The host closes while the run waits on disk: it starts with the next host. */
-  leave(error: Error): void {
+  /** Its end will not be heard of here: it waits on disk for the next host, or its outcome could not be stored. */
+  unfollow(error: Error): void {
     this.#result.reject(error);
   }
 

@@ -114,7 +114,7 @@ export class Session {
   }
 
   /** Detaches the agent, whatever that is doing: the session becomes cold, in one turn. @returns where the agent was */
-  leave(): ActivationPlace | null {
+  detach(): ActivationPlace | null {
     const { place } = this;
     if (this.#state === 'running') this.moveTo('interrupting');
     if (this.#state === 'idle' || this.#state === 'interrupting') this.moveTo('flushing');
