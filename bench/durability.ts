@@ -115,7 +115,7 @@ function batches(): { life: Life; draining: Batch[] } {
       { what: 'the start of a run', ops: [{ kind: 'start', ...fence(1), runId }] },
       { what: 'a group of entries after the start of a run', ops: [append(2), append(3)] },
     ],
-    rename: [{ what: 'a name that the agent gives', ops: [{ kind: 'rename', ...fence(3), name: 'A' }] }],
+    rename: [{ what: 'a name that the agent gives', ops: [{ kind: 'rename', ...fence(3), name: 'A', calledAt: at }] }],
     end: [
       {
         what: 'an outcome',

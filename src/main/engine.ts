@@ -171,7 +171,7 @@ export class Engine {
       case 'report':
         return session?.hear(note.epoch, note.stats);
       case 'rename':
-        return session?.hear(note.epoch, { name: note.name });
+        return session?.hearName(note.epoch, note.name, note.calledAt);
       case 'refused':
         if (session) this.#background.track(this.#parts.rescue.refused(session, note.epoch, fromWire(note.error)));
         return;

@@ -109,7 +109,8 @@ export type AgentThreadNote =
   /** `missed` events are missing between those before and those after: main was too slow for them. */
   | { kind: 'gap'; sessionId: string; runId: string | null; missed: number }
   | { kind: 'report'; sessionId: string; epoch: number; stats: Partial<SessionStats> }
-  | { kind: 'rename'; sessionId: string; epoch: number; name: string }
+  /** `calledAt`: when the agent gave the name, by instant.ts. */
+  | { kind: 'rename'; sessionId: string; epoch: number; name: string; calledAt: number }
   /** The store has refused what the activation wrote, and takes nothing more of it. */
   | { kind: 'refused'; sessionId: string; epoch: number; error: WireError }
   | { kind: 'log'; sessionId: string; level: AgentLogLevel; message: string; fields: Record<string, unknown> | null };
@@ -158,8 +159,8 @@ export interface StoreCalls {
   remove(sessionId: string, at: number): Promise<boolean>;
   /** As if it had never been created. */
   erase(sessionId: string, at: number): Promise<void>;
-  /** @returns the new record; null: there is no such session */
-  update(sessionId: string, fields: SessionUpdate, at: number): Promise<SessionRecord | null>;
+  /** Null: there is no such session. */
+  update(sessionId: string, fields: SessionUpdate, at: number): Promise<Updated | null>;
   record(sessionId: string): Promise<SessionRecord | null>;
   page(query: ListQuery): Promise<ListedPage>;
   /** The ids of the newest n sessions of each source, `max` in all at most. */
@@ -246,6 +247,12 @@ export interface SessionUpdate {
   pinned?: boolean;
   /** Why the session takes no more runs; null: it does. */
   quarantine?: string | null;
+}
+
+/** The new record, and the instant (instant.ts) of the change: what an agent did before it does not undo it. */
+export interface Updated {
+  record: SessionRecord;
+  instant: number;
 }
 
 /** A run as the store keeps it. */

@@ -30,7 +30,8 @@ export type JournalRequest =
   | ({ kind: 'end'; at: number } & Fence & RunEnd)
   /** A snapshot on its own. Answered by `saved`. */
   | ({ kind: 'save'; request: number; at: number; body: Uint8Array; stats: SessionStats | null } & Fence)
-  | ({ kind: 'rename'; at: number; name: string } & Fence)
+  /** `calledAt`: when the agent gave the name, by instant.ts; it may be written later. */
+  | ({ kind: 'rename'; at: number; name: string; calledAt: number } & Fence)
   /** Entries from seq `from` on. Sees everything this thread posted before. */
   | { kind: 'read'; request: number; key: number; from: number; limit: number };
 

@@ -77,7 +77,9 @@ export class Activation implements HistoryOwner {
     this.#suspect = { slot };
     this.#history = new History(services.link, services.table, { key, epoch, slot }, unixMs, this);
     this.#status = new StatusWriter(services.table, slot, { ...record.stats });
-    this.#ctx = new Context(record, this.#history, this.#status, services.events, (name) => this.#rename(name));
+    this.#ctx = new Context(record, this.#history, this.#status, services.events, (name, calledAt) =>
+      this.#rename(name, calledAt),
+    );
     this.#snapshots = new Snapshots({
       definition,
       ctx: this.#ctx,
@@ -291,10 +293,11 @@ export class Activation implements HistoryOwner {
     if (error.code !== 'STALE_EPOCH') this.#services.events.refused(this.sessionId, this.epoch, error);
   }
 
-  #rename(name: string): void {
-    this.#naming ??= new Naming((last) => {
-      this.#services.link.send({ kind: 'rename', at: unixMs(), name: last, ...this.#history.fence() });
+  #rename(name: string, calledAt: number): void {
+    this.#naming ??= new Naming((last, lastAt) => {
+      const rename = { kind: 'rename', at: unixMs(), name: last, calledAt: lastAt } as const;
+      this.#services.link.send({ ...rename, ...this.#history.fence() });
     });
-    this.#naming.rename(name);
+    this.#naming.rename(name, calledAt);
   }
 }

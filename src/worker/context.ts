@@ -2,6 +2,7 @@
 
 import type { AgentLogLevel } from '../protocol/control.js';
 import { CabanaError, assertFields, isA, messageOf, toWire } from '../protocol/errors.js';
+import { instantMs } from '../protocol/instant.js';
 import { jsonSafe } from '../protocol/json.js';
 import {
   LABEL_MAX_CHARS,
@@ -51,7 +52,7 @@ export class Context implements AgentContext<unknown> {
   readonly history: History;
   readonly #events: EventSender;
   readonly #status: StatusWriter;
-  readonly #renamed: (name: string) => void;
+  readonly #renamed: (name: string, calledAt: number) => void;
   /** The activation has left memory, and its row of the table with it. */
   #left = false;
   #run: RunScope | null = null;
@@ -62,7 +63,7 @@ export class Context implements AgentContext<unknown> {
     history: History,
     status: StatusWriter,
     events: EventSender,
-    renamed: (name: string) => void,
+    renamed: (name: string, calledAt: number) => void,
   ) {
     this.sessionId = record.sessionId;
     this.params = record.params;
@@ -157,8 +158,9 @@ export class Context implements AgentContext<unknown> {
       throw new CabanaError('INVALID_ARGUMENT', `a name is text of at most ${NAME_MAX_CHARS} characters`);
     }
     if (this.#left) return;
-    this.#renamed(name);
-    this.#events.rename(this.sessionId, this.history.epoch, name);
+    const calledAt = instantMs();
+    this.#renamed(name, calledAt);
+    this.#events.rename(this.sessionId, this.history.epoch, { name, calledAt });
   }
 
   get log(): AgentLog {

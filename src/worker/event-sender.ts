@@ -30,11 +30,17 @@ interface Untold {
   figures: Figures | null;
 }
 
+/** A name, and when the agent gave it, by instant.ts. */
+interface GivenName {
+  name: string;
+  calledAt: number;
+}
+
 /** What an activation says of its session: of the newest one that has said something. */
 interface Figures {
   epoch: number;
   stats: Partial<SessionStats> | null;
-  name: string | null;
+  name: GivenName | null;
 }
 
 export class EventSender {
@@ -91,10 +97,10 @@ export class EventSender {
     if (figures) figures.stats = { ...figures.stats, ...stats };
   }
 
-  rename(sessionId: string, epoch: number, name: string): void {
-    if (this.#mayTell(sessionId)) return this.#note({ kind: 'rename', sessionId, epoch, name }, name.length);
+  rename(sessionId: string, epoch: number, given: GivenName): void {
+    if (this.#mayTell(sessionId)) return this.#note({ kind: 'rename', sessionId, epoch, ...given }, given.name.length);
     const figures = this.#figuresOf(sessionId, epoch);
-    if (figures) figures.name = name;
+    if (figures) figures.name = given;
   }
 
   /** The store takes nothing more of this activation. */
@@ -183,7 +189,7 @@ export class EventSender {
 
   #tellFigures(sessionId: string, { epoch, stats, name }: Figures): void {
     if (stats) this.#note({ kind: 'report', sessionId, epoch, stats }, 0);
-    if (name !== null) this.#note({ kind: 'rename', sessionId, epoch, name }, name.length);
+    if (name !== null) this.#note({ kind: 'rename', sessionId, epoch, ...name }, name.name.length);
   }
 
   /** Looks now and then whether what is untold can be told: its session may have nothing more to say by itself. */

@@ -4,21 +4,22 @@
 import { setImmediate } from './platform.js';
 
 export class Naming {
-  readonly #write: (name: string) => void;
-  #next: string | null = null;
+  readonly #write: (name: string, calledAt: number) => void;
+  #next: { name: string; calledAt: number } | null = null;
   #isBurst = false;
 
-  constructor(write: (name: string) => void) {
+  constructor(write: (name: string, calledAt: number) => void) {
     this.#write = write;
   }
 
-  rename(name: string): void {
+  /** @param calledAt when the agent gave the name, by instant.ts */
+  rename(name: string, calledAt: number): void {
     if (this.#isBurst) {
-      this.#next = name;
+      this.#next = { name, calledAt };
       return;
     }
     this.#isBurst = true;
-    this.#write(name);
+    this.#write(name, calledAt);
     setImmediate(() => {
       this.#isBurst = false;
       this.settle();
@@ -28,7 +29,7 @@ export class Naming {
   /** Writes what has yet to be written: before the run's outcome, and before the agent leaves memory. */
   settle(): void {
     if (this.#next === null) return;
-    this.#write(this.#next);
+    this.#write(this.#next.name, this.#next.calledAt);
     this.#next = null;
   }
 }

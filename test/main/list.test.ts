@@ -1,7 +1,8 @@
 // The session list, on the shared vectors and live.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { ListQuery, NewSession } from '../../src/main/index.js';
@@ -129,6 +130,36 @@ test('a live, non-empty name wins over the stored one, and live counters over st
   assert.deepEqual([after['totalTasks'], after['totalCost'], after['model']], [8, 2, 'n']);
   assert.equal(after['reasoningEffort'], 'high');
   assert.equal(typeof after['latestLatency'], 'number');
+});
+
+/** Names the session twice in one turn of its event loop, and goes on until a file is there. */
+const NAMES = `
+  import { existsSync } from 'node:fs';
+  export default {
+    profile: 'names',
+    run(ctx, file) {
+      for (const name of ['first', 'second']) ctx.rename(name);
+      while (!existsSync(file)) ctx.checkpoint();
+    },
+  };`;
+
+test("a user's name stays, live and stored, though the agent's earlier one is written at the end of its run", async (t) => {
+  const dir = tempDir(t);
+  const [agent, file] = [join(dir, 'names.mjs'), join(dir, 'go-on')];
+  writeFileSync(agent, NAMES);
+  const host = await launch(t, { agents: [agent], maxIdleAgents: 0 });
+  await host.create({ sessionId: 'a', agentProfile: 'names' });
+  const { result } = host.send('a', file);
+  const name = async (): Promise<unknown> => (await host.registry.snapshot('a'))?.name;
+  await until('the agent has named it', async () => (await name()) === 'second');
+  assert.equal((await host.registry.edit('a', { name: 'mine' }))?.name, 'mine');
+  writeFileSync(file, '');
+  assert.equal((await result).state, 'completed');
+  assert.equal(await name(), 'mine');
+  assert.equal((await host.registry.list({ q: 'mine' })).rows.length, 1);
+  await host.registry.evictExcessIdle();
+  assert.equal(host.registry.exists('a'), false);
+  assert.equal(await name(), 'mine');
 });
 
 test('a session whose last run failed reads error, live and cold, until its next run starts', async (t) => {

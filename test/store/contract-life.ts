@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { instantMs } from '../../src/protocol/instant.js';
 import { decodeEntry } from '../../src/protocol/codec.js';
 import { recordPage } from '../../src/protocol/record-page.js';
 import { emptyStats } from '../../src/protocol/session.js';
@@ -41,28 +42,44 @@ export function lifeContract(open: StoreFactory): void {
   test('an update changes only what it names, and a search follows the name', async (t) => {
     const store = await open(t);
     await create(store, record('a', { name: 'before' }));
-    const { record: pinned } = await write(store, { ...LATER, sessionId: 'a', fields: { pinned: true } });
+    const { updated } = await write(store, { ...LATER, sessionId: 'a', fields: { pinned: true } });
+    const pinned = updated?.record;
     assert.deepEqual(
       pinned,
       record('a', { name: 'before', pinned: true, source: 'manual', updatedAt: pinned!.updatedAt }),
     );
-    assert.equal(pinned.updatedAt, new Date(LATER.at).toISOString());
+    assert.equal(pinned?.updatedAt, new Date(LATER.at).toISOString());
     await write(store, { ...LATER, sessionId: 'a', fields: { name: 'After' } });
     assert.deepEqual([await idsFor(store, 'be'), await idsFor(store, 'AF')], [[], ['a']]);
     assert.deepEqual([await idsFor(store, 'before'), await idsFor(store, 'AFTER')], [[], ['a']]);
     await write(store, { ...LATER, sessionId: 'a', fields: { name: null } });
     assert.equal((await store.record('a'))!.name, null);
     assert.deepEqual(await idsFor(store, 'After'), []);
-    assert.deepEqual((await write(store, { ...LATER, sessionId: 'b', fields: { pinned: true } })).record, null);
+    assert.deepEqual((await write(store, { ...LATER, sessionId: 'b', fields: { pinned: true } })).updated, null);
   });
 
   test('an agent renames its own session', async (t) => {
     const store = await open(t);
     await create(store, record('a'));
     const a = await Activation.of(store, 'a');
-    await a.commit({ kind: 'rename', at: AT + 1, name: 'Opening study', ...a.fence });
+    await a.commit({ kind: 'rename', at: AT + 1, name: 'Opening study', calledAt: AT, ...a.fence });
     assert.equal((await store.record('a'))!.name, 'Opening study');
     assert.deepEqual(await idsFor(store, 'opening'), ['a']);
+  });
+
+  test('a name that the agent gave before a user gave one does not undo that, however late it is written', async (t) => {
+    const store = await open(t);
+    await create(store, record('a'));
+    const a = await Activation.of(store, 'a');
+    const before = instantMs();
+    await write(store, { ...LATER, sessionId: 'a', fields: { name: "the user's" } });
+    await a.commit({ kind: 'rename', at: AT + 1, name: 'late', calledAt: before, ...a.fence });
+    assert.equal((await store.record('a'))!.name, "the user's");
+    assert.deepEqual([await idsFor(store, 'user'), await idsFor(store, 'late')], [['a'], []]);
+    // What is no name leaves the agent's alone; and what the agent says after the user counts.
+    await write(store, { ...LATER, sessionId: 'a', fields: { pinned: true } });
+    await a.commit({ kind: 'rename', at: AT + 2, name: 'newer', calledAt: instantMs(), ...a.fence });
+    assert.equal((await store.record('a'))!.name, 'newer');
   });
 
   test('a deleted session is nowhere, writes nothing, and its id is never given again', async (t) => {
@@ -78,7 +95,7 @@ export function lifeContract(open: StoreFactory): void {
     for (const late of [
       a.append('late'),
       a.save('late'),
-      { kind: 'rename' as const, at: AT, name: 'back', ...a.fence },
+      { kind: 'rename' as const, at: AT, name: 'back', calledAt: AT, ...a.fence },
     ]) {
       const [result] = await store.commit([late]);
       assert.equal('error' in result! && result.error.code, 'STALE_EPOCH');
@@ -87,7 +104,7 @@ export function lifeContract(open: StoreFactory): void {
     await assert.rejects(accept(store, 'gone', 'r2'), { code: 'SESSION_NOT_FOUND' });
     await assert.rejects(write(store, endRun('gone', 'r1')), { code: 'RUN_NOT_FOUND' });
     assert.deepEqual(await write(store, { kind: 'load', sessionId: 'gone' }), { loaded: null });
-    assert.deepEqual(await write(store, { ...LATER, sessionId: 'gone', fields: { name: 'back' } }), { record: null });
+    assert.deepEqual(await write(store, { ...LATER, sessionId: 'gone', fields: { name: 'back' } }), { updated: null });
     const reads = [store.record('gone'), store.keyOf('gone'), store.run('gone', 'r1'), store.cronCount()];
     assert.deepEqual(await Promise.all(reads), [null, null, null, 0]);
     assert.deepEqual([await idsFor(store), await idsFor(store, 'se'), await idsFor(store, 'gone')], [['kept'], [], []]);

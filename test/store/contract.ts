@@ -84,7 +84,7 @@ function journalContract(open: StoreFactory): void {
     const stale = [
       old.start('r1'),
       old.save('stale'),
-      { kind: 'rename' as const, at: AT, name: 'stale', ...old.fence },
+      { kind: 'rename' as const, at: AT, name: 'stale', calledAt: AT, ...old.fence },
     ];
     const ops = [now.append(1), old.append('stale'), b.append(1), ...stale, old.end('r1', 'stale'), now.append(2)];
     const results = await store.commit(ops);

@@ -74,7 +74,8 @@ test('whatever is appended, saved and read, in whichever order, arrives in that 
       else if (s.do === 'save') {
         answers.push(link.save({ at: AT, body: encodeState(i), stats: null, ...history.fence() }));
         saved = i;
-      } else if (s.do === 'rename') link.send({ kind: 'rename', at: AT, name: `n${i}`, ...history.fence() });
+      } else if (s.do === 'rename')
+        link.send({ kind: 'rename', at: AT, name: `n${i}`, calledAt: AT, ...history.fence() });
       else if (s.do === 'read') {
         const from = Math.max(1, i - 3);
         const appended = i;

@@ -169,7 +169,7 @@ test('a load that makes the store look into its own link again changes nothing i
   const again = activate('a');
   const saved = link.save({ at: AT, body: encodeState(1), stats: null, ...b.fence() });
   b.append({ content: 'after the snapshot' });
-  link.send({ kind: 'rename', at: AT, name: 'after the entry', ...b.fence() });
+  link.send({ kind: 'rename', at: AT, name: 'after the entry', calledAt: AT, ...b.fence() });
   await Promise.all([again, saved, b.durable()]);
   assert.equal(b.durableSeq, 1);
   assert.equal((await link.read(b.key, 1, 10)).length, 1);

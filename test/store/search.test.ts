@@ -142,7 +142,7 @@ test('whatever changes a row of the list is told before the commit is over', asy
     [() => a.end('r1', null, { totalTasks: 1 }), true],
     [() => a.save('state'), false],
     [() => a.save('state', { ...emptyStats(), totalTasks: 2 }), true],
-    [() => ({ kind: 'rename', at: AT + 7, name: 'renamed', ...a.fence }), true],
+    [() => ({ kind: 'rename', at: AT + 7, name: 'renamed', calledAt: AT, ...a.fence }), true],
     [() => endRun('a', 'r2'), true],
     [() => ({ kind: 'update', ...session, fields: { name: 'edited' } }), true],
     [() => ({ kind: 'update', ...session, fields: { pinned: true } }), true],

@@ -89,11 +89,11 @@ test('what a superseded activation says is not told beside what its successor sa
   const { events, heard } = sender(t, NOTE_OVERHEAD_BYTES);
   events.event('s', 'r', 0);
   events.report('s', 1, { model: 'old' });
-  events.rename('s', 2, 'new');
-  events.rename('s', 1, 'old');
+  events.rename('s', 2, { name: 'new', calledAt: 2 });
+  events.rename('s', 1, { name: 'old', calledAt: 1 });
   heard();
   events.settle('s');
-  assert.deepEqual(heard(), [{ kind: 'rename', epoch: 2, name: 'new' }]);
+  assert.deepEqual(heard(), [{ kind: 'rename', epoch: 2, name: 'new', calledAt: 2 }]);
 });
 
 test('figures and names that wait for room are merged, lines are counted; all is told when there is room', async (t) => {
@@ -102,20 +102,20 @@ test('figures and names that wait for room are merged, lines are counted; all is
   events.log('s', line, 6);
   for (let i = 1; i <= 3; i++) {
     events.report('s', 1, { totalCostUsd: i, ...(i === 2 ? { model: 'two' } : {}) });
-    events.rename('s', 1, `name ${i}`);
+    events.rename('s', 1, { name: `name ${i}`, calledAt: i });
     events.log('s', line, 6);
   }
   assert.deepEqual(heard(), [{ kind: 'log', ...line }]);
   const dealt = sender(t, NOTE_OVERHEAD_BYTES);
   dealt.events.log('s', line, 6);
-  dealt.events.rename('s', 1, 'later');
+  dealt.events.rename('s', 1, { name: 'later', calledAt: 4 });
   dealt.heard(true);
   // Nothing more is said by the session: it is told by itself.
   await pause(50);
-  assert.deepEqual(dealt.heard(), [{ kind: 'rename', epoch: 1, name: 'later' }]);
+  assert.deepEqual(dealt.heard(), [{ kind: 'rename', epoch: 1, name: 'later', calledAt: 4 }]);
   events.settle('s');
   const [report, rename, dropped] = heard();
   assert.deepEqual(report, { kind: 'report', epoch: 1, stats: { totalCostUsd: 3, model: 'two' } });
-  assert.deepEqual(rename, { kind: 'rename', epoch: 1, name: 'name 3' });
+  assert.deepEqual(rename, { kind: 'rename', epoch: 1, name: 'name 3', calledAt: 3 });
   assert.match((dropped as { message: string }).message, /^3 log lines were dropped/);
 });

@@ -140,14 +140,14 @@ export class SessionRegistry {
     if (fields.name !== undefined) checked.name = checkName(fields.name);
     if (fields.pinned !== undefined) checked.pinned = checkPinned(fields.pinned);
     const now = this.#parts.clock.now();
-    const record = await this.#parts.store.update(id, checked, now);
+    const updated = await this.#parts.store.update(id, checked, now);
     const session = this.#parts.directory.get(id);
-    if (record && session) {
-      if (checked.name !== undefined) session.tell({ name: checked.name });
+    if (updated && session) {
+      if (checked.name !== undefined) session.named(checked.name, updated.instant);
       // A run may have ended meanwhile.
       session.updatedAt = Math.max(session.updatedAt, now);
     }
-    return record ? this.snapshot(id) : undefined;
+    return updated ? this.snapshot(id) : undefined;
   }
 
   /** A page of the list: see ListQuery. @throws CabanaError INVALID_ARGUMENT */

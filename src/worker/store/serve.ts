@@ -119,8 +119,8 @@ class StoreServer {
       await this.#remove({ kind: 'remove', sessionId, at, erase: true });
     },
     update: async (sessionId, fields, at) => {
-      const { record } = await this.#write({ kind: 'update', sessionId, fields, at });
-      return record ?? null;
+      const { updated } = await this.#write({ kind: 'update', sessionId, fields, at });
+      return updated ?? null;
     },
     record: (sessionId) => this.#store.record(sessionId),
     page: (query) => this.#store.page(query),

@@ -4,6 +4,7 @@ import { crc32 } from 'node:zlib';
 import type { Database, Statement } from 'better-sqlite3';
 import { CabanaError } from '../../protocol/errors.js';
 import { ENTRY_KIND, type EntryRow, type Loaded } from '../../protocol/journal.js';
+import { instantMs } from '../../protocol/instant.js';
 import { ENTRIES_PAGE_MAX_BYTES, TAIL_PAGE_ROWS } from '../../protocol/limits.js';
 import { isTerminal, profileOf, parseStats } from '../../protocol/session.js';
 import { Heads } from './heads.js';
@@ -108,6 +109,8 @@ export class SqliteJournal {
 
   rename(op: Op<'rename'>): Written {
     const head = this.heads.fenced(op, 0);
+    // Names in a burst are written late (worker/naming.ts): a user may have named the session since.
+    if (op.calledAt < (head.namedAt ?? 0)) return { head };
     this.#sessions.rename(head.key, head.sessionId, op.name, op.at);
     return { head };
   }
@@ -131,6 +134,15 @@ export class SqliteJournal {
     const written = this.#addFor(row, ENTRY_KIND.input, op.at, op.input);
     const run = this.runs.insert(row, op.runId, written.entry!.seq, op.terms);
     return { ...written, accepted: { run, isNew: true, agentProfile } };
+  }
+
+  update({ sessionId, fields, at }: Op<'update'>): Written {
+    const record = this.#sessions.update(sessionId, fields, at);
+    if (!record) return { updated: null };
+    const instant = instantMs();
+    const head = fields.name === undefined ? undefined : this.heads.change(sessionId);
+    if (head) head.namedAt = instant;
+    return { updated: { record, instant } };
   }
 
   endRun(op: Op<'endRun'>): Written {

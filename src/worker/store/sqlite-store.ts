@@ -154,7 +154,7 @@ export class SqliteStore implements Store {
         this.#sessions.insert(op.record);
         return {};
       case 'update':
-        return { record: this.#sessions.update(op.sessionId, op.fields, op.at) };
+        return this.#journal.update(op);
       default:
         return op satisfies never;
     }

@@ -14,6 +14,7 @@ import type {
   Recovered,
   SessionUpdate,
   StoredRun,
+  Updated,
 } from '../../protocol/control.js';
 import type { ListedPage } from '../../protocol/record-page.js';
 import type { ListQuery, SessionRecord } from '../../protocol/session.js';
@@ -45,6 +46,8 @@ export interface Head {
   n: number;
   /** Highest seq. */
   seq: number;
+  /** When a user last named the session, by instant.ts: what the agent named it before that comes too late. */
+  namedAt?: number;
 }
 
 /** What an operation did. Only the fields that apply to it are there. */
@@ -57,7 +60,8 @@ export interface Written {
   accepted?: Accepted;
   /** A run that is in its final state now. */
   ended?: StoredRun;
-  record?: SessionRecord | null;
+  /** Of `update`; null: there is no such session. */
+  updated?: Updated | null;
   /** Of `remove`: whether there was such a session. */
   removed?: boolean;
   /** Of `requeue`: whether the run is queued now. */

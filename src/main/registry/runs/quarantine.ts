@@ -56,9 +56,9 @@ export class Quarantine {
   async clear(id: string): Promise<boolean> {
     this.#strikes.delete(id);
     this.#parts.suspicion.forget(id);
-    const record = await this.#parts.store.update(id, { quarantine: null }, this.#parts.clock.now());
+    const updated = await this.#parts.store.update(id, { quarantine: null }, this.#parts.clock.now());
     const session = this.#parts.directory.get(id);
     if (session) session.quarantine = null;
-    return record !== null;
+    return updated !== null;
   }
 }

@@ -69,6 +69,8 @@ export class Session {
   /** What the activation in memory has told, or the host of its runs; and the newest epoch that it was heard of. */
   #told: LiveFields = {};
   #toldEpoch = 0;
+  /** When the name that is shown was given, by instant.ts. */
+  #namedAt = 0;
   /** What update() has set: it outlives activations, until something newer of the same name is told. */
   #set: LiveFields | null = null;
   updatedAt: number;
@@ -169,6 +171,23 @@ export class Session {
     if (epoch < this.#toldEpoch) return;
     this.showsFrom(epoch);
     this.tell(fields);
+  }
+
+  /** The same of a name that the agent gave at this instant (instant.ts). */
+  hearName(epoch: number, name: string, at: number): void {
+    if (epoch < this.#toldEpoch) return;
+    this.showsFrom(epoch);
+    this.named(name, at);
+  }
+
+  /**
+   * A name was given at this instant, by the agent or by a user. Of two the later one is shown, whichever is heard first:
+   * a note of the agent may be long on its way. The store decides by the same instants.
+   */
+  named(name: string | null, at: number): void {
+    if (at < this.#namedAt) return;
+    this.#namedAt = at;
+    this.tell({ name });
   }
 
   /** From now on shows what the activation of this epoch tells. */
