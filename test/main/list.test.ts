@@ -203,6 +203,35 @@ test('a run that completes right after one that failed leaves the session idle',
   }
 });
 
+test('updated_at never goes back: not when the session leaves memory, nor when it comes back', async (t) => {
+  const host = await launch(t, { threads: 1, maxIdleAgents: 0 });
+  await host.create({ sessionId: 'a', agentProfile: 'counter' });
+  let last = '';
+  const look = async (): Promise<void> => {
+    const { updatedAt } = (await host.registry.snapshot('a'))!;
+    assert.ok(updatedAt >= last, `${updatedAt} after ${last}`);
+    last = updatedAt;
+  };
+  for (let round = 0; round < 20; round++) {
+    const [spins, waits] = [host.send('a', { spin: 'check' }), host.send('a', { by: 1 })];
+    await waits.accepted;
+    // One that waits, or one that runs: what ends last is shown.
+    const [first, second] = round % 2 === 0 ? [spins, waits] : [waits, spins];
+    host.interrupt('a', first.runId);
+    await first.result;
+    await look();
+    host.interrupt('a', second.runId);
+    const { endedAt } = await second.result;
+    await look();
+    assert.ok(last >= endedAt!, 'what ended is in it');
+    await host.registry.evictExcessIdle();
+    assert.equal(host.registry.exists('a'), false);
+    await look();
+    await host.registry.ensure('a');
+    await look();
+  }
+});
+
 test('what is wrong in a query is refused and named', async (t) => {
   const host = await launch(t, { threads: 1 });
   const wrong: Record<string, unknown>[] = [

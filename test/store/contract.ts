@@ -346,6 +346,29 @@ function runContract(open: StoreFactory): void {
     assert.equal(written!.entry!.seq, 3);
   });
 
+  test('a run that began and was ended without its thread leaves no error of an earlier one; one that waited does', async (t) => {
+    const store = await open(t);
+    await create(store, record('a'));
+    const cutOff = (runId: string, endedAt: number): ReturnType<typeof endRun> => {
+      const interrupted = { state: 'interrupted', error: 'cut off', code: 'RUN_CUT_OFF', at: endedAt } as const;
+      return { ...endRun('a', runId), ...interrupted };
+    };
+    const row = async (): Promise<unknown[]> => {
+      const { stats, updatedAt } = (await store.record('a'))!;
+      return [stats.error, stats.errorCode, Date.parse(updatedAt)];
+    };
+    for (const runId of ['r1', 'r2', 'r3']) await accept(store, 'a', runId);
+    await write(store, endRun('a', 'r1'));
+    const [error, code, at] = await row();
+    assert.deepEqual([error, code], ['its thread died', 'AGENT_CRASHED']);
+    await write(store, cutOff('r2', (at as number) + 1));
+    assert.deepEqual(await row(), [error, code, (at as number) + 1]);
+    const a = await Activation.of(store, 'a');
+    await a.commit(a.start('r3'));
+    await write(store, cutOff('r3', (at as number) + 2));
+    assert.deepEqual(await row(), [null, null, (at as number) + 2]);
+  });
+
   test('a run ends once: whoever ends it later is answered with how it ended, and journals nothing', async (t) => {
     const store = await open(t);
     await create(store, record('a'));

@@ -2,11 +2,12 @@
 
 import { crc32 } from 'node:zlib';
 import type { Database, Statement } from 'better-sqlite3';
+import type { StoredRun } from '../../protocol/control.js';
 import { CabanaError } from '../../protocol/errors.js';
 import { ENTRY_KIND, type EntryRow, type Loaded } from '../../protocol/journal.js';
 import { instantMs } from '../../protocol/instant.js';
 import { ENTRIES_PAGE_MAX_BYTES, TAIL_PAGE_ROWS } from '../../protocol/limits.js';
-import { isTerminal, profileOf, parseStats } from '../../protocol/session.js';
+import { isTerminal, profileOf, parseStats, type SessionStats } from '../../protocol/session.js';
 import { Heads } from './heads.js';
 import { SqliteRuns, purgeBySize, type Sized } from './sqlite-runs.js';
 import { toRecord, type SessionRowSql, type SqliteSessions } from './sqlite-sessions.js';
@@ -153,9 +154,7 @@ export class SqliteJournal {
     if (run.state === 'running') this.#fenceOff(row);
     const written = this.#addFor(row, ENTRY_KIND.outcome, op.at, op.entry);
     const ended = this.runs.end(row.key, run, { ...op, output: null });
-    if (op.state === 'failed') {
-      this.#sessions.setStats(row.key, { ...parseStats(row.stats), error: op.error, errorCode: op.code }, op.at);
-    }
+    this.#sessions.setStats(row.key, statsAfter(run, op, parseStats(row.stats)), op.at);
     return { ...written, ended };
   }
 
@@ -252,6 +251,15 @@ export class SqliteJournal {
     const json = waiting.length > 0 ? JSON.stringify(waiting) : null;
     this.#sql.putSnapshot.run(head.key, head.seq, head.epoch, at, json, crc32(body), body);
   }
+}
+
+/**
+ * Of a run that had begun the last error is its own, or none: an earlier run's was over when it began, which the thread
+ * would have stored with its end.
+ */
+function statsAfter(run: StoredRun, { state, error, code }: Op<'endRun'>, stats: SessionStats): SessionStats {
+  if (state === 'failed') return { ...stats, error, errorCode: code };
+  return run.state === 'running' ? { ...stats, error: null, errorCode: null } : stats;
 }
 
 function prepare(db: Database) {

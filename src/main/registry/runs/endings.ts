@@ -76,8 +76,9 @@ export class Endings {
     this.#runs.forget(session, run);
     const { info } = run;
     if (info.state === 'completed') this.#parts.suspicion.completed(run.sessionId);
-    // It may have left memory while its outcome was on the way to the disk.
-    if (session) session.updatedAt = this.#parts.clock.now();
+    // It may have left memory while its outcome was on the way to the disk. The instant is the one that is stored with the
+    // outcome: whoever reads the row later, when the session has left memory, must not see an earlier one.
+    if (session && info.endedAt !== null) session.updatedAt = Math.max(session.updatedAt, Date.parse(info.endedAt));
     // A later run of the session may have started already; then this one's failure is not its status any more.
     if (session && session.startedNo <= run.no && info.state === 'failed') {
       session.lastRunFailed = true;
