@@ -47,3 +47,20 @@ test('inputs that come in while a run appends are told in the order of the histo
     Array.from({ length: last }, (_, i) => i + 1),
   );
 });
+
+test('the outcome is told as an entry before the end of its run is told, also of a run that never began', async (t) => {
+  const host = await launch(t, { threads: 1 });
+  await host.create({ sessionId: 'a', agentProfile: 'counter' });
+  const stream = host.subscribe('a');
+  const runs = Array.from({ length: 40 }, () => host.send('a', { spin: 'check' }));
+  await Promise.all(runs.map(({ accepted }) => accepted));
+  for (const { runId } of [...runs].reverse()) host.interrupt('a', runId);
+  const journaled = new Set<unknown>();
+  let ended = 0;
+  for await (const event of stream) {
+    if (event.type === 'entry' && event.entry.role === 'run') journaled.add(event.entry['run_id']);
+    if (event.type !== 'run' || event.run.endedAt === null) continue;
+    assert.ok(journaled.has(event.run.id), 'its outcome came before');
+    if (++ended === runs.length) break;
+  }
+});

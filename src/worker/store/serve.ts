@@ -59,6 +59,8 @@ class StoreServer {
   /** What main is told after the batch. */
   #ended: StoredRun[] = [];
   #entries = new Map<string, EntryRow[]>();
+  /** The answers of its calls that wrote something. */
+  #answers: (() => void)[] = [];
   #purging: Promise<void> | null = null;
   #syncTimer: NodeJS.Timeout | null = null;
   #syncDue = false;
@@ -154,7 +156,7 @@ class StoreServer {
         // In the turn in which the threads' operations of the same commit are told, in whose order this one is.
         this.#links.publish(result.ok);
         this.#onWritten(result.ok, op.kind === 'endRun' || op.kind === 'accept');
-        resolve(result.ok);
+        this.#answers.push(() => resolve(result.ok));
       };
       this.#committer.submit({ op, whenFull, done });
     });
@@ -172,11 +174,13 @@ class StoreServer {
 
   #tell(): void {
     this.#links.tellAll();
-    // Entries first: whoever is told that a run is over has been told what it appended.
+    // Entries first: whoever is told that a run is over, also as the answer of a call, has been told what it appended.
     for (const [sessionId, rows] of this.#entries) this.#note({ kind: 'entries', sessionId, rows });
     if (this.#ended.length > 0) this.#note({ kind: 'ended', runs: this.#ended });
+    for (const answer of this.#answers) answer();
     this.#ended = [];
     this.#entries.clear();
+    this.#answers = [];
   }
 
   async #upkeep(): Promise<void> {
@@ -258,6 +262,8 @@ class StoreServer {
     if (this.#syncTimer) clearTimeout(this.#syncTimer);
     try {
       const complete = await this.#committer.close();
+      // Its last try makes no batch.
+      this.#tell();
       await this.#store.close();
       return complete;
     } finally {
