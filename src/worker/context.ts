@@ -159,8 +159,10 @@ export class Context implements AgentContext<unknown> {
     }
     if (this.#left) return;
     const calledAt = instantMs();
-    this.#renamed(name, calledAt);
-    this.#events.rename(this.sessionId, this.history.epoch, { name, calledAt });
+    // As the store will give it back, which keeps no half of a character.
+    const given = name.toWellFormed();
+    this.#renamed(given, calledAt);
+    this.#events.rename(this.sessionId, this.history.epoch, { name: given, calledAt });
   }
 
   get log(): AgentLog {

@@ -203,6 +203,23 @@ test('a run that completes right after one that failed leaves the session idle',
   }
 });
 
+test('half of a character in a name is replaced at once, as the store gives it back', async (t) => {
+  const agent = join(tempDir(t), 'cuts.mjs');
+  // As titles are cut in real life.
+  writeFileSync(agent, `export default { profile: 'cuts', run: (ctx) => ctx.rename('agent \u{1f600}'.slice(0, 7)) };`);
+  const host = await launch(t, { threads: 1, maxIdleAgents: 0, agents: [agent] });
+  await host.create({ sessionId: 'a', agentProfile: 'cuts', name: 'cut \ud83d' });
+  const name = async (): Promise<unknown> => (await host.registry.snapshot('a'))?.name;
+  assert.equal(await name(), 'cut \ufffd');
+  assert.equal((await host.registry.edit('a', { name: 'again \ud83d' }))?.name, 'again \ufffd');
+  await host.registry.evictExcessIdle();
+  assert.equal(await name(), 'again \ufffd');
+  assert.equal((await host.send('a', null).result).state, 'completed');
+  assert.equal(await name(), 'agent \ufffd');
+  await host.registry.evictExcessIdle();
+  assert.equal(await name(), 'agent \ufffd');
+});
+
 test('updated_at never goes back: not when the session leaves memory, nor when it comes back', async (t) => {
   const host = await launch(t, { threads: 1, maxIdleAgents: 0 });
   await host.create({ sessionId: 'a', agentProfile: 'counter' });

@@ -99,7 +99,8 @@ function text(value: unknown, field: string, maxChars: number): string | null {
   if (typeof value !== 'string' || value.length > maxChars) {
     throw new CabanaError('INVALID_ARGUMENT', `${field} is text of at most ${maxChars} characters`);
   }
-  return value;
+  // As the store will give it back: what is shown while the session is in memory is no other text.
+  return value.toWellFormed();
 }
 
 function instant(value: unknown, now: number, field: string): string {
