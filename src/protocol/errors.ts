@@ -182,6 +182,15 @@ export function codeOf(error: unknown): ErrorCode {
   return isErrorCode(code) ? code : 'INTERNAL';
 }
 
+/**
+ * Whether the store may take the same write later: the disk is full, or another process holds the database. What agents
+ * have done waits for that.
+ */
+export function isPassing(error: unknown): boolean {
+  const code = codeOf(error);
+  return code === 'STORE_FULL' || code === 'STORE_UNAVAILABLE';
+}
+
 /** Of anything that was thrown: an agent's code may throw a Proxy, or an Error that has an object for its message. */
 export function toWire(error: unknown, depth = CAUSE_DEPTH): WireError {
   const wire: WireError = { code: null, name: 'Error', message: messageOf(error), stack: null, cause: null };

@@ -2,7 +2,7 @@
 // store. Nothing of it stays in memory here; a read goes behind every append of the same thread.
 
 import { decodeEntry, packEntry } from '../protocol/codec.js';
-import { CabanaError } from '../protocol/errors.js';
+import { CabanaError, isPassing } from '../protocol/errors.js';
 import type { EntryRow } from '../protocol/journal.js';
 import { ENTRIES_PAGE_ROWS } from '../protocol/limits.js';
 import type { JournalEntry } from '../protocol/session.js';
@@ -159,7 +159,8 @@ export class History implements AgentHistory, JournalListener {
 
   /** A full disk keeps what was appended and tries again; every other refusal is final. */
   onRefused(error: CabanaError): void {
-    if (error.code !== 'STORE_FULL' && !this.#refused) {
+    // What only waits, for room or for another process, is kept by the store and tried again.
+    if (!isPassing(error) && !this.#refused) {
       this.#refused = error;
       this.#owner.onRefused(error);
     }

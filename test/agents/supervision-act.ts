@@ -25,6 +25,8 @@ export interface Act {
   laterMs?: number;
   /** Then count once more. */
   after?: boolean;
+  /** Then wait until all of it is on disk, even if that is refused at first: the code becomes the progress's label. */
+  durable?: boolean;
 }
 
 export type Crash =
@@ -79,12 +81,24 @@ export async function act(ctx: AgentContext<ActState>, input: Act): Promise<ActA
   if (input.how) await hold(ctx, input);
   if (input.crash) await crash(input.crash, input.laterMs);
   if (input.after) countOne(ctx);
+  if (input.durable) await onDisk(ctx);
   return { n: ctx.state.n, threadId, begun: mine, begunAt, resumed: ctx.resumed };
 }
 
 function countOne(ctx: AgentContext<ActState>): void {
   ctx.state.n++;
   ctx.history.append({ role: 'assistant', n: ctx.state.n });
+}
+
+async function onDisk(ctx: AgentContext<ActState>): Promise<void> {
+  for (;;) {
+    try {
+      return await ctx.history.durable();
+    } catch (error) {
+      ctx.progress(0.5, (error as { code?: string }).code);
+      await pause(3, undefined, { signal: ctx.signal });
+    }
+  }
 }
 
 async function hold(ctx: AgentContext<ActState>, { how, ms = 0, until, deaf = false }: Act): Promise<void> {

@@ -8,9 +8,9 @@
 // agent has already done (an append, an outcome, a snapshot) is kept, in order, and tried again until there is room;
 // later operations of agents queue behind it, so that no gap can arise.
 
-import { CabanaError } from '../../protocol/errors.js';
+import { CabanaError, isPassing } from '../../protocol/errors.js';
 import { COMMIT_MAX_OPS, STORE_FULL_RETRY_MS } from '../../protocol/limits.js';
-import { isPassing, storeError } from './sqlite-errors.js';
+import { storeError } from './sqlite-errors.js';
 import type { OpResult, Store, WriteOp } from './store.js';
 
 /**
@@ -53,8 +53,10 @@ export class GroupCommitter {
   readonly #store: Store;
   readonly #hooks: CommitterHooks;
   #queue: Item[] = [];
-  /** What waits for room on the disk, oldest first. */
+  /** What waits for room on the disk, oldest first; or, as long, until another process lets go of the database. */
   #stalled: Item[] = [];
+  /** Why the last that was tried could not be written. */
+  #reason = new CabanaError('STORE_FULL', 'the disk is full; the write waits for room');
   #working: Promise<void> | null = null;
   #retry: NodeJS.Timeout | null = null;
   #retryDue = false;
@@ -159,8 +161,10 @@ export class GroupCommitter {
       const alone = await this.#tryCommit([item]);
       if (!alone) continue;
       if (alone.code === 'STORE_IO') return this.fail(alone, items.slice(i));
-      if (isPassing(alone) && item.whenFull === 'keep') this.#stall(item, alone);
-      else item.done({ error: alone });
+      if (isPassing(alone) && item.whenFull === 'keep') {
+        this.#reason = alone;
+        this.#stall(item);
+      } else item.done({ error: alone });
     }
   }
 
@@ -179,7 +183,8 @@ export class GroupCommitter {
   }
 
   /** While others wait for room: keeps the operation, or refuses it. False: it takes its chance. */
-  #stall(item: Item, error = new CabanaError('STORE_FULL', 'the disk is full; the write waits for room')): boolean {
+  #stall(item: Item): boolean {
+    const error = this.#reason;
     if (item.whenFull === 'refuse') return false;
     if (item.whenFull === 'refuseInOrder') {
       item.done({ error });
@@ -218,6 +223,7 @@ export class GroupCommitter {
       }
       this.#stalled.splice(0, written);
       if (error) {
+        this.#reason = error;
         this.#armRetry();
         return;
       }

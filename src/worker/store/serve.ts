@@ -11,14 +11,14 @@ import {
   type StoredRun,
 } from '../../protocol/control.js';
 import { BatchEndpoint } from '../../protocol/endpoint.js';
-import { toWire } from '../../protocol/errors.js';
+import { isPassing, toWire } from '../../protocol/errors.js';
 import { jsonSafe } from '../../protocol/json.js';
 import type { EntryRow } from '../../protocol/journal.js';
 import { SYNC_WITHIN_MS } from '../../protocol/limits.js';
 import { StatusTable } from '../../protocol/status-table.js';
 import { GroupCommitter, type WhenFull } from './committer.js';
 import { holdDataDir, holdName, type DataDir } from './data-dir.js';
-import { isPassing, storeError } from './sqlite-errors.js';
+import { storeError } from './sqlite-errors.js';
 import { Links } from './links.js';
 import { SqliteStore } from './sqlite-store.js';
 import type { OpResult, Store, WriteOp, Written } from './store.js';

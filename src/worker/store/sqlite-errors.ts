@@ -8,11 +8,6 @@ const FULL = new Set(['SQLITE_FULL', 'SQLITE_IOERR_SHMSIZE']);
 /** After these nothing that is written or read can be trusted. */
 const FINAL = /^SQLITE_(IOERR|CORRUPT|NOTADB|READONLY|CANTOPEN)/;
 
-/** Whether the same write may succeed later: what agents have done waits for that. */
-export function isPassing(error: CabanaError): boolean {
-  return error.code === 'STORE_FULL' || error.code === 'STORE_UNAVAILABLE';
-}
-
 export function storeError(error: unknown): CabanaError {
   if (error instanceof CabanaError) return error;
   const code = (error as { code?: unknown }).code;

@@ -3,7 +3,7 @@
 
 import type { Remote } from '../../../protocol/calls.js';
 import type { StoreCalls } from '../../../protocol/control.js';
-import { codeOf } from '../../../protocol/errors.js';
+import { isPassing } from '../../../protocol/errors.js';
 import { SAVE_RETRY_FIRST_MS, SAVE_RETRY_MAX_MS } from '../../../protocol/limits.js';
 import type { StatusTable } from '../../../protocol/status-table.js';
 import { monotonic, type Clock } from '../../clock.js';
@@ -127,7 +127,7 @@ export class Departures {
 
   /**
    * Under the lock: a session whose thread has died becomes cold, so that it can be activated again.
-   * @throws CabanaError STORE_FULL: what its thread had posted waits for room; it stays as it is
+   * @throws CabanaError STORE_FULL, STORE_UNAVAILABLE: what its thread had posted waits for room; it stays as it is
    */
   async bury(session: Session): Promise<void> {
     if (session.state === 'cold') return;
@@ -143,12 +143,12 @@ export class Departures {
     session.record = null;
   }
 
-  /** The same; on a full disk it is buried when it is used. */
+  /** The same; while the store takes nothing it stays, and is buried when it is used. */
   async #buryIfRoom(session: Session): Promise<void> {
     try {
       await this.bury(session);
     } catch (error) {
-      if (codeOf(error) !== 'STORE_FULL') throw error;
+      if (!isPassing(error)) throw error;
     }
   }
 

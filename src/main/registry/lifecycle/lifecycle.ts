@@ -5,7 +5,7 @@
 
 import type { Remote } from '../../../protocol/calls.js';
 import type { Activated, StoreCalls } from '../../../protocol/control.js';
-import { CabanaError, codeOf, messageOf } from '../../../protocol/errors.js';
+import { CabanaError, codeOf, isPassing, messageOf } from '../../../protocol/errors.js';
 import { assertSessionId } from '../../../protocol/ids.js';
 import { profileOf, type SessionRecord } from '../../../protocol/session.js';
 import type { StatusTable } from '../../../protocol/status-table.js';
@@ -106,9 +106,9 @@ export class Lifecycle {
     try {
       await this.bringUp(session, thread);
     } catch (error) {
-      // Its thread was taken down by another session, or the disk is full by now, also for undoing it: it is on disk, as if
-      // that thread had been busy.
-      if (codeOf(error) === 'THREAD_DIED' || codeOf(error) === 'STORE_FULL') return;
+      // Its thread was taken down by another session, or the store takes nothing by now, also not that it is undone: it is
+      // on disk, as if that thread had been busy.
+      if (codeOf(error) === 'THREAD_DIED' || isPassing(error)) return;
       // As if it had never been: the caller may try again under the same id. Runs that were accepted meanwhile are over.
       await store.erase(session.id, clock.now());
       session.deleted = true;

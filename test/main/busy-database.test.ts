@@ -1,0 +1,36 @@
+// A database that another process holds for longer than SQLite waits: what agents did is kept, as on a full disk.
+
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import Sqlite from 'better-sqlite3';
+import { complete, counts, house, inhabit } from '../supervision/house.js';
+import { until } from '../support/host.js';
+import { tempDir } from '../support/temp.js';
+
+/** A connection that nobody else can write beside, until release(). */
+function holdDatabase(t: TestContext, dataDir: string): { release(): void } {
+  const db = new Sqlite(join(dataDir, 'cabana.db'));
+  t.after(() => db.close());
+  db.exec('BEGIN IMMEDIATE');
+  return { release: () => db.exec('ROLLBACK') };
+}
+
+test('a run that appends while another process holds the database goes on, and all of it is on disk after that', async (t) => {
+  const dataDir = tempDir(t);
+  const host = await house(t, { dataDir });
+  await inhabit(host, 'io');
+  const gate = join(tempDir(t), 'gate');
+  const run = host.send('io', { count: 1, how: 'wait', until: gate, after: true, durable: true });
+  await until('the run is in progress', () => host.registry.get('io')?.state === 'running');
+  const held = holdDatabase(t, dataDir);
+  writeFileSync(gate, '');
+  await until('its entry was refused', () => host.registry.sessionSummary('io')?.progressLabel === 'STORE_UNAVAILABLE');
+  held.release();
+  const { state, code, error } = await run.result;
+  assert.deepEqual([state, code, error], ['completed', null, null]);
+  assert.deepEqual(await counts(host, 'io'), [1, 2]);
+  // It is the same activation that goes on.
+  assert.equal((await complete(host, 'io')).begun, 2);
+});
