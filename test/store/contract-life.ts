@@ -140,8 +140,9 @@ export function lifeContract(open: StoreFactory): void {
     await write(store, { kind: 'remove', sessionId: 'gone', at: AT });
     const { key } = gone.loaded;
     const left = async (): Promise<number> => {
-      const [first] = await store.entries(key, 1, 1);
-      return first ? 13 - first.seq : 0;
+      // The oldest go first; a page from seq 1 on would miss them.
+      for (let seq = 1; seq <= 12; seq++) if ((await store.entriesBefore(key, seq + 1, 1)).length > 0) return 13 - seq;
+      return 0;
     };
     const steps: number[] = [];
     for (let before = 12; before > 0; before = await left()) {

@@ -8,8 +8,9 @@ import Sqlite from 'better-sqlite3';
 import { decodeEntry } from '../../src/protocol/codec.js';
 import { recordPage } from '../../src/protocol/record-page.js';
 import { CHECKPOINT_FROM_BYTES } from '../../src/protocol/limits.js';
+import { GroupCommitter } from '../../src/worker/store/committer.js';
 import { SqliteStore } from '../../src/worker/store/sqlite-store.js';
-import type { WriteOp } from '../../src/worker/store/store.js';
+import type { OpResult, WriteOp } from '../../src/worker/store/store.js';
 import { tempDir } from '../support/temp.js';
 import { storeContract } from './contract.js';
 import { Activation, accept, AT, create, endRun, entry, load, record, seqs, write } from './records.js';
@@ -32,6 +33,17 @@ function tamper(path: string, sql: string): void {
   } finally {
     db.close();
   }
+}
+
+/** Makes the first page of a table's rows one that SQLite cannot read. The database is closed. */
+function damageFirstLeaf(path: string, table: string): void {
+  const db = new Sqlite(path);
+  const leaf = `SELECT pgoffset FROM dbstat WHERE name = ? AND pagetype = 'leaf' ORDER BY path LIMIT 1`;
+  const offset = db.prepare<[string], number>(leaf).pluck().get(table)!;
+  db.close();
+  const file = readFileSync(path);
+  file[offset] = 0xee;
+  writeFileSync(path, file);
 }
 
 describe('SqliteStore: files', () => {
@@ -216,6 +228,45 @@ describe('SqliteStore: damage', () => {
       [1, 2],
     );
     assert.equal(recordPage(await store.page({})).records.length, 2);
+  });
+
+  test('a damaged page of the database costs the session that is read from it alone, when it is loaded', async (t) => {
+    const path = newPath(t);
+    const first = new SqliteStore(path);
+    await create(first, record('hurt'), record('fine'));
+    const hurt = await Activation.of(first, 'hurt');
+    for (let i = 0; i < 40; i++) await hurt.commit(hurt.append('x'.repeat(500)));
+    const fine = await Activation.of(first, 'fine');
+    await fine.commit(fine.append(1));
+    await first.close();
+    damageFirstLeaf(path, 'journal');
+    const store = openAt(t, path);
+    const committer = new GroupCommitter(store, { onBatch: () => undefined, onFatal: assert.fail });
+    const [damaged, whole] = await Promise.all(
+      ['hurt', 'fine'].map((sessionId) => {
+        const op = { kind: 'load', sessionId } as const;
+        return new Promise<OpResult>((done) => committer.submit({ op, whenFull: 'refuse', done }));
+      }),
+    );
+    assert.ok('error' in damaged!);
+    assert.deepEqual([damaged.error.code, damaged.error.message.includes('session hurt')], ['STORE_CORRUPT', true]);
+    assert.ok('ok' in whole!);
+    assert.deepEqual(seqs(whole.ok.loaded!.tail), [1]);
+  });
+
+  test('an entry that is missing is named, and not left out', async (t) => {
+    const { path, store, hurt, fine } = await twoSessions(t);
+    const missing = (seq: number) => ({ code: 'STORE_CORRUPT', message: new RegExp(`entry ${seq} of .*missing`) });
+    tamper(path, `DELETE FROM journal WHERE session = ${hurt} AND seq = 2`);
+    await assert.rejects(store.entries(hurt, 1, 10), missing(2));
+    await assert.rejects(store.entries(hurt, 2, 10), missing(2));
+    await assert.rejects(store.entriesBefore(hurt, null, 10), missing(2));
+    await assert.rejects(load(store, 'hurt'), missing(2));
+    assert.deepEqual(seqs(await store.entries(hurt, 3, 10)), [3]);
+    assert.deepEqual(seqs(await store.entries(hurt, 4, 10)), []);
+    tamper(path, `DELETE FROM journal WHERE session = ${fine}`);
+    await write(store, { kind: 'release', sessionId: 'fine', epoch: null });
+    await assert.rejects(load(store, 'fine'), missing(1));
   });
 
   test('a damaged snapshot is named with its session when that is loaded, and costs it alone', async (t) => {

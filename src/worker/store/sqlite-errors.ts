@@ -8,8 +8,26 @@ const FULL = new Set(['SQLITE_FULL', 'SQLITE_IOERR_SHMSIZE']);
 /** After these nothing that is written or read can be trusted. */
 const FINAL = /^SQLITE_(IOERR|CORRUPT|NOTADB|READONLY|CANTOPEN)/;
 
+/**
+ * A page of the database is damaged that holds what was read of one session: its operation is to be refused, and nobody
+ * else's. No CabanaError, which would refuse it within the transaction: SQLite takes no more writes in this one.
+ */
+export class DamagedSession extends Error {}
+
+/** @throws DamagedSession */
+export function unlessDamaged<T>(sessionId: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error as { code?: string }).code?.startsWith('SQLITE_CORRUPT')) throw error;
+    const message = `what is stored of session ${sessionId} cannot be read: ${messageOf(error)}`;
+    throw new DamagedSession(message, { cause: error });
+  }
+}
+
 export function storeError(error: unknown): CabanaError {
   if (error instanceof CabanaError) return error;
+  if (error instanceof DamagedSession) return new CabanaError('STORE_CORRUPT', error.message, { cause: error.cause });
   const code = (error as { code?: unknown }).code;
   const cause = { cause: error };
   if (typeof code === 'string') {

@@ -9,6 +9,7 @@ import { instantMs } from '../../protocol/instant.js';
 import { ENTRIES_PAGE_MAX_BYTES, TAIL_PAGE_ROWS } from '../../protocol/limits.js';
 import { isTerminal, profileOf, parseStats, type SessionStats } from '../../protocol/session.js';
 import { Heads } from './heads.js';
+import { unlessDamaged } from './sqlite-errors.js';
 import { SqliteRuns, purgeBySize, type Sized } from './sqlite-runs.js';
 import { toRecord, type SessionRowSql, type SqliteSessions } from './sqlite-sessions.js';
 import type { Head, WriteOp, Written } from './store.js';
@@ -49,8 +50,11 @@ export class SqliteJournal {
     if (!row) return { loaded: null };
     const known = this.heads.of(sessionId);
     const epoch = Math.max(row.epoch, known?.epoch ?? 0) + 1;
-    const seq = known?.seq ?? this.lastSeq(row.key);
-    const loaded = this.#read(row, epoch, seq);
+    // Before anything is written, so that damage costs this session alone.
+    const { loaded, seq } = unlessDamaged(row.id, () => {
+      const last = known?.seq ?? this.lastSeq(row.key);
+      return { loaded: this.#read(row, epoch, last), seq: last };
+    });
     this.#sessions.setEpoch(row.key, epoch);
     const head: Head = { sessionId, key: row.key, epoch, n: 0, seq };
     this.heads.put(head);
@@ -61,6 +65,7 @@ export class SqliteJournal {
     const key = row.key;
     const snapshot = this.#sql.snapshot.get(key);
     if (snapshot) verify(snapshot, () => `the snapshot of session ${row.id}`);
+    if (snapshot && snapshot.seq > seq) throw missing(seq + 1, row.id);
     // An input that was journaled before the snapshot, for a run that started after it, is news to the saved state.
     const waited = snapshot?.waiting ? (JSON.parse(snapshot.waiting) as number[]) : [];
     const from = (snapshot?.seq ?? 0) + 1;
@@ -191,11 +196,22 @@ export class SqliteJournal {
   // --- reads
 
   entries(key: number, from: number, limit: number): EntryRow[] {
-    return this.#page(key, this.#sql.entriesFrom.iterate(key, from, limit));
+    const page = this.#page(key, this.#sql.entriesFrom.iterate(key, from, limit));
+    if (page.length > 0) this.#assertWhole(key, page, Math.max(from, 1));
+    return page;
   }
 
   entriesBefore(key: number, before: number | null, limit: number): EntryRow[] {
-    return this.#page(key, this.#sql.entriesBefore.iterate(key, before ?? Number.MAX_SAFE_INTEGER, limit)).reverse();
+    const rows = this.#sql.entriesBefore.iterate(key, before ?? Number.MAX_SAFE_INTEGER, limit);
+    const page = this.#page(key, rows).reverse();
+    if (page.length > 0) this.#assertWhole(key, page, page[0]!.seq);
+    return page;
+  }
+
+  /** A history has no gaps: if there is one, the table or its index is damaged, which SQLite does not notice by itself. */
+  #assertWhole(key: number, page: readonly EntryRow[], first: number): void {
+    const gap = page.findIndex((row, i) => row.seq !== first + i);
+    if (gap !== -1) throw missing(first + gap, this.#sessions.idOf(key));
   }
 
   lastSeq(key: number): number {
@@ -289,4 +305,8 @@ function prepare(db: Database) {
 /** @throws CabanaError STORE_CORRUPT, naming what is damaged */
 function verify(row: { crc: number; body: Uint8Array }, what: () => string): void {
   if (crc32(row.body) !== row.crc) throw new CabanaError('STORE_CORRUPT', `${what()} does not match its checksum`);
+}
+
+function missing(seq: number, sessionId: string): CabanaError {
+  return new CabanaError('STORE_CORRUPT', `entry ${seq} of session ${sessionId} is missing`);
 }
