@@ -17,7 +17,7 @@ import {
   THREADS_MAX_THREADS,
 } from '../protocol/limits.js';
 import { systemClock, type Clock } from './clock.js';
-import { LOG_LEVELS, createLog, type Log, type LogLevel } from './log.js';
+import { LOG_LEVELS, createLog, harmless, type Log, type LogLevel } from './log.js';
 
 export interface HostOptions {
   /** Agent modules: files, or folders (every .js and .mjs in it, and every agent.js or agent.mjs one folder below). */
@@ -106,7 +106,7 @@ export function checkOptions(options: HostOptions): HostConfig {
       options.threadHeapMb === undefined || options.threadHeapMb === null
         ? null
         : count('threadHeapMb', 0, 16, 1024 * 1024),
-    log: options.log ?? createLog(logLevel),
+    log: options.log ? harmless(options.log) : createLog(logLevel),
     clock: options.clock ?? systemClock,
   };
 }

@@ -18,6 +18,20 @@ export function createLog(level: LogLevel): Log {
   return pino({ level, base: { pid: process.pid } }, destination);
 }
 
+/** A log of which nothing that it throws gets in the way of what is being logged. */
+export function harmless(log: Log): Log {
+  const tell =
+    (level: keyof Log): Log['info'] =>
+    (fields, message) => {
+      try {
+        log[level](fields, message);
+      } catch {
+        // There is nowhere to say it.
+      }
+    };
+  return { fatal: tell('fatal'), error: tell('error'), warn: tell('warn'), info: tell('info'), debug: tell('debug') };
+}
+
 /**
  * Makes a stream of this process drop what it cannot write, instead of ending the process by an 'error' that nobody
  * handles: agents of all threads write to it with console.log. Handling the event would not do, for with it Node stops

@@ -1,12 +1,13 @@
 // A database that another process holds for longer than SQLite waits: what agents did is kept, as on a full disk.
 
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import Sqlite from 'better-sqlite3';
 import { complete, counts, house, inhabit } from '../supervision/house.js';
 import { until } from '../support/host.js';
+import { launch } from './launch.js';
 import { tempDir } from '../support/temp.js';
 
 /** A connection that nobody else can write beside, until release(). */
@@ -33,4 +34,34 @@ test('a run that appends while another process holds the database goes on, and a
   assert.deepEqual(await counts(host, 'io'), [1, 2]);
   // It is the same activation that goes on.
   assert.equal((await complete(host, 'io')).begun, 2);
+});
+
+test('a creation that fails while another process holds the database is undone when that lets go of it', async (t) => {
+  const dir = tempDir(t);
+  const [agent, gate, dataDir] = [join(dir, 'agent.mjs'), join(dir, 'gate'), join(dir, 'data')];
+  writeFileSync(
+    agent,
+    `import { existsSync, writeFileSync } from 'node:fs';
+    export default {
+      profile: 'choosy',
+      async start({ params }) {
+        if (params.gate) writeFileSync(params.gate + ' is awaited', '');
+        while (params.gate && !existsSync(params.gate)) await new Promise((resolve) => setTimeout(resolve, 2));
+        if (params.gate) throw new Error('it cannot start');
+      },
+      run: () => 'well',
+    };`,
+  );
+  const host = await launch(t, { agents: [agent], dataDir });
+  const failing = host.create({ sessionId: 'a', agentProfile: 'choosy', params: { gate } });
+  const failed = assert.rejects(failing, { code: 'RESTORE_FAILED' });
+  await until('it starts', () => existsSync(`${gate} is awaited`));
+  const held = holdDatabase(t, dataDir);
+  writeFileSync(gate, '');
+  await until('it has failed', () => host.registry.get('a')?.state === 'failed');
+  held.release();
+  await failed;
+  assert.equal(await host.registry.snapshot('a'), undefined);
+  await host.create({ sessionId: 'a', agentProfile: 'choosy' });
+  assert.equal((await host.send('a', null).result).output, 'well');
 });

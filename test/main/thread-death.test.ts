@@ -38,16 +38,26 @@ for (const how of ['exit', 'timer', 'rejection'] as const) {
     assert.deepEqual([host.interrupt('crasher'), host.interrupt('crasher', crashed.id)], [null, null]);
     assert.deepEqual([crashed.state, crashed.code], ['failed', 'AGENT_CRASHED']);
     const row = await host.registry.snapshot('crasher');
-    assert.deepEqual([row?.status, host.registry.get('crasher')?.state], ['error', 'failed']);
+    assert.deepEqual([row?.status, row?.totalTasks, host.registry.get('crasher')?.state], ['error', 2, 'failed']);
     assert.deepEqual(await complete(host, 'other', { by: 1 }), { n: 4 });
     // The run that crashed was not saved; what it appended is in the history.
     assert.deepEqual(await complete(host, 'crasher', {}), { n: 2 });
     const page = await host.messages('crasher');
     const numbers = page?.messages.filter((entry) => entry['role'] === 'assistant').map((entry) => entry['n']);
     assert.deepEqual(numbers, [1, 2, 2]);
-    assert.equal((await host.registry.snapshot('crasher'))?.status, 'idle');
+    const after = await host.registry.snapshot('crasher');
+    assert.deepEqual([after?.status, after?.totalTasks], ['idle', 3]);
   });
 }
+
+test("a log that throws is in nobody's way when a thread dies", async (t) => {
+  const fail = (): never => assert.fail('the log is broken');
+  const log = { fatal: fail, error: fail, warn: fail, info: fail, debug: fail };
+  const host = await inhabited(await launch(t, { agents, threads: 1, log }));
+  const crashed = await host.send('crasher', { how: 'exit' }).result;
+  assert.deepEqual([crashed.state, crashed.code], ['failed', 'AGENT_CRASHED']);
+  assert.deepEqual(await complete(host, 'other', { by: 1 }), { n: 4 });
+});
 
 test('a session whose run crashed reads error until its next run starts, also when it is brought up again', async (t) => {
   const host = await house(t);

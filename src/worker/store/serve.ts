@@ -118,7 +118,7 @@ class StoreServer {
     },
     remove: (sessionId, at) => this.#remove({ kind: 'remove', sessionId, at }),
     erase: async (sessionId, at) => {
-      await this.#remove({ kind: 'remove', sessionId, at, erase: true });
+      await this.#remove({ kind: 'remove', sessionId, at, erase: true }, 'keep');
     },
     update: async (sessionId, fields, at) => {
       const { updated } = await this.#write({ kind: 'update', sessionId, fields, at });
@@ -140,10 +140,10 @@ class StoreServer {
     close: () => this.#close(),
   };
 
-  async #remove(op: Extract<WriteOp, { kind: 'remove' }>): Promise<boolean> {
+  async #remove(op: Extract<WriteOp, { kind: 'remove' }>, whenFull?: WhenFull): Promise<boolean> {
     const { sessionId } = op;
     this.#links.takeInFor(sessionId);
-    const { removed } = await this.#write(op);
+    const { removed } = await this.#write(op, whenFull);
     this.#links.forget(sessionId);
     this.#purge();
     return removed ?? false;

@@ -273,9 +273,11 @@ export class SqliteJournal {
  * Of a run that had begun the last error is its own, or none: an earlier run's was over when it began, which the thread
  * would have stored with its end.
  */
-function statsAfter(run: StoredRun, { state, error, code }: Op<'endRun'>, stats: SessionStats): SessionStats {
+function statsAfter(run: StoredRun, { state, error, code }: Op<'endRun'>, before: SessionStats): SessionStats {
+  const hadBegun = run.state === 'running';
+  const stats = hadBegun ? { ...before, totalTasks: before.totalTasks + 1 } : before;
   if (state === 'failed') return { ...stats, error, errorCode: code };
-  return run.state === 'running' ? { ...stats, error: null, errorCode: null } : stats;
+  return hadBegun ? { ...stats, error: null, errorCode: null } : stats;
 }
 
 function prepare(db: Database) {

@@ -110,6 +110,7 @@ export class Lifecycle {
       // on disk, as if that thread had been busy.
       if (codeOf(error) === 'THREAD_DIED' || isPassing(error)) return;
       // As if it had never been: the caller may try again under the same id. Runs that were accepted meanwhile are over.
+      // (On a full disk that waits for room, as its release did: half undone, the session would be in the way of its id.)
       await store.erase(session.id, clock.now());
       session.deleted = true;
       directory.remove(session);
