@@ -113,6 +113,29 @@ test('a session whose loop never checks is deleted all the same, and nothing it 
   assert.deepEqual(outputOf(await next.send('other', {}).result), { n: 2 });
 });
 
+test('runs that are interrupted while their session is being deleted end with the one or the other', async (t) => {
+  const host = await launch(t, { threads: 1 });
+  await host.create({ sessionId: 'blocker', agentProfile: 'counter' });
+  const blocker = host.send('blocker', { spin: 'check' });
+  await until('it spins', () => host.registry.countByStatus('running') === 1);
+  // The interrupt comes before, with and behind the deletion on their way to the store.
+  for (let turns = 0; turns < 12; turns++) {
+    const id = await host.create({ agentProfile: 'counter' });
+    const runs = [host.send(id, { by: 1 }), host.send(id, { by: 1 })];
+    await Promise.all(runs.map((run) => run.accepted));
+    const deletion = host.registry.delete(id);
+    for (let i = 0; i < turns; i++) await Promise.resolve();
+    host.interrupt(id, runs[1]!.runId);
+    assert.equal(await deletion, true);
+    const [first, second] = await Promise.all(runs.map((run) => run.result));
+    assert.deepEqual([first!.state, first!.code], ['interrupted', 'SESSION_DELETED']);
+    assert.equal(second!.state, 'interrupted');
+    assert.ok(['RUN_INTERRUPTED', 'SESSION_DELETED'].includes(second!.code!), `${turns}: ${second!.code}`);
+  }
+  host.interrupt('blocker');
+  await blocker.result;
+});
+
 test('a session is deleted while it is being restored, evicted or sent to', async (t) => {
   const { host } = await launchWithClock(t, { maxIdleAgents: 0 });
   const { registry } = host;
