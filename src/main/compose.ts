@@ -81,15 +81,7 @@ export function compose(foundations: Foundations): Parts {
   // Threads live in real time, whatever clock the host was given.
   const suspicion = new Suspicion(systemClock);
   const activations = new Activations({ table, threads, suspicion });
-  const lifecycle = new Lifecycle({
-    ...shared,
-    places,
-    activations,
-    departures,
-    suspicion,
-    threads,
-    threadReplaced,
-  });
+  const lifecycle = new Lifecycle({ ...shared, places, activations, departures, suspicion, threads, threadReplaced });
   const quarantine = new Quarantine({ ...shared, suspicion });
   const admission = new Admission({
     maxRunningAgents: config.maxRunningAgents,

@@ -136,11 +136,8 @@ export class Engine {
         this.#background.track(this.#parts.rescue.threadDied(thread, reason));
       },
       onReady: () => this.#parts.dispatcher.fill(),
-      empty: (thread) => {
-        const moved = this.#parts.rescue.empty(thread);
-        this.#background.track(moved);
-        return moved;
-      },
+      empty: (thread) => this.#parts.rescue.empty(thread),
+      track: (task) => this.#background.track(task),
     });
     this.#threads = group;
     for (const profile of profiles) this.profiles.set(profile.profile, profile);

@@ -53,7 +53,7 @@ export interface ShutdownParts {
 }
 
 export async function shutDown(parts: ShutdownParts, listener: DrainProgress = {}): Promise<ShutdownReport> {
-  const progress = harmless(listener, parts.config);
+  const progress = guarded(listener, parts.config);
   const startedAt = monotonic(parts.config.clock);
   refuseWork(parts);
   const interrupted = await letRunsFinish(parts, progress);
@@ -70,7 +70,7 @@ export async function shutDown(parts: ShutdownParts, listener: DrainProgress = {
 }
 
 /** Whatever who listens throws: the shutdown goes on. */
-function harmless(listener: DrainProgress, { log }: HostConfig): DrainProgress {
+function guarded(listener: DrainProgress, { log }: HostConfig): DrainProgress {
   const tell = (call: () => void): void => {
     try {
       call();

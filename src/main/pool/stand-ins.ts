@@ -33,6 +33,8 @@ export interface StandInsParts {
   onChange: () => void;
   /** Moves what lives in a thread elsewhere, as far as it can be moved now. True: nobody lived there. */
   empty: (thread: AgentThread) => Promise<boolean>;
+  /** Takes charge of work that close() does not wait for: it may wait for locks, and for room on the disk. */
+  track: (task: Promise<unknown>) => void;
 }
 
 export class StandIns {
@@ -50,15 +52,11 @@ export class StandIns {
   #notBefore = 0;
   #closing = false;
   readonly #tasks: Tasks;
-  /** Not waited for at the end: like what a death means, it may wait for locks, and for room on the disk. */
-  readonly #moves: Tasks;
 
   constructor(parts: StandInsParts) {
     this.#parts = parts;
     this.#max = Math.min(parts.count, STAND_INS_MAX_THREADS);
-    const onTrouble = (error: unknown): void => parts.log.error({ err: error }, 'a stand-in thread is in trouble');
-    this.#tasks = new Tasks(onTrouble);
-    this.#moves = new Tasks(onTrouble);
+    this.#tasks = new Tasks((error) => parts.log.error({ err: error }, 'a stand-in thread is in trouble'));
   }
 
   get all(): Iterable<AgentThread> {
@@ -145,7 +143,7 @@ export class StandIns {
     const now = liveTime.now();
     if (this.#emptying.has(thread) || now - (this.#emptiedAt.get(thread) ?? 0) < STAND_IN_EMPTY_INTERVAL_MS) return;
     this.#emptying.add(thread);
-    this.#moves.track(this.#empty(thread));
+    this.#parts.track(this.#empty(thread));
   }
 
   async #empty(thread: AgentThread): Promise<void> {

@@ -25,6 +25,8 @@ export interface ThreadGroupOptions extends IncarnationsOptions {
   onReady: () => void;
   /** Moves what lives in a thread that is to end elsewhere, as far as it can be moved now. True: nobody lived there. */
   empty: (thread: AgentThread) => Promise<boolean>;
+  /** Takes charge of work that the group's end does not wait for, for the same reason. */
+  track: (task: Promise<unknown>) => void;
 }
 
 export class ThreadGroup {

@@ -215,7 +215,7 @@ export class Dispatcher {
     if (this.#onCpu.get(admitted.thread)?.run === run) this.#onCpu.delete(admitted.thread);
     if (session.current === run) session.current = null;
     admission.release(admitted);
-    // If it ended as it should, its thread has taken what it was offered; that is adopted here.
+    // If it ended as it should, its thread has taken what it was offered; that is taken charge of here.
     this.#offers.after(run)?.withdraw();
     // Told only now: whoever hears that the run is over finds its place free.
     if (execution.reported && run.reported()) this.#endings.conclude(session, run);

@@ -4,7 +4,7 @@
 // Main can take an offer back until the thread has begun it: both compete for one word of the status table, and whoever
 // is first has the run. So an offer binds nobody: the session stays in line, and as soon as anything else is to happen to
 // it (its lock is taken, another thread is free, its run is interrupted) the offer is withdrawn. If the thread was first,
-// the run is adopted in the same turn: nobody sees a session whose run has begun as one that waits.
+// the run is taken charge of in the same turn: nobody sees a session whose run has begun as one that waits.
 
 import type { RunReport } from '../../../protocol/control.js';
 import { OFFERS_UNANSWERED_MAX } from '../../../protocol/limits.js';
@@ -86,9 +86,9 @@ export class Offers {
     // Before the call: the thread may look for it at once.
     this.#parts.table.offer(thread.no, no);
     const report = thread.calls.run(run.request(no));
-    // Whoever adopts the run hears of the thread's death; of an offer that was taken back nobody needs to.
     this.#unanswered.set(thread, this.#unansweredBy(thread) + 1);
     const answered = (): void => void this.#unanswered.set(thread, this.#unansweredBy(thread) - 1);
+    // Whoever takes charge of the run hears of the thread's death; of an offer that was taken back nobody needs to.
     report.then(answered, answered);
     const offer = new Offer(no, { session, run, thread, report }, this.#parts, () => this.#open.delete(after));
     session.offer = offer;

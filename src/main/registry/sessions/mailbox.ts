@@ -1,5 +1,5 @@
 // A session's runs that wait for their turn: first in, first out. The bound is on what is sent: what has been accepted is
-// never refused, though it is taken back, or adopted from an earlier process, beside a full mailbox.
+// never refused, though it is taken back, or taken over from an earlier process, beside a full mailbox.
 
 import { CabanaError } from '../../../protocol/errors.js';
 import { MAILBOX_MAX_RUNS } from '../../../protocol/limits.js';
