@@ -64,6 +64,14 @@ interface Metric {
 
 const FULL_ROUNDS = 5;
 
+/** How a comparison goes, unless it is a smoke run, which is one round of each. */
+interface Rounds {
+  /** Default FULL_ROUNDS. */
+  rounds?: number;
+  /** Each round of ours is a process of its own: there is nothing to warm up. */
+  startsAnew?: boolean;
+}
+
 export class BenchRun {
   readonly #bench: Bench;
   readonly smoke: boolean;
@@ -121,14 +129,14 @@ export class BenchRun {
 
   /**
    * Measures A (ours) and B (the baseline) in alternating rounds, A B, B A, A B, ...: a drift of the machine hits both.
-   * Each function returns its figure in `unit`; one round of each is run first and not counted.
+   * Each function returns its figure in `unit`; one round of each is run first and not counted, unless it starts anew.
    */
   async compare(
-    what: Metric & { baseline: string; rounds?: number },
+    what: Metric & Rounds & { baseline: string },
     ours: () => Promise<number> | number,
     theirs: () => Promise<number> | number,
   ): Promise<Result> {
-    const rounds = await this.alternate(`${what.metric} against ${what.baseline}`, ours, theirs, what.rounds);
+    const rounds = await this.alternate(`${what.metric} against ${what.baseline}`, ours, theirs, what);
     return this.record(
       what,
       rounds.map((round) => ({ value: round.ours, baseline: round.theirs })),
@@ -140,10 +148,10 @@ export class BenchRun {
     what: string,
     ours: () => Promise<A> | A,
     theirs: () => Promise<B> | B,
-    fullRounds = FULL_ROUNDS,
+    { rounds: fullRounds = FULL_ROUNDS, startsAnew = false }: Rounds = {},
   ): Promise<{ ours: A; theirs: B }[]> {
     const count = this.smoke ? 1 : fullRounds;
-    if (!this.smoke) {
+    if (!this.smoke && !startsAnew) {
       await ours();
       await theirs();
     }

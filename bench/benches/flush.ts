@@ -71,6 +71,7 @@ async function atSize(b: BenchRun, { agents, hasTarget }: { agents: number; hasT
       metric: `SIGTERM to exit, ${agents.toLocaleString('en-US')} live agents of ${STATE_BYTES / 1024} KB`,
       unit: 'ms',
       baseline: 'writing the same bytes to one file, and syncing it',
+      startsAnew: true,
       ...(hasTarget ? { target: { of: 'ratio', is: 'at most', limit: 1.5 } as const } : {}),
     },
     async () => {

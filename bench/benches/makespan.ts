@@ -86,7 +86,7 @@ async function equal(b: BenchRun, sender: Sender, pool: Piscina, ms: number, run
 }
 
 async function children(b: BenchRun, sender: Sender, work: Workload): Promise<void> {
-  const ids = await sender.create(namesOf('children', b.size(40, 2)));
+  const ids = await sender.create(namesOf('children', b.size(24, 2)));
   const processes = await Promise.all(ids.map(() => startChild(b)));
   const rounds = { ours: 0, theirs: 0 };
   const order = timesEach(ids);
