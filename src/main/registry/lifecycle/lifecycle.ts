@@ -221,11 +221,9 @@ export class Lifecycle {
   }
 
   #learn(session: Session, { epoch, record }: Activated): void {
-    session.record = record;
+    session.restored(record, epoch);
     session.profile = profileOf(record);
     session.clean = true;
-    session.showsFrom(epoch);
-    session.quarantine = record.quarantine;
     session.publishCounters();
     session.watchers = this.#parts.subscriptions.watchers(session.id);
     session.updatedAt = Date.parse(record.updatedAt);

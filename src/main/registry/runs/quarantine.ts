@@ -41,7 +41,7 @@ export class Quarantine {
     if (!verdict.quarantined || session.deleted) return;
     const why = `it took its thread down, or did not mind an interrupt, ${verdict.strikes.length} times; the last time: ${reason}`;
     // In memory first: what is due before the store has it is refused as well.
-    session.quarantine = why;
+    session.judge(why);
     suspicion.forget(session.id);
     log.error({ sessionId: session.id, reason: why }, 'a session was quarantined');
     try {
@@ -57,8 +57,7 @@ export class Quarantine {
     this.#strikes.delete(id);
     this.#parts.suspicion.forget(id);
     const updated = await this.#parts.store.update(id, { quarantine: null }, this.#parts.clock.now());
-    const session = this.#parts.directory.get(id);
-    if (session) session.quarantine = null;
+    this.#parts.directory.get(id)?.judge(null);
     return updated !== null;
   }
 }

@@ -29,6 +29,10 @@ export class Session {
   #mutex: Mutex | null = null;
   #mailbox: Mailbox | null = null;
   #lastRunFailed = false;
+  #quarantine: string | null = null;
+  /** Told since it was brought up last, or was begun to be: the record that its restore has read may be older. */
+  #isJudged = false;
+  #isNamed = false;
 
   /** The stored record as it was when the session came into memory; null while it is cold. */
   record: SessionRecord | null = null;
@@ -48,8 +52,6 @@ export class Session {
   profile: string | null = null;
   /** Whether everything since the last snapshot is in it: then another thread can take over without asking this one. */
   clean = true;
-  /** Why it takes no more runs; null: it does. */
-  quarantine: string | null = null;
   /** The compaction in progress. */
   compaction: { interrupt(): void } | null = null;
   /** Number of withhold() calls in progress. Above 0, the runs stay in the mailbox instead of occupying a thread. */
@@ -134,6 +136,28 @@ export class Session {
     return this.#lastRunFailed;
   }
 
+  /** Why it takes no more runs; null: it does. */
+  get quarantine(): string | null {
+    return this.#quarantine;
+  }
+
+  /** It was quarantined, or cleared (null). */
+  judge(why: string | null): void {
+    this.#quarantine = why;
+    this.#isJudged = true;
+  }
+
+  /**
+   * Its restore has brought it up with this record, under this epoch. Whoever cleared, quarantined or named it while that
+   * went on has told it here, and need not have been before the restore in the store: that counts, not the record.
+   */
+  restored(record: SessionRecord, epoch: number): void {
+    this.record = record;
+    this.showsFrom(epoch);
+    if (!this.#isJudged) this.#quarantine = record.quarantine;
+    this.#isJudged = this.#isNamed = false;
+  }
+
   #change(change: () => void): void {
     const before = this.#counted();
     change();
@@ -187,12 +211,13 @@ export class Session {
   named(name: string | null, at: number): void {
     if (at < this.#namedAt) return;
     this.#namedAt = at;
+    this.#isNamed = this.#state === 'restoring';
     this.tell({ name });
   }
 
   /** From now on shows what the activation of this epoch tells. */
   showsFrom(epoch: number): void {
-    if (epoch !== this.#toldEpoch) this.#told = {};
+    if (epoch !== this.#toldEpoch) this.#told = this.#isNamed ? { name: this.#told.name ?? null } : {};
     this.#toldEpoch = epoch;
   }
 
