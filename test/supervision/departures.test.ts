@@ -8,7 +8,7 @@ import { describe, it } from 'node:test';
 import { launchWithClock } from '../main/launch.js';
 import { testAgent, until } from '../support/host.js';
 import { tempDir } from '../support/temp.js';
-import { complete, gate, house, inhabit, isRunning, leave, outcome } from './house.js';
+import { complete, gate, house, inhabit, isRunning, leave, occupy, outcome } from './house.js';
 
 const stateOf = (host: Awaited<ReturnType<typeof house>>, id: string) => host.registry.get(id)?.state;
 
@@ -35,6 +35,36 @@ it('a session that waits to be saved keeps no thread from the others', async (t)
   open();
   assert.deepEqual(outcome(await long.result), ['completed', null]);
   assert.deepEqual(outcome(await moves.result), ['completed', null]);
+});
+
+describe('a flush that waits for a busy thread', () => {
+  const flushed = (host: Awaited<ReturnType<typeof house>>, id: string): Promise<void> =>
+    host.registry.eachLiveAgent((each, agent) => (each === id ? agent.flush() : undefined));
+
+  it('is not refused because the session runs elsewhere meanwhile, or is deleted', async (t) => {
+    const host = await house(t, { threads: 2 });
+    await inhabit(host, 'cpu1', 'cpu2', 'cpu3', 'cpu4');
+    const [busy, ...others] = ['cpu1', 'cpu2', 'cpu3', 'cpu4'];
+    const home = host.registry.get(busy)!.thread;
+    const moves = others.find((id) => host.registry.get(id)!.thread === home)!;
+    const held = await occupy(t, host, busy);
+    const flush = flushed(host, moves);
+    // Everything of it is on disk: it does not wait for its thread, which hears of the flush only then.
+    assert.equal((await complete(host, moves, { count: 1 })).n, 1);
+    assert.notEqual(host.registry.get(moves)!.thread, home);
+    held.letGo();
+    await flush;
+
+    const gone = others.find((id) => id !== moves && host.registry.get(id)!.thread !== home)!;
+    const neighbour = others.find(
+      (id) => id !== gone && host.registry.get(id)!.thread === host.registry.get(gone)!.thread,
+    );
+    const again = await occupy(t, host, neighbour!);
+    const late = flushed(host, gone);
+    assert.equal(await host.registry.delete(gone), true);
+    again.letGo();
+    await late;
+  });
 });
 
 describe('a compaction', () => {

@@ -1,6 +1,6 @@
 // Visits every agent that is in memory: what the flush at shutdown is made of.
 
-import { CabanaError } from '../../../protocol/errors.js';
+import { CabanaError, codeOf } from '../../../protocol/errors.js';
 import type { SessionState } from '../../../protocol/session-state.js';
 import type { Directory } from '../sessions/directory.js';
 import type { Session } from '../sessions/session.js';
@@ -21,7 +21,7 @@ export async function eachLive(directory: Directory, fn: LiveAgentVisitor): Prom
   const calls = ids.map(async (id) => {
     const session = directory.get(id);
     if (!session || !isInMemory(session)) return;
-    await fn(id, new LiveAgentHandle(session), { no: session.place!.thread.no });
+    await fn(id, new LiveAgentHandle(directory, session), { no: session.place!.thread.no });
   });
   const failures = (await Promise.allSettled(calls)).filter((result) => result.status === 'rejected');
   if (failures.length === 0) return;
@@ -37,9 +37,11 @@ function isInMemory(session: Session): boolean {
 }
 
 class LiveAgentHandle implements LiveAgent {
-  readonly #session: Session;
+  readonly #directory: Directory;
+  #session: Session;
 
-  constructor(session: Session) {
+  constructor(directory: Directory, session: Session) {
+    this.#directory = directory;
     this.#session = session;
   }
 
@@ -52,13 +54,29 @@ class LiveAgentHandle implements LiveAgent {
   }
 
   async flush(): Promise<void> {
+    // It may have left memory since and have come back, as another entry.
+    const session = (this.#session = this.#directory.get(this.sessionId) ?? this.#session);
     // It takes as long as it likes, and is undone before the agent is saved.
-    this.#session.compaction?.interrupt();
-    // Whoever has it saved, to leave memory, holds its lock until that is done, or has failed.
-    if (this.#session.state === 'flushing') await this.#session.lock(() => Promise.resolve());
-    const { state, place, id, clean } = this.#session;
-    if (state === 'cold' && clean) return;
+    session.compaction?.interrupt();
+    // Whoever has it saved, to leave memory, or brings it up, holds its lock until that is done, or has failed.
+    while (session.state === 'flushing' || session.state === 'restoring') await settled(session);
+    const { state, place, id, clean, deleted } = session;
+    if (deleted || (state === 'cold' && clean)) return;
     if (!place) throw new CabanaError('THREAD_DIED', `session ${id} has left memory`);
-    await place.thread.calls.flush(id);
+    try {
+      await place.thread.calls.flush(id);
+    } catch (error) {
+      if (codeOf(error) !== 'STALE_EPOCH') throw error;
+      // It was saved otherwise, moved or deleted before its thread came to this. Whoever did that holds its lock until it
+      // is known here as well, which it need not be yet: a refusal does not wait for the commit that it met.
+      await settled(session);
+      if (session.place === place) throw error;
+      return this.flush();
+    }
   }
+}
+
+/** Resolves when whoever has the session's lock, or waits for it, is done. */
+function settled(session: Session): Promise<void> {
+  return session.lock(() => Promise.resolve());
 }
