@@ -215,6 +215,8 @@ export class Activation implements HistoryOwner {
 
   async #compact(runNo: number, interrupt: RunInterrupt): Promise<boolean> {
     const { hold, table } = this.#services;
+    // A flush that waits for an asynchronous save would take the state again, half compacted. (One that comes now waits.)
+    await this.#snapshots.saving?.catch(() => undefined);
     hold.take(this.#slot, runNo);
     table.set('thread', this.#slot, 'begunNo', runNo);
     const onYield = (waits: boolean): void => hold.yielded(runNo, waits);
@@ -248,17 +250,23 @@ export class Activation implements HistoryOwner {
   }
 
   async #flush(): Promise<void> {
-    // A compaction that is not at its end is undone first: half of one must not be saved.
-    if (this.#compacting) await this.#compacting.catch(() => undefined);
-    if (this.#savedBefore) return this.#savedBefore;
     // With room now, do not await: this snapshot must be counted in this turn, so that the next of many concurrent
     // flushes sees it.
     const room = this.#services.link.room();
     if (room) await room;
+    // A compaction that is not at its end is undone first: half of one must not be saved. And of two saves that take their
+    // time the one that began later must not be stored first.
+    for (let before = this.#changing; before; before = this.#changing) await before.catch(() => undefined);
+    if (this.#savedBefore) return this.#savedBefore;
     this.#history.assertWritable();
     this.#naming?.settle();
-    const saved = await this.#snapshots.take((body) => ({ onDisk: this.#snapshots.keep(body) }));
-    await saved.onDisk;
+    const { onDisk } = await this.#snapshots.save();
+    await onDisk;
+  }
+
+  /** What a save must not overlap. */
+  get #changing(): Promise<unknown> | null {
+    return this.#compacting ?? this.#snapshots.saving;
   }
 
   /** Ends the activation; waits for its run. What is not saved is in the journal or lost on purpose (deleted). */

@@ -22,6 +22,7 @@ export interface SnapshotsParts {
 
 export class Snapshots {
   readonly #parts: SnapshotsParts;
+  #saving: Promise<unknown> | null = null;
 
   constructor(parts: SnapshotsParts) {
     this.#parts = parts;
@@ -64,6 +65,25 @@ export class Snapshots {
       if (history.n === n) return post(encodeState(state));
     }
     throw new CabanaError('SAVE_FAILED', `the history of session ${ctx.sessionId} kept growing while it was saved`);
+  }
+
+  /** The state is being taken by save(), which the agent may let wait. */
+  get saving(): Promise<unknown> | null {
+    return this.#saving;
+  }
+
+  /**
+   * Takes the state and keeps it: one save at a time.
+   * @throws CabanaError what take() and, `onDisk`, keep() throw
+   */
+  async save(): Promise<{ onDisk: Promise<void> }> {
+    const saving = this.take((body) => ({ onDisk: this.keep(body) }));
+    this.#saving = saving;
+    try {
+      return await saving;
+    } finally {
+      this.#saving = null;
+    }
   }
 
   /** Sends a snapshot, with the session's figures. Resolves when it is on disk. @throws CabanaError STORE_FULL, STALE_EPOCH */

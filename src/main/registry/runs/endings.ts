@@ -100,6 +100,8 @@ export class Endings {
   /** Ends all that waits in a session that takes no more runs. */
   async failQueued(session: Session): Promise<void> {
     const ending = quarantineEnding(session.quarantine ?? 'quarantined');
+    // One that its thread has begun does not wait any more.
+    session.offer?.withdraw();
     const waiting: Run[] = [];
     for (const run of session.mailbox.takeAll()) {
       // The store may yet refuse one whose input is on the way to the disk, and then has none to end. When it is
