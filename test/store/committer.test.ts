@@ -184,6 +184,36 @@ test('a small operation finds room that a larger one before it does not', async 
   assert.ok(log.includes('large? STORE_FULL'));
 });
 
+test('while another process holds the database it is asked once for all, and once for each retry', async (t) => {
+  const retry = controlRetries(t);
+  const { committer, submit, log, commits, state, item } = setUp();
+  state.failing.set('a', 'STORE_UNAVAILABLE');
+  submit('a', 'b?', 'c', 'd?');
+  committer.submit(item('load', 'refuseInOrder'));
+  await committer.idle();
+  assert.equal(state.attempts, 1);
+  const refused = ['b? STORE_UNAVAILABLE', 'd? STORE_UNAVAILABLE', 'load STORE_UNAVAILABLE'];
+  assert.deepEqual(log, ['a stalled', refused[0], 'c stalled', ...refused.slice(1), 'batch']);
+  retry();
+  await committer.idle();
+  assert.equal(state.attempts, 2);
+  state.failing.clear();
+  retry();
+  await committer.idle();
+  assert.deepEqual(commits, [['a', 'c']]);
+});
+
+test('and so it is when that begins while operations are tried one by one', async (t) => {
+  controlRetries(t);
+  const { committer, submit, log, state } = setUp();
+  state.failing.set('bad', 'INTERNAL').set('b?', 'STORE_UNAVAILABLE');
+  submit('bad', 'a', 'b?', 'c', 'd?');
+  await committer.idle();
+  // All of them, and up to b?, each alone.
+  assert.equal(state.attempts, 4);
+  assert.deepEqual(log.slice(-4), ['b? STORE_UNAVAILABLE', 'c stalled', 'd? STORE_UNAVAILABLE', 'batch']);
+});
+
 test('what waits for room is not refused for another operation that is wrong', async (t) => {
   const retry = controlRetries(t);
   const { committer, submit, log, commits, state } = setUp();

@@ -155,17 +155,26 @@ export class GroupCommitter {
     const error = await this.#tryCommit(items);
     if (!error) return;
     if (error.code === 'STORE_IO') return this.fail(error, items);
+    if (error.code === 'STORE_UNAVAILABLE') return this.#putOff(items, error);
     // One by one: a small operation may find room, and one that is wrong must not take the others along.
     for (const [i, item] of items.entries()) {
       if (this.#stalled.length > 0 && this.#stall(item)) continue;
       const alone = await this.#tryCommit([item]);
       if (!alone) continue;
       if (alone.code === 'STORE_IO') return this.fail(alone, items.slice(i));
-      if (isPassing(alone) && item.whenFull === 'keep') {
-        this.#reason = alone;
-        this.#stall(item);
-      } else item.done({ error: alone });
+      if (alone.code === 'STORE_UNAVAILABLE') return this.#putOff(items.slice(i), alone);
+      if (isPassing(alone)) this.#putOff([item], alone);
+      else item.done({ error: alone });
     }
+  }
+
+  /**
+   * Keeps or refuses what could not be written now. While another process holds the database that is everything, however
+   * small: to try each alone would hold up the store, reads included, for as long as SQLite waits, once for each.
+   */
+  #putOff(items: readonly Item[], error: CabanaError): void {
+    this.#reason = error;
+    for (const item of items) if (item.whenFull !== 'keep' || !this.#stall(item)) item.done({ error });
   }
 
   /** Commits the items as one transaction and tells them; the error, if nothing was written. */
@@ -210,7 +219,7 @@ export class GroupCommitter {
       const batch = this.#stalled.slice(0, COMMIT_MAX_OPS);
       let error = await this.#tryCommit(batch);
       let written = error ? 0 : batch.length;
-      if (error && error.code !== 'STORE_IO') {
+      if (error && error.code !== 'STORE_IO' && error.code !== 'STORE_UNAVAILABLE') {
         // The oldest alone: it may find room, or be the one that is wrong.
         error = await this.#tryCommit(batch.slice(0, 1));
         written = error ? 0 : 1;
