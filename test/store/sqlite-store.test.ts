@@ -115,6 +115,33 @@ describe('SqliteStore: files', () => {
     assert.deepEqual(seqs((await load(second, 'a')).tail), [1, 2]);
   });
 
+  test('a copy that is made by VACUUM INTO while the store is open is a database of its own', async (t) => {
+    const path = newPath(t);
+    const store = openAt(t, path);
+    await create(store, record('a', { name: 'Ada' }), record('b'));
+    const a = await Activation.of(store, 'a');
+    await a.commit(a.append(1), a.save('one'), a.append(2));
+    await accept(store, 'a', 'r1');
+    await write(store, { kind: 'remove', sessionId: 'b', at: AT });
+    const copy = newPath(t);
+    const backup = new Sqlite(path, { readonly: true });
+    backup.prepare('VACUUM INTO ?').run(copy);
+    backup.close();
+    // Of the store, which goes on, and not of its copy.
+    await a.commit(a.append(3));
+    // Its searches ask the index.
+    const copied = new SqliteStore(copy, { scanRows: 0 });
+    t.after(() => copied.close());
+    assert.deepEqual(
+      recordPage(await copied.page({ q: 'ada' })).records.map((found) => found.sessionId),
+      ['a'],
+    );
+    const loaded = await load(copied, 'a');
+    assert.deepEqual([loaded.epoch, loaded.seq, seqs(loaded.tail)], [2, 3, [2]]);
+    assert.equal((await copied.run('a', 'r1'))!.state, 'queued');
+    assert.equal(await copied.record('b'), null);
+  });
+
   test('a folder of a newer version is refused by name, and not changed', async (t) => {
     const path = newPath(t);
     await new SqliteStore(path).close();
