@@ -1,7 +1,7 @@
 // The data folder: making it, and holding it so that no second process writes to it.
 
 import { once } from 'node:events';
-import { accessSync, constants, existsSync, mkdirSync, realpathSync, statSync } from 'node:fs';
+import { accessSync, closeSync, constants, existsSync, mkdirSync, openSync, realpathSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import Sqlite, { type Database } from 'better-sqlite3';
@@ -28,15 +28,16 @@ export function holdDataDir(dir: string): DataDir {
     lock.exec('BEGIN EXCLUSIVE');
     // SQLite opens a file that it may not write all the same, and then locks nothing.
     accessSync(lockPath, constants.R_OK | constants.W_OK);
+    // An empty file is a new database to SQLite. Made here, so that a link may lead to where there is none yet. (Closing it
+    // drops nobody's locks: a file that is made now is open nowhere else.)
+    if (!existsSync(databasePath)) closeSync(openSync(databasePath, 'a'));
     // SQLite would open a database that it may not write, and fail at the first write.
-    if (existsSync(databasePath)) {
-      accessSync(databasePath, constants.R_OK | constants.W_OK);
-      // Where SQLite puts its log, if this is a link.
-      databasePath = realpathSync(databasePath);
-    }
+    accessSync(databasePath, constants.R_OK | constants.W_OK);
+    // Where SQLite puts its log, if this is a link.
+    databasePath = realpathSync(databasePath);
   } catch (error) {
     lock?.close();
-    if ((error as { code?: string }).code === 'SQLITE_BUSY') throw inUse(dir, error);
+    if ((error as { code?: string }).code === 'SQLITE_BUSY') throw inUse(`the data folder ${dir}`, error);
     throw new CabanaError('DATA_DIR_INVALID', `cannot use the data folder ${dir}: ${messageOf(error)}`, {
       cause: error,
     });
@@ -46,14 +47,30 @@ export function holdDataDir(dir: string): DataDir {
 }
 
 /**
- * Holds the folder a second time, by a name that only one process of this machine can have. For the kernel drops SQLite's
- * locks when code of this process (an agent, a backup) opens a file of the folder and closes it again. On Linux only:
- * elsewhere a name would outlive a process that is killed.
+ * Holds the folder a second time, by names that only one process of this machine can have: the folder's and its database's.
+ * For the kernel drops SQLite's locks when code of this process (an agent, a backup) opens a file of the folder and closes
+ * it again; and another folder, a copy of this one perhaps, may have a link to the same database. On Linux only: elsewhere
+ * a name would outlive a process that is killed.
+ * @returns gives them back
  * @throws CabanaError DATA_DIR_IN_USE
  */
-export async function holdName(dir: string): Promise<() => Promise<void>> {
+export async function holdNames(dir: string, databasePath: string): Promise<() => Promise<void>> {
+  const releaseDir = await holdName(dir, `the data folder ${dir}`);
+  try {
+    const releaseDatabase = await holdName(databasePath, `the database ${databasePath} of the data folder ${dir}`);
+    return async () => {
+      await releaseDatabase();
+      await releaseDir();
+    };
+  } catch (error) {
+    await releaseDir();
+    throw error;
+  }
+}
+
+async function holdName(path: string, what: string): Promise<() => Promise<void>> {
   if (process.platform !== 'linux') return () => Promise.resolve();
-  const { dev, ino } = statSync(dir, { bigint: true });
+  const { dev, ino } = statSync(path, { bigint: true });
   // Whoever connects has nothing to say, and must not keep it from being closed.
   const holder = createServer((connection) => connection.destroy());
   // In the abstract namespace, which a zero byte leads to: it is no file, and ends with the process.
@@ -61,7 +78,7 @@ export async function holdName(dir: string): Promise<() => Promise<void>> {
   try {
     await once(holder, 'listening');
   } catch (error) {
-    if ((error as { code?: string }).code === 'EADDRINUSE') throw inUse(dir, error);
+    if ((error as { code?: string }).code === 'EADDRINUSE') throw inUse(what, error);
     // A sandbox that has no such names: SQLite's lock, which is held already, must do.
     return () => Promise.resolve();
   }
@@ -72,6 +89,6 @@ export async function holdName(dir: string): Promise<() => Promise<void>> {
   };
 }
 
-function inUse(dir: string, cause: unknown): CabanaError {
-  return new CabanaError('DATA_DIR_IN_USE', `another process holds the data folder ${dir}`, { cause });
+function inUse(what: string, cause: unknown): CabanaError {
+  return new CabanaError('DATA_DIR_IN_USE', `another process holds ${what}`, { cause });
 }

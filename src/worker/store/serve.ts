@@ -17,7 +17,7 @@ import type { EntryRow } from '../../protocol/journal.js';
 import { SYNC_WITHIN_MS } from '../../protocol/limits.js';
 import { StatusTable } from '../../protocol/status-table.js';
 import { GroupCommitter, type WhenFull } from './committer.js';
-import { holdDataDir, holdName, type DataDir } from './data-dir.js';
+import { holdDataDir, holdNames, type DataDir } from './data-dir.js';
 import { storeError } from './sqlite-errors.js';
 import { Links } from './links.js';
 import { SqliteStore } from './sqlite-store.js';
@@ -27,16 +27,16 @@ import type { OpResult, Store, WriteOp, Written } from './store.js';
 export async function serve(task: StoreTask): Promise<void> {
   const endpoint = new BatchEndpoint(task.port);
   let dir: DataDir | undefined;
-  let releaseName = (): Promise<void> => Promise.resolve();
+  let releaseNames = (): Promise<void> => Promise.resolve();
   const table = new StatusTable(task.table);
   let store: Store;
   try {
     dir = holdDataDir(task.dataDir);
-    releaseName = await holdName(task.dataDir);
+    releaseNames = await holdNames(task.dataDir, dir.databasePath);
     store = new SqliteStore(dir.databasePath, { onListChange: () => table.listChanges() });
   } catch (error) {
     dir?.release();
-    await releaseName();
+    await releaseNames();
     endpoint.note({ kind: 'startFailed', error: toWire(error) } satisfies StoreNote);
     endpoint.flush();
     return;
@@ -46,7 +46,7 @@ export async function serve(task: StoreTask): Promise<void> {
   endpoint.note({ kind: 'ready' } satisfies StoreNote);
   await server.closed;
   dir.release();
-  await releaseName();
+  await releaseNames();
 }
 
 class StoreServer {
