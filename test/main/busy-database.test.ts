@@ -36,6 +36,21 @@ test('a run that appends while another process holds the database goes on, and a
   assert.equal((await complete(host, 'io')).begun, 2);
 });
 
+test('a session that cannot be loaded while another process holds the database says so, and comes up after that', async (t) => {
+  const dataDir = tempDir(t);
+  const first = await house(t, { dataDir });
+  await inhabit(first, 'io');
+  await complete(first, 'io', { count: 1 });
+  await first.close();
+  const host = await house(t, { dataDir });
+  const held = holdDatabase(t, dataDir);
+  await assert.rejects(host.registry.ensure('io'), { code: 'STORE_UNAVAILABLE' });
+  held.release();
+  assert.equal(await host.registry.ensure('io'), true);
+  await complete(host, 'io', { count: 1 });
+  assert.deepEqual(await counts(host, 'io'), [1, 2]);
+});
+
 test('a creation that fails while another process holds the database is undone when that lets go of it', async (t) => {
   const dir = tempDir(t);
   const [agent, gate, dataDir] = [join(dir, 'agent.mjs'), join(dir, 'gate'), join(dir, 'data')];

@@ -230,13 +230,22 @@ export class Lifecycle {
     session.lastRunFailed = record.stats.errorCode !== null;
   }
 
-  /** A restore that came to nothing leaves nothing behind: no slot, no head in the store. */
+  /**
+   * A restore that came to nothing leaves nothing behind: no slot, no head in the store. Unless the disk is full, or the
+   * database held by another process: whoever waits for the restore is told now, and not when there is room. The head
+   * stays until the next load of the session takes its place, whose epoch ends this one; it is of this activation or
+   * of one before it, whose entries may wait for room and must come before its end (refuseInOrder).
+   */
   async #giveBack(session: Session, reason: string): Promise<void> {
     session.moveTo('failed', reason);
     const place = session.place;
     session.place = null;
     if (place) {
-      await this.#parts.store.release(session.id, null);
+      try {
+        await this.#parts.store.release(session.id, null, 'refuseInOrder');
+      } catch (error) {
+        if (!isPassing(error)) throw error;
+      }
       this.#parts.places.vacate(place);
     }
     session.lastRunFailed = false;
