@@ -4,6 +4,10 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { describe, it } from 'node:test';
+import { createServer } from '../../src/main/server/http.js';
+import { REQUEST_MAX_MS } from '../../src/protocol/limits.js';
+import { launch } from '../main/launch.js';
+import { testAgent } from '../support/host.js';
 import { Server } from '../support/server.js';
 import { tempDir } from '../support/temp.js';
 import { create, flags, history, inParallel, runOf, sessionOf, spin } from './client.js';
@@ -51,6 +55,14 @@ describe('the HTTP API, whatever the sessions do', () => {
       const { error, ...rest } = JSON.parse(body!) as { error: string; code: string };
       assert.deepEqual([rest, error.length > 0], [{ code }, true]);
     }
+  });
+
+  it('does not wait for ever for the rest of a request', async (t) => {
+    // The limit itself: Node looks for requests that are late twice a minute at most.
+    const server = createServer(await launch(t, { agents: [testAgent('counter')], threads: 1 }));
+    t.after(() => server.close());
+    assert.equal(server.server.requestTimeout, REQUEST_MAX_MS);
+    assert.ok(server.server.headersTimeout > 0 && server.server.headersTimeout <= REQUEST_MAX_MS);
   });
 
   it('shows what each thread runs, since when, and what the store has committed', async (t) => {

@@ -5,7 +5,13 @@ import type { FastifySchemaValidationError } from 'fastify/types/schema.js';
 import { CabanaError } from '../../protocol/errors.js';
 import { assertRunId, assertSessionId } from '../../protocol/ids.js';
 import { jsonSafe } from '../../protocol/json.js';
-import { HTTP_BODY_MAX_BYTES, ID_MAX_CHARS, INTERRUPT_ANSWER_MAX_MS, SSE_TURN_MS } from '../../protocol/limits.js';
+import {
+  HTTP_BODY_MAX_BYTES,
+  ID_MAX_CHARS,
+  INTERRUPT_ANSWER_MAX_MS,
+  REQUEST_MAX_MS,
+  SSE_TURN_MS,
+} from '../../protocol/limits.js';
 import { isTerminal, type ListQuery, type NewSession, type RunInfo } from '../../protocol/session.js';
 import { defined } from '../defined.js';
 import type { Host } from '../host.js';
@@ -28,6 +34,8 @@ export function createServer(host: Host): FastifyInstance {
   const answer = answerError(host.config.log);
   const server = Fastify({
     bodyLimit: HTTP_BODY_MAX_BYTES,
+    // Fastify's default is for ever. It ends with the request's last byte: long polls and event streams are not cut off.
+    requestTimeout: REQUEST_MAX_MS,
     logger: false,
     routerOptions: { maxParamLength: 4 * ID_MAX_CHARS },
     ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allowUnionTypes: true } },
