@@ -3,20 +3,12 @@
 import assert from 'node:assert/strict';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test, type TestContext } from 'node:test';
-import Sqlite from 'better-sqlite3';
+import { test } from 'node:test';
 import { complete, counts, house, inhabit } from '../supervision/house.js';
+import { holdDatabase } from '../support/held-database.js';
 import { until } from '../support/host.js';
 import { launch } from './launch.js';
 import { tempDir } from '../support/temp.js';
-
-/** A connection that nobody else can write beside, until release(). */
-function holdDatabase(t: TestContext, dataDir: string): { release(): void } {
-  const db = new Sqlite(join(dataDir, 'cabana.db'));
-  t.after(() => db.close());
-  db.exec('BEGIN IMMEDIATE');
-  return { release: () => db.exec('ROLLBACK') };
-}
 
 test('a run that appends while another process holds the database goes on, and all of it is on disk after that', async (t) => {
   const dataDir = tempDir(t);
