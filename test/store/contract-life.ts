@@ -192,6 +192,47 @@ export function lifeContract(open: StoreFactory): void {
     assert.deepEqual(await store.recover(RESTART), { pending, interrupted: 0 });
   });
 
+  test('a run that was ended before its thread began it has one outcome, and its agent goes on', async (t) => {
+    const store = await open(t);
+    await create(store, record('a'));
+    const a = await Activation.of(store, 'a');
+    await accept(store, 'a', 'r1');
+    const { ended } = await write(store, endRun('a', 'r1'));
+    // The thread had it in hand by then, and counts the outcome that it sends.
+    await a.commit(a.start('r1'), a.end('r1'), a.append('of the next run'));
+    assert.deepEqual(await store.run('a', 'r1'), ended);
+    const entries = await store.entries(a.loaded.key, 1, 10);
+    assert.deepEqual(
+      entries.map(({ seq, body }) => [seq, decodeEntry(body)['content']]),
+      [
+        [1, 'input of r1'],
+        [2, 'r1 failed'],
+        [3, 'of the next run'],
+      ],
+    );
+  });
+
+  test('a run that is put back in line is taken from the activation that had begun it', async (t) => {
+    const store = await open(t);
+    await create(store, record('a'));
+    const a = await Activation.of(store, 'a');
+    await accept(store, 'a', 'r1');
+    await a.commit(a.start('r1'), a.append('half done'));
+    const requeue = { kind: 'requeue' as const, sessionId: 'a', runId: 'r1', ifUnstarted: false };
+    assert.deepEqual(await write(store, { ...requeue, ifUnstarted: true }), { requeued: false });
+    assert.deepEqual(await write(store, requeue), { requeued: true });
+    for (const late of [a.append('of a thread that was given up'), a.end('r1', 'its state')]) {
+      const [result] = await store.commit([late]);
+      assert.equal('error' in result! && result.error.code, 'STALE_EPOCH');
+    }
+    const { state, attempts } = (await store.run('a', 'r1'))!;
+    assert.deepEqual([state, attempts], ['queued', 0]);
+    const next = await Activation.of(store, 'a');
+    await next.commit(next.start('r1'), next.end('r1'));
+    assert.equal((await store.run('a', 'r1'))!.state, 'completed');
+    assert.deepEqual(await write(store, requeue), { requeued: false });
+  });
+
   test('a run that was cut off starts again if its profile resumes, as often as it may', async (t) => {
     const store = await open(t);
     await create(store, record('a', { agentProfile: 'indexer' }), record('b'));
