@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import type { ListQuery, NewSession } from '../../src/main/index.js';
 import { testAgent, until } from '../support/host.js';
 import { tempDir } from '../support/temp.js';
+import { leave } from '../supervision/house.js';
 import { launch, launchWithClock } from './launch.js';
 
 interface Vectors {
@@ -157,8 +158,7 @@ test("a user's name stays, live and stored, though the agent's earlier one is wr
   assert.equal((await result).state, 'completed');
   assert.equal(await name(), 'mine');
   assert.equal((await host.registry.list({ q: 'mine' })).rows.length, 1);
-  await host.registry.evictExcessIdle();
-  assert.equal(host.registry.exists('a'), false);
+  await leave(host, 'a');
   assert.equal(await name(), 'mine');
 });
 
@@ -212,11 +212,11 @@ test('half of a character in a name is replaced at once, as the store gives it b
   const name = async (): Promise<unknown> => (await host.registry.snapshot('a'))?.name;
   assert.equal(await name(), 'cut \ufffd');
   assert.equal((await host.registry.edit('a', { name: 'again \ud83d' }))?.name, 'again \ufffd');
-  await host.registry.evictExcessIdle();
+  await leave(host, 'a');
   assert.equal(await name(), 'again \ufffd');
   assert.equal((await host.send('a', null).result).state, 'completed');
   assert.equal(await name(), 'agent \ufffd');
-  await host.registry.evictExcessIdle();
+  await leave(host, 'a');
   assert.equal(await name(), 'agent \ufffd');
 });
 
@@ -241,8 +241,7 @@ test('updated_at never goes back: not when the session leaves memory, nor when i
     const { endedAt } = await second.result;
     await look();
     assert.ok(last >= endedAt!, 'what ended is in it');
-    await host.registry.evictExcessIdle();
-    assert.equal(host.registry.exists('a'), false);
+    await leave(host, 'a');
     await look();
     await host.registry.ensure('a');
     await look();

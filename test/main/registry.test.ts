@@ -425,7 +425,8 @@ test('a host that closes waits for an agent that is about to leave memory', asyn
      };`,
   );
   const options = { dataDir, agents: [agent], maxIdleAgents: 0 };
-  const host = await launch(t, options);
+  // Time stands still: no timer of the host's evicts it first.
+  const { host } = await launchWithClock(t, options);
   await host.create({ sessionId: 'a', agentProfile: 'slow' });
   assert.equal((await host.send('a', null).result).output, 1);
   const evicted = host.registry.evictExcessIdle();

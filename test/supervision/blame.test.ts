@@ -8,7 +8,7 @@ import type { Leaves } from '../agents/leftovers.js';
 import type { Crash } from '../agents/supervision-act.js';
 import { launch } from '../main/launch.js';
 import { testAgent, until } from '../support/host.js';
-import { complete, ended, gate, hasCounted, house, inhabit, leave, outcome } from './house.js';
+import { complete, ended, gate, hasCounted, house, inhabit, leave, outcome, watch } from './house.js';
 
 /** Sessions that leave something behind leave memory as soon as they are told to. */
 function inn(t: TestContext): Promise<Host> {
@@ -26,6 +26,7 @@ describe('an agent that has left memory', () => {
     await complete(host, 'gone', { leaves: 'talk' });
     await leave(host, 'gone');
     await guest(host, 'next');
+    watch(t, host, 'next');
     // Both have the same row, one after the other: it talks whenever this thread's timers run.
     for (let n = 1; n <= 20; n++) {
       assert.equal(await complete(host, 'next'), n);
@@ -37,9 +38,12 @@ describe('an agent that has left memory', () => {
   it('is not heard beside its successor', async (t) => {
     const host = await inn(t);
     await guest(host, 'gone');
+    const mayLeave = watch(t, host, 'gone');
     await complete(host, 'gone', { leaves: 'talk' });
     await until('it talks', () => host.registry.sessionSummary('gone')?.name === 'left behind');
+    await mayLeave();
     await leave(host, 'gone');
+    watch(t, host, 'gone');
     await host.registry.edit('gone', { name: 'by hand' });
     for (let n = 2; n <= 20; n++) assert.equal(await complete(host, 'gone'), n);
     assert.equal(host.registry.sessionSummary('gone')!.name, 'by hand');
@@ -50,6 +54,7 @@ describe('an agent that has left memory', () => {
     const host = await inn(t);
     const { path, open } = gate(t);
     await inhabit(host, 'io', 'retry');
+    for (const id of ['io', 'retry']) watch(t, host, id);
     await guest(host, 'gone');
     const { path: fuse, open: light } = gate(t);
     await complete(host, 'gone', { leaves: 'bomb', fuse });
@@ -77,7 +82,7 @@ describe('a hook that takes its thread down', () => {
         await until('it waits', () => host.registry.get('retry')?.state === 'running');
         // It comes up, does its run, and leaves.
         const [state] = await ended(host, 'guilty', {});
-        await host.registry.evictExcessIdle();
+        await leave(host, 'guilty');
         assert.notEqual(state, 'refused', `${strikes}`);
         open();
         assert.deepEqual(outcome(await waits.result), ['completed', null]);

@@ -60,6 +60,14 @@ export async function leave(host: Host, ...ids: string[]): Promise<void> {
   await until(`${ids.join()} left memory`, () => !ids.some((id) => host.registry.exists(id)));
 }
 
+/** Has the session stay in memory: the host's own timer leaves alone what is watched. @returns what ends that */
+export function watch(t: TestContext, host: Host, id: string): () => Promise<unknown> {
+  const stream = host.subscribe(id);
+  const end = (): Promise<unknown> => stream.return();
+  t.after(end);
+  return end;
+}
+
 /** A file that a test makes when an agent may go on. */
 export function gate(t: TestContext): { path: string; open: () => void } {
   const path = join(tempDir(t), randomUUID());

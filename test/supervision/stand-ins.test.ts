@@ -17,6 +17,7 @@ import {
   occupy,
   outcome,
   timed,
+  watch,
 } from './house.js';
 
 /** Counts once, and is then deaf. */
@@ -160,6 +161,7 @@ describe('an activation that waits for a busy thread', () => {
     await inhabit(host, 'flush', 'cpu', 'cpu2');
     for (const id of ['flush', 'cpu', 'cpu2']) await complete(host, id, { count: 1 });
     await leave(host, 'flush', 'cpu');
+    watch(t, host, 'flush');
     const holders = new Map([
       ['cpu', await occupy(t, host, 'cpu', DEAF)],
       ['cpu2', await occupy(t, host, 'cpu2', DEAF)],
