@@ -387,6 +387,19 @@ test('a run that is interrupted before its input is on disk is accepted, and nev
   assert.deepEqual(outputOf(await host.send('a', { by: 1 }).result), { n: 2 });
 });
 
+test('and ends while its session is still busy with the run before', async (t) => {
+  const host = await counterHost(t);
+  const first = host.send('a', { spin: 'check' });
+  await running(host);
+  const behind = host.send('a', { by: 1 });
+  assert.equal(host.interrupt('a', behind.runId), behind.runId);
+  const { state, code, startedAt } = await behind.result;
+  assert.deepEqual([state, code, startedAt], ['interrupted', 'RUN_INTERRUPTED', null]);
+  assert.deepEqual([host.registry.get('a')?.runId, host.registry.get('a')?.queued], [first.runId, 0]);
+  host.interrupt('a', first.runId);
+  assert.equal((await first.result).state, 'interrupted');
+});
+
 test('an interrupt that comes late never touches the next run', async (t) => {
   const host = await counterHost(t, 2);
   for (let round = 1; round <= 40; round++) {
