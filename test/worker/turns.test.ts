@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { TIME_SLICE_MS } from '../../src/protocol/limits.js';
 import { Turns } from '../../src/worker/turns.js';
 
 function spin(ms: number): void {
@@ -38,9 +39,14 @@ test('slow hooks behind many quick ones are let in one by one soon', async () =>
 });
 
 test('quick hooks do not wait for the event loop', async () => {
-  const turns = new Turns();
-  let turned = false;
-  setImmediate(() => (turned = true));
-  await Promise.all([1, 2, 3, 4].map(() => turns.next()));
-  assert.equal(turned, false);
+  // On a busy core this thread may lose a whole slice between two of them: then they were not quick.
+  for (let turned = true; turned;) {
+    const begun = performance.now();
+    const turns = new Turns();
+    turned = false;
+    const turn = setImmediate(() => (turned = true));
+    await Promise.all([1, 2, 3, 4].map(() => turns.next()));
+    clearImmediate(turn);
+    assert.ok(!turned || performance.now() - begun >= TIME_SLICE_MS, 'they were let in within a slice');
+  }
 });
