@@ -164,6 +164,34 @@ test('of two deletions at once one is true; those who watched the session are to
   await assertGone(host, 'a');
 });
 
+test('and so it is while a restore of it waits for a busy thread', async (t) => {
+  const { host } = await launchWithClock(t, { threads: 1, maxIdleAgents: 0 });
+  const { registry } = host;
+  const ids = Array.from({ length: 48 }, (_, k) => `s${k}`);
+  for (const sessionId of ids) await host.create({ sessionId });
+  await until('they have left memory', async () => {
+    await registry.evictExcessIdle();
+    return !ids.some((id) => registry.exists(id));
+  });
+  await host.create({ sessionId: 'blocker', agentProfile: 'counter' });
+  const blocker = host.send('blocker', { spin: 'check' });
+  await until('it spins', () => registry.countByStatus('running') === 1);
+  const turns = async (count: number): Promise<void> => {
+    for (let i = 0; i < count; i++) await Promise.resolve();
+  };
+  for (const [k, id] of ids.entries()) {
+    const restored = registry.ensure(id);
+    await turns(k % 12);
+    const first = registry.delete(id);
+    await turns(3 * Math.floor(k / 12));
+    const both = await Promise.all([first, registry.delete(id)]);
+    assert.deepEqual(both.sort(), [false, true], id);
+    assert.equal(await restored, false);
+  }
+  host.interrupt('blocker');
+  await blocker.result;
+});
+
 test('what a deleted session has in its agent thread goes too: its slot and its memory are used again', async (t) => {
   const host = await launch(t, { threads: 1, agents: [testAgent('counter')] });
   for (let round = 0; round < 20; round++) {

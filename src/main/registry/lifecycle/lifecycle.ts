@@ -112,7 +112,7 @@ export class Lifecycle {
       // As if it had never been: the caller may try again under the same id. Runs that were accepted meanwhile are over.
       // (On a full disk that waits for room, as its release did: half undone, the session would be in the way of its id.)
       await store.erase(session.id, clock.now());
-      session.deleted = true;
+      session.deleted = session.erased = true;
       directory.remove(session);
       onGone(session);
       throw error;
@@ -287,8 +287,8 @@ export class Lifecycle {
     const wasRefused = this.#parts.activations.refuse(session, 'any', deleted);
     try {
       return await session.lock(async () => {
-        // What was refused may have been its creation, which is undone by now.
-        if (session.deleted) return wasRefused;
+        // What was refused may have been its creation, which is undone by now. Or another deletion came first.
+        if (session.deleted) return wasRefused && session.erased;
         // From here on nothing of this session is written: the store's tombstone carries a new epoch.
         if (!(await store.remove(id, clock.now()))) return false;
         session.deleted = true;
