@@ -50,6 +50,8 @@ const STATUSES = ['idle', 'running', 'error'] as const satisfies readonly Sessio
 const LOCK_SPINS = 20_000;
 const LOCK_WAITS = 50;
 const LOCK_WAIT_MS = 1;
+/** A reader that has waited for so long takes the row as it is. */
+export const ROW_READ_WAIT_MAX_MS = LOCK_WAITS * LOCK_WAIT_MS;
 const NO_LABEL = new Uint8Array(0);
 
 /** What a thread reports of a session, read as one. */
