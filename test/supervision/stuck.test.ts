@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { describe, it, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Host } from '../../src/main/index.js';
+import { REPLACE_AFTER_CULPRIT } from '../../src/protocol/limits.js';
+import { launchWithClock } from '../main/launch.js';
 import { until } from '../support/host.js';
 import { tempDir } from '../support/temp.js';
 import {
@@ -151,6 +153,34 @@ describe('a run that ignores its interrupt', () => {
     const other = await timed(complete(host, 'cpu2', { count: 1 }));
     assert.ok(other.ms < ANSWER_MAX_MS, `${other.ms} ms`);
     assert.equal(await host.registry.ensure('cpu'), false);
+  });
+
+  it('is to blame for its thread also when it had awaited something: the next one need not wait long', async (t) => {
+    const dir = tempDir(t);
+    const agent = join(dir, 'agent.mjs');
+    writeFileSync(
+      agent,
+      `import { writeFileSync } from 'node:fs';
+       export default {
+         profile: 'late',
+         async run(ctx, mark) {
+           await new Promise((resolve) => setImmediate(resolve));
+           writeFileSync(mark, '');
+           for (;;);
+         },
+       };`,
+    );
+    // Time stands still: what is to wait for long before it is replaced is not replaced.
+    const { host, clock } = await launchWithClock(t, { agents: [agent], threads: 1, interruptGraceMs: GRACE_MS });
+    for (const id of ['a', 'b', 'c', 'd']) {
+      await host.create({ sessionId: id, agentProfile: 'late' });
+      clock.advance(REPLACE_AFTER_CULPRIT.stableMs);
+      const run = host.send(id, join(dir, id));
+      await until('it spins', () => existsSync(join(dir, id)));
+      host.interrupt(id);
+      assert.deepEqual(outcome(await run.result), UNRESPONSIVE);
+      await until('the thread is replaced', () => host.threads().length === 1 && threadsAreUp(host));
+    }
   });
 
   it('while it is being brought up costs its thread as well', async (t) => {

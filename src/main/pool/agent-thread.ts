@@ -156,9 +156,13 @@ export class AgentThread {
     return this.#culpritSlot;
   }
 
-  /** Main has given up on it. It may still execute, but nothing is put there, and its sessions may be taken from it. */
-  condemn(): void {
+  /**
+   * Main has given up on it. It may still execute, but nothing is put there, and its sessions may be taken from it.
+   * @param culpritSlot whose run it is that made main do so, if it is known: of code after an await the thread tells nothing
+   */
+  condemn(culpritSlot: number | null = null): void {
     this.#state = 'gone';
+    this.#culpritSlot ??= culpritSlot;
     this.offer?.withdraw();
   }
 

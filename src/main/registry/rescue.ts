@@ -70,7 +70,7 @@ export class Rescue {
     // Of the runs, if none of them is known to be: false, if it is known whose code hangs, though that is no run.
     const othersAreCulprits = thread.enteredSlot === null ? null : false;
     // From here on nothing is put there, and its sessions count as not live: in the same turn as the verdict.
-    thread.condemn();
+    thread.condemn(culprit?.session.place?.slot);
     const error = deaf ? this.#unresponsive(deaf) : hanging(thread, culprit);
     log.error({ err: error, thread: thread.no, sessionId: culprit?.session.id }, 'an agent thread is given up');
     for (const execution of [...dispatcher.inProgress()]) {
