@@ -157,8 +157,8 @@ export interface StoreCalls {
   release(sessionId: string, epoch: number | null, whenFull?: 'keep' | 'refuseInOrder'): Promise<void>;
   /** Tombstones the session and ends its runs. False: there is none. */
   remove(sessionId: string, at: number): Promise<boolean>;
-  /** As if it had never been created. */
-  erase(sessionId: string, at: number): Promise<void>;
+  /** As if it had never been created. False: there is none. */
+  erase(sessionId: string, at: number): Promise<boolean>;
   /** Null: there is no such session. */
   update(sessionId: string, fields: SessionUpdate, at: number): Promise<Updated | null>;
   record(sessionId: string): Promise<SessionRecord | null>;

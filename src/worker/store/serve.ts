@@ -59,7 +59,10 @@ class StoreServer {
   /** What main is told after the batch. */
   #ended: StoredRun[] = [];
   #entries = new Map<string, EntryRow[]>();
-  /** The answers of its calls that wrote something. */
+  /**
+   * The answers of its calls that write, refusals as well, in the order of their operations: what was refused because of an
+   * operation before it (a deletion) is told behind that one's answer.
+   */
   #answers: (() => void)[] = [];
   #purging: Promise<void> | null = null;
   #syncTimer: NodeJS.Timeout | null = null;
@@ -117,9 +120,7 @@ class StoreServer {
       this.#links.forget(sessionId, epoch ?? undefined);
     },
     remove: (sessionId, at) => this.#remove({ kind: 'remove', sessionId, at }),
-    erase: async (sessionId, at) => {
-      await this.#remove({ kind: 'remove', sessionId, at, erase: true }, 'keep');
-    },
+    erase: (sessionId, at) => this.#remove({ kind: 'remove', sessionId, at, erase: true }, 'keep'),
     update: async (sessionId, fields, at) => {
       const { updated } = await this.#write({ kind: 'update', sessionId, fields, at });
       return updated ?? null;
@@ -152,7 +153,12 @@ class StoreServer {
   #write(op: WriteOp, whenFull: WhenFull = 'refuse'): Promise<Written> {
     return new Promise((resolve, reject) => {
       const done = (result: OpResult): void => {
-        if ('error' in result) return reject(result.error);
+        if ('error' in result) {
+          this.#answers.push(() => reject(result.error));
+          // It has failed for good, or tries a last time: no batch follows, after which this would be told.
+          if (!this.#committer.isWorking) this.#tell();
+          return;
+        }
         // In the turn in which the threads' operations of the same commit are told, in whose order this one is.
         this.#links.publish(result.ok);
         this.#onWritten(result.ok, op.kind === 'endRun' || op.kind === 'accept');

@@ -3,7 +3,7 @@
 import type { Remote } from '../../../protocol/calls.js';
 import { encodeEntry } from '../../../protocol/codec.js';
 import type { StoreCalls, StoredRun } from '../../../protocol/control.js';
-import { CabanaError, codeOf } from '../../../protocol/errors.js';
+import { CabanaError } from '../../../protocol/errors.js';
 import { INTERRUPT_REASONS, type InterruptReason } from '../../../protocol/interrupt.js';
 import { outcomeEntry } from '../../../protocol/outcome.js';
 import type { Clock } from '../../clock.js';
@@ -40,24 +40,15 @@ export class Endings {
     try {
       this.over(session, run, await this.#endInStore(run, ending));
     } catch (error) {
-      // The deletion of its session was first in the store. Its answer may be still to come: a refusal does not wait for
-      // the commit that it met.
-      if (codeOf(error) === 'RUN_NOT_FOUND') {
-        if (this.#runs.has(run)) this.#deleted(session, run);
-        return;
-      }
       // The store has failed or is closing (a full disk alone only delays endRun). On disk the run stays open and is
-      // settled at the next start; in memory it is over. Of a deleted session there is nothing to store.
+      // settled at the next start; in memory it is over. Of a deleted session there is nothing to store: the store's answer
+      // to its deletion came before this one, and in that turn its runs were over.
       if (!session.deleted) {
         this.#parts.log.error({ err: error, sessionId: session.id, runId: run.id }, 'an outcome could not be stored');
       }
       this.#runs.forget(session, run);
       run.unfollow(error as Error);
     }
-  }
-
-  #deleted(session: Session, run: Run): void {
-    this.over(session, run, endedAs(storedOf(run), DELETED, this.#parts.clock.now()));
   }
 
   async #endInStore(run: Run, ending: Ending): Promise<StoredRun> {
@@ -117,7 +108,7 @@ export class Endings {
     this.#parts.suspicion.forget(session.id);
     // Also the one that its thread has reported already, whose outcome the store may have refused since.
     for (const run of this.#runs.of(session.id)) {
-      if (run.isAccepted) this.#deleted(session, run);
+      if (run.isAccepted) this.over(session, run, endedAs(storedOf(run), DELETED, this.#parts.clock.now()));
     }
   }
 
