@@ -106,13 +106,13 @@ export class Lifecycle {
     try {
       await this.bringUp(session, thread);
     } catch (error) {
-      // Its thread was taken down by another session, or the store takes nothing by now, also not that it is undone: it is
-      // on disk, as if that thread had been busy.
-      if (codeOf(error) === 'THREAD_DIED' || isPassing(error)) return;
+      // Its thread was taken down by another session, or it is to be deleted, or the store takes nothing by now, also not
+      // that it is undone: it is on disk, as if that thread had been busy. A deletion waits for its lock, and finds it.
+      if (['THREAD_DIED', 'SESSION_DELETED'].includes(codeOf(error)) || isPassing(error)) return;
       // As if it had never been: the caller may try again under the same id. Runs that were accepted meanwhile are over.
       // (On a full disk that waits for room, as its release did: half undone, the session would be in the way of its id.)
       await store.erase(session.id, clock.now());
-      session.deleted = session.erased = true;
+      session.deleted = true;
       directory.remove(session);
       onGone(session);
       throw error;
@@ -283,12 +283,11 @@ export class Lifecycle {
     const { directory, store, subscriptions, clock } = this.#parts;
     const session = directory.obtain(id);
     // A restore that waits for a busy thread would have the deletion wait as well.
-    const deleted = new CabanaError('SESSION_DELETED', `session ${id} is deleted`);
-    const wasRefused = this.#parts.activations.refuse(session, 'any', deleted);
+    this.#parts.activations.refuse(session, 'any', new CabanaError('SESSION_DELETED', `session ${id} is deleted`));
     try {
       return await session.lock(async () => {
-        // What was refused may have been its creation, which is undone by now. Or another deletion came first.
-        if (session.deleted) return wasRefused && session.erased;
+        // Another deletion came first, or its creation failed.
+        if (session.deleted) return false;
         // From here on nothing of this session is written: the store's tombstone carries a new epoch.
         if (!(await store.remove(id, clock.now()))) return false;
         session.deleted = true;

@@ -68,8 +68,6 @@ export class Session {
   watchers = 0;
   /** Set once and for good: nothing may bring the session back. */
   deleted = false;
-  /** Deleted as if it had never been created, because its agent could not be brought up then. */
-  erased = false;
   /** What the activation in memory has told, or the host of its runs; and the newest epoch that it was heard of. */
   #told: LiveFields = {};
   #toldEpoch = 0;
