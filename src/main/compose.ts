@@ -64,10 +64,6 @@ export function compose(foundations: Foundations): Parts {
   const { config, store, table, directory, subscriptions, profiles, track } = foundations;
   const { clock, log, maxIdleAgents, interruptGraceMs: graceMs, compactAfterMs } = config;
   const threads = (): readonly AgentThread[] => foundations.threads().threads;
-  const threadReplaced = async (): Promise<boolean> => {
-    await foundations.threads().replaced();
-    return !foundations.threads().closing;
-  };
   const shared = { directory, subscriptions, store, table, profiles, clock, log };
 
   const runs = new RunTable();
@@ -81,7 +77,16 @@ export function compose(foundations: Foundations): Parts {
   // Threads live in real time, whatever clock the host was given.
   const suspicion = new Suspicion(systemClock);
   const activations = new Activations({ table, threads, suspicion });
-  const lifecycle = new Lifecycle({ ...shared, places, activations, departures, suspicion, threads, threadReplaced });
+  const lifecycle = new Lifecycle({
+    ...shared,
+    places,
+    activations,
+    departures,
+    suspicion,
+    threads,
+    threadReplaced: () => foundations.threads().replaced(),
+    threadsClosing: () => foundations.threads().closing,
+  });
   const quarantine = new Quarantine({ ...shared, suspicion });
   const admission = new Admission({
     maxRunningAgents: config.maxRunningAgents,

@@ -98,7 +98,7 @@ export const ERROR_CODES = {
     retryable: false,
     meaning: 'A stored body of this session does not match its checksum.',
   },
-  STORE_UNAVAILABLE: { status: 503, retryable: true, meaning: 'The store thread does not answer.' },
+  STORE_UNAVAILABLE: { status: 503, retryable: true, meaning: 'Another process holds the database.' },
   STORE_SCHEMA: { status: 500, retryable: false, meaning: 'The data folder was written by a newer version.' },
   HOST_DRAINING: { status: 503, retryable: true, meaning: 'The host is shutting down and takes no new work.' },
   HOST_OVERLOADED: {
@@ -183,12 +183,12 @@ export function codeOf(error: unknown): ErrorCode {
 }
 
 /**
- * Whether the store may take the same write later: the disk is full, or another process holds the database. What agents
- * have done waits for that.
+ * Whether the store may take the same write later: the disk is full, another process holds the database, or it was
+ * closed, which the next start changes. What agents have done waits for that.
  */
 export function isPassing(error: unknown): boolean {
   const code = codeOf(error);
-  return code === 'STORE_FULL' || code === 'STORE_UNAVAILABLE';
+  return code === 'STORE_FULL' || code === 'STORE_UNAVAILABLE' || code === 'HOST_CLOSED';
 }
 
 /** Of anything that was thrown: an agent's code may throw a Proxy, or an Error that has an object for its message. */

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
 import { createHost, type ShutdownReport } from '../../src/main/index.js';
 import { encodeEntry } from '../../src/protocol/codec.js';
 import { MAILBOX_MAX_RUNS } from '../../src/protocol/limits.js';
@@ -279,4 +280,34 @@ test('a second host on the same folder is refused while the first is open', asyn
   await first.close();
   const second = await launch(t, { dataDir, agents, threads: 1 });
   assert.equal(second.ready, true);
+});
+
+test('calls that overlap the end of the host are answered, or are told that it is closed', async (t) => {
+  const said: string[] = [];
+  const say = (_: object, message: string): void => void said.push(message);
+  const log = { fatal: say, error: say, warn: say, info: () => undefined, debug: () => undefined };
+  const host = await launch(t, { threads: 2, log });
+  await host.create({ sessionId: 'a', agentProfile: 'general' });
+  const calls: (() => Promise<unknown>)[] = [
+    () => host.registry.list({ q: String(Math.random()) }),
+    () => host.registry.snapshot('a'),
+    () => host.registry.edit('a', { pinned: true }),
+    () => host.registry.ensure('cold'),
+    () => host.registry.delete('nowhere'),
+    () => host.messages('a'),
+    () => host.run('a', 'unknown'),
+    () => host.create({ agentProfile: 'general' }),
+    () => host.send('a', null).result,
+  ];
+  const codes = new Set<unknown>();
+  const callAll = (): Promise<unknown> =>
+    Promise.all(calls.map((call) => call().catch((error: { code?: string }) => codes.add(error.code))));
+  let closed = false;
+  const closing = host.close().finally(() => (closed = true));
+  while (!closed) await Promise.all([callAll(), turn()]);
+  await closing;
+  await callAll();
+  codes.delete('HOST_DRAINING');
+  assert.deepEqual([...codes], ['HOST_CLOSED']);
+  assert.deepEqual(said, []);
 });

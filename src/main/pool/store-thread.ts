@@ -54,7 +54,7 @@ export class StoreThread {
     this.#thread = new Thread(null);
     this.#ended = this.#thread.run(ENTRY, 'serve', task, [port2]);
     const died = this.#ended.then(
-      () => this.#died(endpoint, new CabanaError('STORE_UNAVAILABLE', 'the store was closed'), hooks),
+      () => this.#died(endpoint, new CabanaError('HOST_CLOSED', 'the host was closed'), hooks),
       (error: unknown) => {
         const death = new CabanaError('STORE_IO', `the store thread died: ${messageOf(error)}`, { cause: error });
         return this.#died(endpoint, death, hooks);

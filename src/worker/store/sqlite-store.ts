@@ -269,5 +269,5 @@ function isEntry(result: OpResult): boolean {
 }
 
 function closed(): CabanaError {
-  return new CabanaError('STORE_UNAVAILABLE', 'the store was closed');
+  return new CabanaError('HOST_CLOSED', 'the host was closed');
 }

@@ -33,8 +33,10 @@ export interface LifecycleParts {
   store: Remote<StoreCalls>;
   /** The agent threads, dead ones included. */
   threads: () => readonly AgentThread[];
-  /** Resolves when a dead thread has been replaced; false: the host is closing, and none will be. */
-  threadReplaced: () => Promise<boolean>;
+  /** Resolves when a dead thread has been replaced, or when none will be. */
+  threadReplaced: () => Promise<void>;
+  /** The threads are being shut down: none is replaced any more. */
+  threadsClosing: () => boolean;
   subscriptions: Subscriptions;
   clock: Clock;
 }
@@ -70,7 +72,9 @@ export class Lifecycle {
     } catch (error) {
       // While it waited for its thread.
       if (codeOf(error) === 'SESSION_DELETED') return false;
-      throw error;
+      // Its thread was shut down while it was at it.
+      if (codeOf(error) !== 'THREAD_DIED' || !this.#parts.threadsClosing()) throw error;
+      throw new CabanaError('HOST_CLOSED', 'the host was closed', { cause: error });
     } finally {
       session.restoring = null;
       this.#parts.directory.dropIfUnused(session);
@@ -131,7 +135,8 @@ export class Lifecycle {
     for (;;) {
       const thread = this.#chooseNow(session);
       if (thread) return thread;
-      if (!(await this.#parts.threadReplaced())) throw new CabanaError('HOST_CLOSED', 'the host was closed');
+      await this.#parts.threadReplaced();
+      if (this.#parts.threadsClosing()) throw new CabanaError('HOST_CLOSED', 'the host was closed');
     }
   }
 

@@ -39,7 +39,8 @@ export class Dispatcher {
   readonly #losses: Losses;
   readonly #tasks = new Tasks((error) => {
     // A host that is being closed settles pending calls with these.
-    if (this.#draining && ['THREAD_DIED', 'STORE_UNAVAILABLE', 'STORE_IO'].includes(codeOf(error))) return;
+    if (this.#draining && ['THREAD_DIED', 'HOST_CLOSED', 'STORE_UNAVAILABLE', 'STORE_IO'].includes(codeOf(error)))
+      return;
     this.#parts.log.error({ err: error }, 'dispatching failed');
   });
   readonly #executing = new Set<Execution>();

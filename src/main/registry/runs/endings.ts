@@ -3,7 +3,7 @@
 import type { Remote } from '../../../protocol/calls.js';
 import { encodeEntry } from '../../../protocol/codec.js';
 import type { StoreCalls, StoredRun } from '../../../protocol/control.js';
-import { CabanaError } from '../../../protocol/errors.js';
+import { CabanaError, codeOf } from '../../../protocol/errors.js';
 import { INTERRUPT_REASONS, type InterruptReason } from '../../../protocol/interrupt.js';
 import { outcomeEntry } from '../../../protocol/outcome.js';
 import type { Clock } from '../../clock.js';
@@ -41,9 +41,10 @@ export class Endings {
       this.over(session, run, await this.#endInStore(run, ending));
     } catch (error) {
       // The store has failed or is closing (a full disk alone only delays endRun). On disk the run stays open and is
-      // settled at the next start; in memory it is over. Of a deleted session there is nothing to store: the store's answer
-      // to its deletion came before this one, and in that turn its runs were over.
-      if (!session.deleted) {
+      // settled at the next start; in memory it is over. Of a closed host that is as it should be; and of a deleted session
+      // there is nothing to store: the store's answer to its deletion came before this one, and in that turn its runs were
+      // over.
+      if (!session.deleted && codeOf(error) !== 'HOST_CLOSED') {
         this.#parts.log.error({ err: error, sessionId: session.id, runId: run.id }, 'an outcome could not be stored');
       }
       this.#runs.forget(session, run);
