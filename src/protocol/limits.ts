@@ -105,6 +105,8 @@ export const SUBSCRIBER_MAX_EVENTS = 1024;
 export const SUBSCRIBER_MAX_BYTES = 32 * 1024 * 1024;
 /** How long an SSE client may leave everything unread before it is cut off. */
 export const SSE_STALLED_MAX_MS = 60_000;
+/** What is written to an SSE client at a time: it reads as long as it takes this much within that span. */
+export const SSE_PIECE_MAX_BYTES = 64 * 1024;
 export const SSE_HEARTBEAT_MS = 15_000;
 /** How long writing to all SSE clients together may hold main's event loop per turn. */
 export const SSE_TURN_MS = 5;

@@ -2,14 +2,34 @@
 // headers, and those that follow a history of large entries.
 
 import assert from 'node:assert/strict';
-import { connect } from 'node:net';
-import { describe, it } from 'node:test';
+import { connect, type Socket } from 'node:net';
+import { describe, it, type TestContext } from 'node:test';
 import { createServer } from '../../src/main/server/http.js';
-import { launch } from '../main/launch.js';
+import { SSE_STALLED_MAX_MS } from '../../src/protocol/limits.js';
+import { launch, launchWithClock } from '../main/launch.js';
 import { testAgent, until } from '../support/host.js';
 import { Server } from '../support/server.js';
 import { tempDir } from '../support/temp.js';
 import { create, EventClient, flags, history, run } from './client.js';
+
+/** More than the sockets' buffers take. */
+const LARGE_CHARS = 15 * 1024 * 1024;
+
+/** A client that has asked for a history with a large entry and has read nothing yet, and the server's end of its socket. */
+async function listenToLargeEntry(t: TestContext) {
+  const { host, clock } = await launchWithClock(t, { agents: [testAgent('bulky')], threads: 1 });
+  await host.create({ sessionId: 'a', agentProfile: 'bulky' });
+  await host.send('a', { append: [LARGE_CHARS] }).result;
+  const http = createServer(host);
+  t.after(() => http.close());
+  const { hostname, port } = new URL(await http.listen({ port: 0, host: '127.0.0.1' }));
+  const accepted = new Promise<Socket>((resolve) => http.server.on('connection', resolve));
+  const socket = connect(Number(port), hostname);
+  t.after(() => socket.destroy());
+  socket.on('error', () => undefined);
+  socket.write('GET /api/sessions/a/events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 0\r\n\r\n');
+  return { host, clock, socket, server: await accepted };
+}
 
 describe('readers of the event stream', () => {
   it('leave no listener behind for each time that they were waited for', async (t) => {
@@ -59,6 +79,39 @@ describe('readers of the event stream', () => {
       (await history(server, id)).map(({ seq }) => seq),
       client.seqs,
     );
+  });
+
+  it('that read a large entry slowly are not cut off, however long it takes', async (t) => {
+    const { clock, socket, server } = await listenToLargeEntry(t);
+    const [stepBytes, end] = [2 * 1024 * 1024, /\nid: 3\n/];
+    let [read, wanted, tail] = [0, 0, ''];
+    socket.on('data', (chunk: Buffer) => {
+      read += chunk.byteLength;
+      tail = (tail + chunk.toString('latin1')).slice(-200_000);
+      if (read >= wanted) socket.pause();
+    });
+    while (!end.test(tail)) {
+      const [readBefore, writtenBefore] = [read, server.bytesWritten];
+      await until('a step', () => {
+        wanted = read + 1;
+        socket.resume();
+        const hasGoneOn = server.bytesWritten > writtenBefore;
+        return hasGoneOn || read >= readBefore + stepBytes || end.test(tail) || socket.closed;
+      });
+      assert.ok(!socket.closed, `cut off after ${read} bytes`);
+      // Between two steps it reads nothing, for less than the time after which it would be cut off.
+      clock.advance(SSE_STALLED_MAX_MS * 0.6);
+    }
+    assert.ok(read > LARGE_CHARS);
+  });
+
+  it('that read nothing at all are cut off', async (t) => {
+    const { host, clock, server } = await listenToLargeEntry(t);
+    await until('it is cut off', () => {
+      if (server.writableNeedDrain) clock.advance(SSE_STALLED_MAX_MS);
+      return server.destroyed;
+    });
+    await until('nobody watches', () => host.registry.get('a')?.watchers === 0);
   });
 
   it('that are gone before they are answered are not watched for', async (t) => {

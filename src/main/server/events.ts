@@ -8,6 +8,7 @@ import {
   ENTRIES_PAGE_ROWS,
   PROGRESS_INTERVAL_MS,
   SSE_HEARTBEAT_MS,
+  SSE_PIECE_MAX_BYTES,
   SSE_STALLED_MAX_MS,
 } from '../../protocol/limits.js';
 import { LATE, within } from '../clock.js';
@@ -43,7 +44,7 @@ export async function streamEvents(
   response.write(': connected\n\n');
   const { clock } = host.config;
   const timers = [
-    clock.every(SSE_HEARTBEAT_MS, () => response.write(': still here\n\n')),
+    clock.every(SSE_HEARTBEAT_MS, () => writer.comment('still here')),
     clock.every(PROGRESS_INTERVAL_MS, () => writer.progress()),
   ];
   try {
@@ -110,6 +111,11 @@ class SseWriter {
     if (event.type === 'gap' && this.#lastSeq !== null) await this.replay(this.#lastSeq);
   }
 
+  /** Shows that the connection is alive. While data waits, it is, and a comment could come into the middle of an event. */
+  comment(text: string): void {
+    if (!this.#response.writableNeedDrain) this.#response.write(`: ${text}\n\n`);
+  }
+
   /** Sends progress if it has changed: it is in the status table, so looking costs no message. */
   progress(): void {
     const summary = this.#host.registry.sessionSummary(this.#sessionId);
@@ -132,10 +138,21 @@ class SseWriter {
     if (event.type === 'entry') this.#lastSeq = event.seq;
     const id = event.type === 'entry' ? `id: ${event.seq}\n` : '';
     const data = JSON.stringify(eventJson(event), jsonSafe);
-    if (!this.#response.write(`${id}event: ${event.type}\ndata: ${data}\n\n`)) await this.#drained();
+    await this.#write(Buffer.from(`${id}event: ${event.type}\ndata: ${data}\n\n`));
   }
 
-  /** Waits until the client has read; a client that reads nothing for too long is cut off. */
+  /**
+   * Piece by piece: a client that takes minutes to read a large entry is seen to read. Were it cut off in the middle, it
+   * would come back for the same entry for ever. Nobody else writes between two pieces: the response needs to drain until
+   * the turn in which the next one is written, and comment() and progress() leave it alone then.
+   */
+  async #write(bytes: Buffer): Promise<void> {
+    for (let at = 0; at < bytes.byteLength && !this.#gone; at += SSE_PIECE_MAX_BYTES) {
+      if (!this.#response.write(bytes.subarray(at, at + SSE_PIECE_MAX_BYTES))) await this.#drained();
+    }
+  }
+
+  /** Waits until the client has read what was written; one that does not for too long is cut off. */
   async #drained(): Promise<void> {
     let goOn!: () => void;
     const drained = new Promise<void>((resolve) => (goOn = resolve));
