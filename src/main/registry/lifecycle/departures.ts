@@ -116,12 +116,14 @@ export class Departures {
   }
 
   async #notSaved(session: Session, { thread }: ActivationPlace, error: unknown): Promise<void> {
-    if (!thread.alive) return this.bury(session);
+    // Also if its thread died, and the store takes nothing now: left as one that is leaving, its runs would wait for ever,
+    // and whoever flushes it as well.
+    session.moveTo('idle');
+    this.#parts.directory.touch(session);
+    if (!thread.alive) return this.#buryIfRoom(session);
     const wait = Math.min(SAVE_RETRY_FIRST_MS * 2 ** session.saveFailures, SAVE_RETRY_MAX_MS);
     session.saveFailures++;
     session.saveRetryAt = monotonic(this.#parts.clock) + wait;
-    session.moveTo('idle');
-    this.#parts.directory.touch(session);
     this.#parts.log.error({ err: error, sessionId: session.id, retryInMs: wait }, 'a session could not be saved');
   }
 
