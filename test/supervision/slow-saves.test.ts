@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import type { Host } from '../../src/main/index.js';
+import type { Host, HostOptions } from '../../src/main/index.js';
 import { launchWithClock } from '../main/launch.js';
 import { until } from '../support/host.js';
 import { tempDir } from '../support/temp.js';
@@ -49,12 +49,12 @@ const SLOW = `
 /** Of 'io': no compaction steps back for it. */
 const CRASHER = `export default { profile: 'crasher', load: 'io', run: () => process.exit(7) };`;
 
-async function slowHost(t: TestContext, sessionIds: string[]) {
+async function slowHost(t: TestContext, sessionIds: string[], options: Partial<HostOptions> = {}) {
   const dir = tempDir(t);
   const agents = [join(dir, 'slow.mjs'), join(dir, 'crasher.mjs')];
   writeFileSync(agents[0]!, SLOW);
   writeFileSync(agents[1]!, CRASHER);
-  const { host, clock } = await launchWithClock(t, { threads: 1, agents, compactAfterMs: 1_000 });
+  const { host, clock } = await launchWithClock(t, { threads: 1, agents, compactAfterMs: 1_000, ...options });
   // Threads are replaced after waits of this clock.
   const moving = setInterval(() => clock.advance(10), 5);
   t.after(() => clearInterval(moving));
@@ -107,4 +107,19 @@ test('a compaction that is due during a flush waits for it', async (t) => {
   await until('it compacts', () => host.registry.sessionSummary('a')?.progressLabel === 'compacting');
   await crash(host);
   assert.equal(await complete(host, 'a'), 2);
+});
+
+test('a run that is sent while its session is saved to leave memory starts as soon as it has left', async (t) => {
+  const { host, file } = await slowHost(t, ['a'], { maxIdleAgents: 0, compactAfterMs: 600_000 });
+  writeFileSync(file('hold-1'), '');
+  assert.equal(await complete(host, 'a'), 1);
+  // By this, or by the host's own timer.
+  const evicted = host.registry.evictExcessIdle();
+  await until('its save waits', () => existsSync(file('waits-1')));
+  const run = host.send('a', null);
+  await run.accepted;
+  rmSync(file('waits-1'));
+  await evicted;
+  // Nothing else happens here that would have anybody look at the line.
+  assert.equal((await run.result).output, 2);
 });
