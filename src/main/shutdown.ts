@@ -153,7 +153,7 @@ async function closeAll(parts: ShutdownParts): Promise<boolean> {
   const settled = Promise.allSettled([dispatcher.quiet(), places.retired(), background.settled()]);
   await within(config.clock, CLOSE_DEADLINE_MS, settled);
   dispatcher.close();
-  subscriptions.end();
+  subscriptions.endAll();
   // Also when it has failed: its thread would keep the process alive.
   const closed = store.close().catch((error: unknown) => {
     if (!fatal()) config.log.error({ err: error }, 'the store could not be closed');

@@ -103,7 +103,7 @@ describe('the queue of a subscriber', () => {
     subscriptions.publishGap('s', 'r', 4);
     const first = await one!.next();
     assert.equal(first.value, (await two!.next()).value);
-    subscriptions.end();
+    subscriptions.endAll();
     assert.deepEqual([first.value, await read(one!)], [event({ i: 0 }), [-1, { i: 2 }, -4]]);
     assert.deepEqual(await read(ofOther!), []);
   });

@@ -86,16 +86,21 @@ test('a session that is deleted while its creation waits for a thread was create
   assert.equal(await host.run('a', 'r1'), undefined);
 });
 
-test('who listened to a session whose create failed hears of its next one', async (t) => {
-  const agent = join(tempDir(t), 'agent.mjs');
+test('who listened before a create that failed hears of the next session; who came during it, only of that one', async (t) => {
+  const dir = tempDir(t);
+  const [agent, gate] = [join(dir, 'agent.mjs'), join(dir, 'gate')];
   writeFileSync(agent, AGENT);
   const host = await launch(t, { agents: [agent] });
   const events = host.subscribe('first');
   const create = (params: Record<string, unknown>) =>
     host.create({ sessionId: 'first', agentProfile: 'diarist', params });
-  await assert.rejects(create({ fails: true }), { code: 'RESTORE_FAILED' });
-  // Of the one that failed.
+  const failed = assert.rejects(create({ fails: true, waitFor: gate }), { code: 'RESTORE_FAILED' });
+  // Of the one that fails.
   assert.equal((await events.next()).value?.type, 'entry');
+  const ofThisOne = host.subscribe('first');
+  writeFileSync(gate, '');
+  await failed;
+  assert.equal((await ofThisOne.next()).done, true);
   await create({});
   const { value } = await events.next();
   assert.deepEqual(value?.type === 'entry' && value.entry, { role: 'note', of: 'first' });

@@ -215,7 +215,7 @@ test('subscribers hear of their own session only, or of one run of it, and are c
   assert.deepEqual(await read(all), [0, 1, 2, 3]);
   assert.deepEqual(await read(odd), [1, 3]);
   assert.deepEqual([subscriptions.watchers('a'), subscriptions.watchers('b')], [0, 1]);
-  subscriptions.end();
+  subscriptions.endAll();
   assert.deepEqual(await read(other), []);
   assert.deepEqual(counts, [
     ['a', 1],

@@ -14,16 +14,24 @@ interface Subscriber {
   stream: EventStream;
   /** The run whose events alone it gets; null: it gets everything of the session. */
   runId: string | null;
+  /** Streams are numbered in the order in which they began. */
+  no: number;
 }
 
 export class Subscriptions {
   readonly #subscribers = new Map<string, Set<Subscriber>>();
+  #begun = 0;
   /** The host is closed. */
   #ended = false;
   readonly #hooks: SubscriptionHooks;
 
   constructor(hooks: SubscriptionHooks) {
     this.#hooks = hooks;
+  }
+
+  /** How many streams have begun so far. */
+  get begun(): number {
+    return this.#begun;
   }
 
   watchers(sessionId: string): number {
@@ -35,7 +43,7 @@ export class Subscriptions {
     if (this.#ended) return ended();
     const subscribers = this.#subscribers.get(sessionId) ?? new Set();
     const stream = new EventStream(() => this.#remove(sessionId, subscriber));
-    const subscriber = { stream, runId };
+    const subscriber = { stream, runId, no: ++this.#begun };
     subscribers.add(subscriber);
     this.#subscribers.set(sessionId, subscribers);
     this.#hooks.onWatchers(sessionId, subscribers.size);
@@ -71,11 +79,15 @@ export class Subscriptions {
     }
   }
 
-  /** Ends the streams of one session, or of all. */
-  end(sessionId?: string): void {
-    this.#ended ||= sessionId === undefined;
-    const ids = sessionId === undefined ? [...this.#subscribers.keys()] : [sessionId];
-    for (const id of ids) for (const { stream } of [...(this.#subscribers.get(id) ?? [])]) stream.close();
+  /** @param after only those streams that began after this many had begun */
+  end(sessionId: string, after = 0): void {
+    for (const { stream, no } of [...(this.#subscribers.get(sessionId) ?? [])]) if (no > after) stream.close();
+  }
+
+  /** The host is closed. */
+  endAll(): void {
+    this.#ended = true;
+    for (const sessionId of [...this.#subscribers.keys()]) this.end(sessionId);
   }
 
   /** Whoever gets what belongs to this run; null: to none. */

@@ -94,13 +94,17 @@ export class Departures {
       await this.#notSaved(session, place, error);
       return { place, error };
     }
-    await store.release(session.id, place.epoch);
-    session.place = null;
-    places.vacate(place);
-    session.moveTo('cold');
-    session.record = null;
-    session.clean = true;
-    session.saveFailures = 0;
+    try {
+      await store.release(session.id, place.epoch);
+    } finally {
+      // It has left its thread, also if the store has failed for good: nobody may wait for it then.
+      session.place = null;
+      places.vacate(place);
+      session.moveTo('cold');
+      session.record = null;
+      session.clean = true;
+      session.saveFailures = 0;
+    }
     return true;
   }
 

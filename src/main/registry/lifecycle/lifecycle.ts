@@ -100,8 +100,9 @@ export class Lifecycle {
   }
 
   async #create(session: Session, record: SessionRecord, onGone: OnGone): Promise<void> {
-    const { directory, store, clock } = this.#parts;
+    const { directory, store, subscriptions, clock } = this.#parts;
     if (session.state !== 'cold') throw new CabanaError('SESSION_EXISTS', `session ${session.id} exists`);
+    const streams = subscriptions.begun;
     await store.create(record);
     const thread = this.#chooseNow(session) ?? (await this.#choose(session));
     // With every thread busy the agent would be awaited for as long as somebody else's run takes. It is on disk: its
@@ -119,6 +120,8 @@ export class Lifecycle {
       session.deleted = true;
       directory.remove(session);
       onGone(session);
+      // Whoever listened before it was created waits for a session of this id; whoever came to it listened to it alone.
+      subscriptions.end(session.id, streams);
       throw error;
     }
   }
