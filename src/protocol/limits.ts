@@ -37,6 +37,8 @@ export const STATE_MAX_BYTES = 512 * 1024 * 1024;
 export const HTTP_BODY_MAX_BYTES = 8 * 1024 * 1024;
 /** How long a request may take to arrive, its body included: whoever sends it may have vanished without a word. */
 export const REQUEST_MAX_MS = 5 * 60 * 1000;
+/** How long its answer may take to be read (an event stream: SSE_STALLED_MAX_MS). Until then it is in memory. */
+export const ANSWER_MAX_MS = 5 * 60 * 1000;
 /** What is read of a body that is refused for its size, and for how long. */
 export const REFUSED_BODY_MAX_BYTES = 64 * 1024 * 1024;
 export const REFUSED_BODY_MAX_MS = 5_000;

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { connect, type Socket } from 'node:net';
 import { describe, it, type TestContext } from 'node:test';
 import { createServer } from '../../src/main/server/http.js';
-import { SSE_STALLED_MAX_MS } from '../../src/protocol/limits.js';
+import { ANSWER_MAX_MS, SSE_STALLED_MAX_MS } from '../../src/protocol/limits.js';
 import { launch, launchWithClock } from '../main/launch.js';
 import { testAgent, until } from '../support/host.js';
 import { Server } from '../support/server.js';
@@ -16,7 +16,7 @@ import { create, EventClient, flags, history, run } from './client.js';
 const LARGE_CHARS = 15 * 1024 * 1024;
 
 /** A client that has asked for a history with a large entry and has read nothing yet, and the server's end of its socket. */
-async function listenToLargeEntry(t: TestContext) {
+async function askForLargeEntry(t: TestContext, path: string) {
   const { host, clock } = await launchWithClock(t, { agents: [testAgent('bulky')], threads: 1 });
   await host.create({ sessionId: 'a', agentProfile: 'bulky' });
   await host.send('a', { append: [LARGE_CHARS] }).result;
@@ -27,11 +27,11 @@ async function listenToLargeEntry(t: TestContext) {
   const socket = connect(Number(port), hostname);
   t.after(() => socket.destroy());
   socket.on('error', () => undefined);
-  socket.write('GET /api/sessions/a/events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: 0\r\n\r\n');
+  socket.write(`GET /api/sessions/a/${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
   return { host, clock, socket, server: await accepted };
 }
 
-describe('readers of the event stream', () => {
+describe('readers of the event stream, and of large answers,', () => {
   it('leave no listener behind for each time that they were waited for', async (t) => {
     const server = await Server.start(t, flags(tempDir(t), ['bulky'], '--threads', '1', '--log-level', 'error'));
     const id = await create(server, 'bulky');
@@ -82,7 +82,7 @@ describe('readers of the event stream', () => {
   });
 
   it('that read a large entry slowly are not cut off, however long it takes', async (t) => {
-    const { clock, socket, server } = await listenToLargeEntry(t);
+    const { clock, socket, server } = await askForLargeEntry(t, 'events?last_event_id=0');
     const [stepBytes, end] = [2 * 1024 * 1024, /\nid: 3\n/];
     let [read, wanted, tail] = [0, 0, ''];
     socket.on('data', (chunk: Buffer) => {
@@ -106,12 +106,22 @@ describe('readers of the event stream', () => {
   });
 
   it('that read nothing at all are cut off', async (t) => {
-    const { host, clock, server } = await listenToLargeEntry(t);
+    const { host, clock, server } = await askForLargeEntry(t, 'events?last_event_id=0');
     await until('it is cut off', () => {
       if (server.writableNeedDrain) clock.advance(SSE_STALLED_MAX_MS);
       return server.destroyed;
     });
     await until('nobody watches', () => host.registry.get('a')?.watchers === 0);
+  });
+
+  it('of an answer are cut off if they do not read it, and not before', async (t) => {
+    const { clock, server } = await askForLargeEntry(t, 'messages?before=3');
+    await until('it is being answered', () => server.bytesWritten > LARGE_CHARS);
+    assert.ok(server.writableLength > 0, 'the client has not read it');
+    clock.advance(ANSWER_MAX_MS - 1);
+    assert.ok(!server.destroyed);
+    clock.advance(1);
+    assert.ok(server.destroyed);
   });
 
   it('that are gone before they are answered are not watched for', async (t) => {

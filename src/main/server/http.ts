@@ -6,6 +6,7 @@ import { CabanaError } from '../../protocol/errors.js';
 import { assertRunId, assertSessionId } from '../../protocol/ids.js';
 import { jsonSafe } from '../../protocol/json.js';
 import {
+  ANSWER_MAX_MS,
   HTTP_BODY_MAX_BYTES,
   ID_MAX_CHARS,
   INTERRUPT_ANSWER_MAX_MS,
@@ -65,6 +66,12 @@ export function createServer(host: Host): FastifyInstance {
   server.addHook('onRequest', async (request) => {
     const { id } = request.params as Partial<SessionPath>;
     if (id !== undefined) assertSessionId(id);
+  });
+  server.addHook('onSend', async (_request, { raw }) => {
+    // Of a client that has gone, 'close' has fired.
+    if (raw.closed || raw.destroyed) return;
+    const deadline = host.config.clock.after(ANSWER_MAX_MS, () => raw.destroy());
+    raw.once('close', () => deadline.cancel());
   });
   health(server, host);
   sessions(server, host);
