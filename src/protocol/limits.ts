@@ -103,7 +103,7 @@ export const STORE_FULL_RETRY_MS = 250;
 
 /** Events waiting for one slow subscriber; beyond it the oldest are dropped and it is told how many. */
 export const SUBSCRIBER_MAX_EVENTS = 1024;
-/** The same in bytes; one event may wait whatever its size. */
+/** The same in bytes. What came last may wait whatever its size and number: the entries of one commit come at once. */
 export const SUBSCRIBER_MAX_BYTES = 32 * 1024 * 1024;
 /** How long an SSE client may leave everything unread before it is cut off. */
 export const SSE_STALLED_MAX_MS = 60_000;

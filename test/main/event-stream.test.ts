@@ -45,10 +45,17 @@ describe('the queue of a subscriber', () => {
     stream.close();
     assert.deepEqual(await read(stream), [-4, 4, 5, 6, 7]);
     assert.equal(first.made, 0);
-    const small = new EventStream(() => undefined, 4);
-    small.pushBatch(batch(0, 10));
-    small.close();
-    assert.deepEqual(await read(small), [-6, 6, 7, 8, 9]);
+  });
+
+  it('keeps whole what came at once, however much it is, until more comes', async () => {
+    const stream = new EventStream(() => undefined, 4);
+    stream.push(event(-1));
+    stream.pushBatch(batch(0, 10));
+    assert.deepEqual((await stream.next()).value, { type: 'gap', missed: 1 });
+    assert.deepEqual((await stream.next()).value, event(0));
+    stream.push(event(10));
+    stream.close();
+    assert.deepEqual(await read(stream), [-6, 7, 8, 9, 10]);
   });
 
   it('is bounded in bytes as well; the newest batch stays, whatever its size', async () => {

@@ -43,7 +43,10 @@ const NOTHING: EventBatch = {
 
 type Result = IteratorResult<SessionEvent, undefined>;
 
-/** Bounded: the oldest events are dropped, and the subscriber is told in their place how many. */
+/**
+ * Bounded: the oldest events are dropped, and the subscriber is told in their place how many. What comes at once is never
+ * dropped before more comes: its reader has had no turn in which to read it, so it is not slow.
+ */
 export class EventStream implements AsyncIterableIterator<SessionEvent> {
   readonly #onClose: () => void;
   readonly #maxEvents: number;
@@ -71,11 +74,12 @@ export class EventStream implements AsyncIterableIterator<SessionEvent> {
     this.#append({ missed: 0, batch, next: 0, after: null });
     this.#events += batch.count;
     this.#bytes += batch.bytes;
-    // Batch by batch while all of the oldest has to go, then event by event.
+    // Batch by batch while all of the oldest has to go, then event by event. The newest stays whole: the most that the store
+    // tells at once, a commit, is bounded by itself.
     while (this.#head !== this.#tail && (this.#bytes > this.#maxBytes || this.#excess >= left(this.#head!))) {
       this.#dropHead();
     }
-    if (this.#excess > 0) this.#skip(this.#head!, this.#excess);
+    if (this.#head !== this.#tail && this.#excess > 0) this.#skip(this.#head!, this.#excess);
     this.#serve();
   }
 

@@ -72,11 +72,10 @@ export class Subscriptions {
     for (const stream of this.#streams(sessionId, runId)) stream.pushGap(missed);
   }
 
+  /** Entries that became durable at once. Together: a reader who is up to date misses none of them, however many they are. */
   publishEntries(sessionId: string, rows: readonly EntryRow[]): void {
-    for (const row of rows) {
-      let batch: EventBatch | undefined;
-      for (const stream of this.#streams(sessionId, null)) stream.pushBatch((batch ??= new Entry(row)));
-    }
+    let batch: EventBatch | undefined;
+    for (const stream of this.#streams(sessionId, null)) stream.pushBatch((batch ??= new Entries(rows)));
   }
 
   /** @param after only those streams that began after this many had begun */
@@ -137,20 +136,23 @@ class ThreadEvents implements EventBatch {
   }
 }
 
-/** An entry that is decoded when it is read. */
-class Entry implements EventBatch {
-  readonly count = 1;
+/** Entries, each decoded when it is read, and once for all. */
+class Entries implements EventBatch {
   readonly bytes: number;
-  readonly #row: EntryRow;
-  #event: SessionEvent | null = null;
+  readonly #rows: readonly EntryRow[];
+  readonly #events: SessionEvent[] = [];
 
-  constructor(row: EntryRow) {
-    this.bytes = row.body.byteLength;
-    this.#row = row;
+  constructor(rows: readonly EntryRow[]) {
+    this.bytes = rows.reduce((sum, { body }) => sum + body.byteLength, 0);
+    this.#rows = rows;
   }
 
-  at(): SessionEvent {
-    return (this.#event ??= entryEvent(this.#row));
+  get count(): number {
+    return this.#rows.length;
+  }
+
+  at(index: number): SessionEvent {
+    return (this.#events[index] ??= entryEvent(this.#rows[index]!));
   }
 }
 
