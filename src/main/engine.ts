@@ -162,8 +162,10 @@ export class Engine {
     const session = this.directory.get(note.sessionId);
     switch (note.kind) {
       case 'events':
+        if (this.#isOver(note)) return;
         return this.subscriptions.publishEvents(note.sessionId, note.runId, note.events);
       case 'gap':
+        if (this.#isOver(note)) return;
         return this.subscriptions.publishGap(note.sessionId, note.runId, note.missed);
       case 'report':
         return session?.hear(note.epoch, note.stats);
@@ -177,6 +179,14 @@ export class Engine {
       default:
         return note satisfies never;
     }
+  }
+
+  /**
+   * What a run says after its end, which it was not asked for (it was abandoned, or its thread given up), belongs to
+   * nothing any more. Of one that ended by itself nothing can come: its report is behind all its events.
+   */
+  #isOver({ sessionId, runId }: { sessionId: string; runId: string | null }): boolean {
+    return runId !== null && !this.#parts.intake.find(sessionId, runId);
   }
 
   #watch(sessionId: string, watchers: number): void {

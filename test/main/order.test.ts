@@ -5,6 +5,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { SUBSCRIBER_MAX_EVENTS } from '../../src/protocol/limits.js';
+import { until } from '../support/host.js';
 import { tempDir } from '../support/temp.js';
 import { launch } from './launch.js';
 
@@ -88,4 +89,48 @@ test('the outcome is told as an entry before the end of its run is told, also of
     assert.ok(journaled.has(event.run.id), 'its outcome came before');
     if (++ended === runs.length) break;
   }
+});
+
+test('what a run says that was abandoned is not told after its end', async (t) => {
+  const dir = tempDir(t);
+  const agent = join(dir, 'agent.mjs');
+  const gate = join(dir, 'gate');
+  writeFileSync(
+    agent,
+    `import { existsSync } from 'node:fs';
+     import { setTimeout as pause } from 'node:timers/promises';
+     export default {
+       profile: 'deaf',
+       load: 'io',
+       async run(ctx, gate) {
+         ctx.emit('begun');
+         while (gate && !existsSync(gate)) await pause(3);
+         ctx.emit('awake');
+       },
+     };`,
+  );
+  const host = await launch(t, { agents: [agent], threads: 1, interruptGraceMs: 0 });
+  await host.create({ sessionId: 'a', agentProfile: 'deaf' });
+  const stream = host.subscribe('a');
+  const run = host.send('a', gate);
+  const told: unknown[] = [];
+  for await (const event of { [Symbol.asyncIterator]: () => ({ next: () => stream.next() }) }) {
+    if (event.type === 'event') told.push([event.runId, event.data]);
+    if (event.type === 'event') host.interrupt('a');
+    if (event.type === 'run' && event.run.state === 'interrupted') break;
+  }
+  assert.equal((await run.result).code, 'AGENT_UNRESPONSIVE');
+  const ran = host.threads()[0]!.runs;
+  writeFileSync(gate, '');
+  await until('it has woken, and ended', () => host.threads()[0]!.runs > ran);
+  // On the same thread: its events are behind what the abandoned run has said.
+  const next = host.send('a', null);
+  await next.result;
+  stream.close();
+  for await (const event of stream) if (event.type === 'event') told.push([event.runId, event.data]);
+  assert.deepEqual(told, [
+    [run.runId, 'begun'],
+    [next.runId, 'begun'],
+    [next.runId, 'awake'],
+  ]);
 });
