@@ -19,12 +19,13 @@ import type { HostOptions } from './config.js';
 import { defined } from './defined.js';
 import { createHost, type Host } from './host.js';
 import { LOG_LEVELS, dropUnwritable, type LogLevel } from './log.js';
-import { blockedThreads } from './pool/worker-pool.js';
+import { endThreads } from './pool/end-threads.js';
 import type { FlushBar } from './server/progress-bar.js';
 
 /** Exit codes; a second signal ends with 128 + its number. */
 const EXIT = { flushed: 0, crash: 1, usage: 2, deadline: 3, storage: 74 } as const;
 const SIGNALS = { SIGINT: 2, SIGTERM: 15 } as const;
+type Signal = keyof typeof SIGNALS;
 const PORT_MAX = 65_535;
 
 interface ServeFlags {
@@ -89,12 +90,16 @@ async function start(
   return { host, ...listening };
 }
 
-/** Ends the process. exit() waits for every thread, and one in a blocking call does not end. */
-function exit(code: number): never {
-  const blocked = blockedThreads();
+/**
+ * Ends the process, within EXIT_DEADLINE_MS: process.exit() would wait for threads in blocking calls.
+ * @param signal what it is killed with then
+ */
+function exit(code: number, signal: NodeJS.Signals = 'SIGKILL'): never {
+  const blocked = endThreads();
   if (blocked > 0) {
-    process.stderr.write(`cabana: ${blocked} agent threads are in blocking calls; killed instead of exit ${code}\n`);
-    process.kill(process.pid, 'SIGKILL');
+    process.stderr.write(`cabana: ${blocked} threads are in blocking calls; killed instead of exit ${code}\n`);
+    process.removeAllListeners(signal);
+    process.kill(process.pid, signal);
   }
   process.exit(code);
 }
@@ -114,17 +119,15 @@ async function shutDown(signal: string, host: Host, server: FastifyInstance, bar
  * does the first when the start does not come to its end.
  */
 class Signals {
-  readonly first: Promise<string>;
+  readonly first: Promise<Signal>;
   told = false;
-  #number = 0;
 
   constructor() {
     this.first = new Promise((resolve) => {
-      for (const [name, number] of Object.entries(SIGNALS)) {
+      for (const name of Object.keys(SIGNALS) as Signal[]) {
         process.on(name, () => {
-          if (this.told) exit(128 + number);
+          if (this.told) exit(128 + SIGNALS[name], name);
           this.told = true;
-          this.#number = number;
           resolve(name);
         });
       }
@@ -139,7 +142,7 @@ class Signals {
       if (over) return;
       timer = setTimeout(() => {
         process.stderr.write(`cabana: ${name} before it had started\n`);
-        exit(128 + this.#number);
+        exit(128 + SIGNALS[name], name);
       }, START_AFTER_SIGNAL_MS);
     });
     try {
@@ -241,7 +244,7 @@ function program(): Command {
 for (const stream of [process.stdout, process.stderr]) dropUnwritable(stream);
 process.on('uncaughtException', (error) => {
   process.stderr.write(`cabana: ${error.stack ?? String(error)}\n`);
-  process.exit(EXIT.crash);
+  exit(EXIT.crash);
 });
 
 const cli = program();
@@ -251,10 +254,10 @@ try {
 } catch (error) {
   if (error instanceof CommanderError && error.exitCode === 0) process.exit(0);
   // Without a command: commander has printed the usage.
-  if (error instanceof CommanderError && error.code === 'commander.help') process.exit(EXIT.usage);
+  if (error instanceof CommanderError && error.code === 'commander.help') exit(EXIT.usage);
   const message = messageOf(error)
     .replace(/^error: /, '')
     .split('\n', 1)[0];
   process.stderr.write(`cabana: ${message}\n`);
-  process.exit(EXIT.usage);
+  exit(EXIT.usage);
 }

@@ -189,6 +189,8 @@ export const SPARE_WINDOW_MS = 60_000;
 export const SPARE_FIRST_AFTER_MS = 500;
 /** How long a thread may take to end that is terminated: after that it is taken to be in a blocking call. */
 export const TERMINATE_DEADLINE_MS = 10_000;
+/** The same at the end of the process, of all threads together: then it is killed. */
+export const EXIT_DEADLINE_MS = 1_000;
 /** How long loading the agents of a spare may take. */
 export const SPARE_DEADLINE_MS = 10_000;
 /** Activations that wait for their threads, and are looked at to find better ones, at a time. */

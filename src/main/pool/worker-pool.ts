@@ -6,10 +6,11 @@
 // given up and replaced without a side effect.
 
 import { Piscina } from 'piscina';
-import type { Transferable } from 'node:worker_threads';
+import type { Transferable, Worker } from 'node:worker_threads';
 import { CabanaError } from '../../protocol/errors.js';
 import { TERMINATE_DEADLINE_MS } from '../../protocol/limits.js';
 import { LATE, systemClock, within } from '../clock.js';
+import { markOverdue, systemThreads, trackThread } from './end-threads.js';
 
 export class Thread {
   readonly #pool: Piscina;
@@ -22,6 +23,7 @@ export class Thread {
   #dead = false;
   /** The system had no thread to give. */
   #refused = false;
+  #worker: Worker | null = null;
 
   /** @param heapMb megabytes of old-generation heap; null: Node's default */
   constructor(heapMb: number | null) {
@@ -63,8 +65,10 @@ export class Thread {
 
   async #begin(file: URL, name: string, task: unknown, transfers: readonly Transferable[]): Promise<void> {
     let ran: Promise<void>;
+    const threads = systemThreads();
     try {
       ran = this.#pool.run(task, { filename: file.href, name, transferList: [...transfers] as never }) as Promise<void>;
+      if (!this.#worker) trackThread((this.#worker = this.#pool.threads[0]!), threads);
     } catch (error) {
       this.#refused = true;
       this.#die(error as Error);
@@ -85,24 +89,13 @@ export class Thread {
 
   /**
    * Ends the thread at once. Resolves when it is gone; or after TERMINATE_DEADLINE_MS, if a blocking call (of a child
-   * process, of a pipe) keeps it from ending: V8 can stop code, not the system.
+   * process, of a pipe) keeps it from ending (see end-threads.ts).
    */
   async terminate(): Promise<void> {
     // If no thread could be made, Piscina holds a queued task whose promise nobody has; destroy() would reject it
     // unhandled.
     if (this.#refused) return;
-    const gone = this.#pool.destroy();
-    if ((await within(systemClock, TERMINATE_DEADLINE_MS, gone)) !== LATE) return;
-    blocked.add(this);
-    // However it ends then: nobody waits for it any more.
-    const forget = (): boolean => blocked.delete(this);
-    gone.then(forget, forget);
+    const end = await within(systemClock, TERMINATE_DEADLINE_MS, this.#pool.destroy());
+    if (end === LATE && this.#worker) markOverdue(this.#worker);
   }
-}
-
-const blocked = new Set<Thread>();
-
-/** Threads of this process that were terminated and have not ended: exit() would wait for them. */
-export function blockedThreads(): number {
-  return blocked.size;
 }
