@@ -4,7 +4,6 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { SUBSCRIBER_MAX_EVENTS } from '../../src/protocol/limits.js';
 import { until } from '../support/host.js';
 import { tempDir } from '../support/temp.js';
 import { launch } from './launch.js';
@@ -48,30 +47,6 @@ test('inputs that come in while a run appends are told in the order of the histo
     seqs,
     Array.from({ length: last }, (_, i) => i + 1),
   );
-});
-
-test('a subscriber who is up to date misses none of the entries that are committed at once', async (t) => {
-  const agent = join(tempDir(t), 'agent.mjs');
-  writeFileSync(
-    agent,
-    `export default { profile: 'burst', run(ctx, count) { for (let i = 0; i < count; i++) ctx.history.append({ role: 'note', i }); } };`,
-  );
-  const host = await launch(t, { agents: [agent] });
-  await host.create({ sessionId: 'a', agentProfile: 'burst' });
-  const stream = host.subscribe('a');
-  const count = 3 * SUBSCRIBER_MAX_EVENTS;
-  const { result } = host.send('a', count);
-  const seqs: number[] = [];
-  for await (const event of stream) {
-    assert.notEqual(event.type, 'gap');
-    if (event.type === 'entry') seqs.push(event.seq);
-    if (event.type === 'run' && event.run.state === 'completed') break;
-  }
-  assert.deepEqual(
-    seqs,
-    Array.from({ length: count + 2 }, (_, i) => i + 1),
-  );
-  await result;
 });
 
 test('the outcome is told as an entry before the end of its run is told, also of a run that never began', async (t) => {
