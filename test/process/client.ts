@@ -115,6 +115,8 @@ export interface SseEvent {
 /** A client of a session's event stream. */
 export class EventClient {
   readonly events: SseEvent[] = [];
+  /** With which an EventSource would come back. */
+  lastEventId: number | null = null;
   /** Resolves when the server ends the stream; rejects if it breaks. */
   readonly ended: Promise<void>;
   readonly #abort: AbortController;
@@ -160,9 +162,12 @@ export class EventClient {
         .filter((line) => !line.startsWith(':'))
         .map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)] as const),
     );
-    if (fields.size === 0) return;
-    const data = JSON.parse(fields.get('data') ?? 'null') as Record<string, unknown>;
-    this.events.push({ id: fields.get('id') ?? null, kind: fields.get('event') ?? 'message', data });
+    const id = fields.get('id') ?? null;
+    if (id !== null) this.lastEventId = Number(id);
+    const data = fields.get('data');
+    if (data === undefined) return;
+    const kind = fields.get('event') ?? 'message';
+    this.events.push({ id, kind, data: JSON.parse(data) as Record<string, unknown> });
   }
 
   /** Resolves when the condition holds for what has come so far. */

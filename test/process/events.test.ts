@@ -71,6 +71,21 @@ describe('the event stream of a session', () => {
     assert.deepEqual(client.seqs, [5, 6, 7]);
   });
 
+  it('misses nothing for a client that is cut off before the first entry comes', async (t) => {
+    const server = await Server.start(t, flags(tempDir(t), AGENTS, '--threads', '1'));
+    const id = await create(server, 'counter');
+    await run(server, id, { by: 2 });
+    const first = await EventClient.open(server, id);
+    await first.until('where it begins', () => first.lastEventId !== null);
+    assert.equal(first.lastEventId, 4);
+    first.close();
+    await run(server, id, { by: 1 });
+    const second = await EventClient.open(server, id, first.lastEventId);
+    t.after(() => second.close());
+    await second.until('what was missed', () => second.seqs.length >= 3);
+    assert.deepEqual(second.seqs, [5, 6, 7]);
+  });
+
   it('gives exactly what was missed after Last-Event-ID, and goes on from there', async (t) => {
     const server = await Server.start(t, flags(tempDir(t), AGENTS, '--threads', '1'));
     const id = await create(server, 'counter');

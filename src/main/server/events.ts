@@ -19,13 +19,15 @@ import type { Turns } from './turns.js';
 
 /**
  * Streams until the client goes, the session is deleted or the host is closed.
- * @param after the last seq that the client has, one of the history's or 0; null: it wants only what is new
+ * @param last the last seq that the client has; null: it wants only what is new
+ * @param end the history's, of before the subscription: what comes in between is sent from the history
  * @param turns of all clients
  */
 export async function streamEvents(
   host: Host,
   sessionId: string,
-  after: number | null,
+  last: number | null,
+  end: number,
   response: ServerResponse,
   turns: Turns,
 ): Promise<void> {
@@ -41,14 +43,18 @@ export async function streamEvents(
     'cache-control': 'no-cache, no-transform',
     'x-accel-buffering': 'no',
   });
-  response.write(': connected\n\n');
+  // A seq beyond the end (the data folder is an older one again, say) is no place in the history: waiting for it would
+  // hold back all that is new.
+  const after = Math.min(last ?? end, end);
+  // Who does not know this place is told it, so that a client which is cut off before the first entry misses none.
+  response.write(after === last ? ': connected\n\n' : `: connected\nid: ${after}\n\n`);
   const { clock } = host.config;
   const timers = [
     clock.every(SSE_HEARTBEAT_MS, () => writer.comment('still here')),
     clock.every(PROGRESS_INTERVAL_MS, () => writer.progress()),
   ];
   try {
-    if (after !== null) await writer.replay(after);
+    await writer.replay(after);
     for await (const event of stream) await writer.event(event);
   } finally {
     for (const timer of timers) timer.cancel();
@@ -63,8 +69,8 @@ class SseWriter {
   readonly #stream: EventStream;
   readonly #response: ServerResponse;
   readonly #turns: Turns;
-  /** The last seq sent; null: the client began with what was new, and nothing was sent yet. */
-  #lastSeq: number | null = null;
+  /** The last seq that the client has. */
+  #lastSeq = 0;
   #lastProgress = '';
 
   constructor(host: Host, sessionId: string, stream: EventStream, response: ServerResponse, turns: Turns) {
@@ -82,7 +88,7 @@ class SseWriter {
       const page = await this.#pageFrom(this.#lastSeq + 1);
       if (!page || page.length === 0 || this.#gone) return;
       // Also if its last one could not be read, which is told as a gap.
-      const last: number = this.#lastSeq + page.length;
+      const last = this.#lastSeq + page.length;
       for (const event of page) await this.#send(event);
       this.#lastSeq = last;
     }
@@ -105,10 +111,10 @@ class SseWriter {
   }
 
   async event(event: SessionEvent): Promise<void> {
-    if (event.type === 'entry' && this.#lastSeq !== null && event.seq <= this.#lastSeq) return;
+    if (event.type === 'entry' && event.seq <= this.#lastSeq) return;
     await this.#send(event);
     // What was dropped for a slow client: its entries are on disk, and are sent from there.
-    if (event.type === 'gap' && this.#lastSeq !== null) await this.replay(this.#lastSeq);
+    if (event.type === 'gap') await this.replay(this.#lastSeq);
   }
 
   /** Shows that the connection is alive. While data waits, it is, and a comment could come into the middle of an event. */

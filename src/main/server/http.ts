@@ -210,11 +210,9 @@ function runs(server: FastifyInstance, host: Host): void {
       if (last !== undefined && !/^[0-9]{1,15}$/.test(String(last))) {
         throw new CabanaError('INVALID_ARGUMENT', 'Last-Event-ID is a seq');
       }
-      // A seq beyond the end (the data folder is an older one again, say) is no place in the history: waiting for it would
-      // hold back all that is new. Looked up before the subscription, whose entries are all beyond this end then.
       const end = await found(host.lastSeq(id), id);
       reply.hijack();
-      await streamEvents(host, id, last === undefined ? null : Math.min(Number(last), end), reply.raw, turns);
+      await streamEvents(host, id, last === undefined ? null : Number(last), end, reply.raw, turns);
     },
   );
 }
