@@ -96,7 +96,7 @@ export const ERROR_CODES = {
   STORE_CORRUPT: {
     status: 500,
     retryable: false,
-    meaning: 'A stored body of this session does not match its checksum.',
+    meaning: "A stored body of this session, or a run's output, does not match its checksum.",
   },
   STORE_UNAVAILABLE: { status: 503, retryable: true, meaning: 'Another process holds the database.' },
   STORE_SCHEMA: { status: 500, retryable: false, meaning: 'The data folder was written by a newer version.' },

@@ -304,6 +304,25 @@ describe('SqliteStore: damage', () => {
     assert.deepEqual(seqs(await store.entries(hurt, 1, 10)), [1, 2, 3]);
     assert.deepEqual(await write(store, { kind: 'remove', sessionId: 'hurt', at: AT }), { removed: true });
   });
+
+  test('a damaged output costs its run alone, which is over all the same', async (t) => {
+    const path = newPath(t);
+    const store = openAt(t, path);
+    await create(store, record('a'));
+    for (const runId of ['hurt', 'fine', 'older']) await accept(store, 'a', runId);
+    const a = await Activation.of(store, 'a');
+    for (const runId of ['hurt', 'fine', 'older']) await a.commit(a.start(runId), a.end(runId));
+    tamper(path, "UPDATE runs SET output = CAST('output of else' AS BLOB) WHERE run_id = 'hurt'");
+    // As a version of Cabana left it that kept no checksum.
+    tamper(path, "UPDATE runs SET crc = NULL WHERE run_id = 'older'");
+    const found = async (runId: string): Promise<unknown[]> => {
+      const { state, output, code } = (await store.run('a', runId))!;
+      return [state, output && Buffer.from(output).toString(), code];
+    };
+    assert.deepEqual(await found('hurt'), ['completed', null, 'STORE_CORRUPT']);
+    assert.deepEqual(await found('fine'), ['completed', 'output of fine', null]);
+    assert.deepEqual(await found('older'), ['completed', 'output of older', null]);
+  });
 });
 
 describe('SqliteStore: a full disk', () => {

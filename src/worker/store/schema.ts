@@ -83,6 +83,8 @@ const MIGRATIONS: readonly string[] = [
   'CREATE INDEX IF NOT EXISTS runs_never_started ON runs (session, input_seq) WHERE started_at IS NULL AND ended_at IS NOT NULL;',
   // What a run was sent with. timeout_ms NULL: the profile's.
   'ALTER TABLE runs ADD COLUMN timeout_ms INTEGER; ALTER TABLE runs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;',
+  // The output's. NULL: there is none, or it is of an older version.
+  'ALTER TABLE runs ADD COLUMN crc INTEGER;',
 ];
 
 /** @throws CabanaError STORE_SCHEMA: the folder was written by a newer version, or by something else */

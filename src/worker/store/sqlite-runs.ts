@@ -1,5 +1,6 @@
 // The runs table: what was sent, what became of it. Writes happen inside the transaction of sqlite-store.ts.
 
+import { crc32 } from 'node:zlib';
 import type { Database, Statement } from 'better-sqlite3';
 import type { PendingRun, RunTerms, StoredRun } from '../../protocol/control.js';
 import { profileOf, type RunState } from '../../protocol/session.js';
@@ -13,6 +14,8 @@ interface RunSql {
   started_at: number | null;
   ended_at: number | null;
   output: Uint8Array | null;
+  /** Of the output. */
+  crc: number | null;
   error: string | null;
   code: string | null;
 }
@@ -59,7 +62,7 @@ export class SqliteRuns {
 
   /** An open run has ended. @returns what it is now */
   end(key: number, run: StoredRun, { state, at, output, error, code }: StoredEnding): StoredRun {
-    this.#sql.end.run(state, at, output, error, code, key, run.runId);
+    this.#sql.end.run(state, at, output, output && crc32(output), error, code, key, run.runId);
     return { ...run, state, endedAt: at, output, error, code };
   }
 
@@ -120,7 +123,7 @@ export function purgeBySize(rows: readonly Sized[], bytes: number, remove: (id: 
   return purged;
 }
 
-const COLUMNS = 'run_id, state, input_seq, attempts, started_at, ended_at, output, error, code';
+const COLUMNS = 'run_id, state, input_seq, attempts, started_at, ended_at, output, crc, error, code';
 
 function prepare(db: Database) {
   const sql = <P extends unknown[], R = never>(text: string): Statement<P, R> => db.prepare<P, R>(text);
@@ -133,8 +136,8 @@ function prepare(db: Database) {
       `UPDATE runs SET state = 'running', started_at = ?, attempts = attempts + 1
         WHERE session = ? AND run_id = ? AND state = 'queued'`,
     ),
-    end: sql<[RunState, number, Uint8Array | null, string | null, string | null, number, string]>(
-      `UPDATE runs SET state = ?, ended_at = ?, output = ?, error = ?, code = ?
+    end: sql<[RunState, number, Uint8Array | null, number | null, string | null, string | null, number, string]>(
+      `UPDATE runs SET state = ?, ended_at = ?, output = ?, crc = ?, error = ?, code = ?
         WHERE session = ? AND run_id = ? AND state IN ('queued', 'running')`,
     ),
     putBack: sql<[number, string]>(`UPDATE runs SET state = 'queued' WHERE session = ? AND run_id = ?`),
@@ -163,15 +166,17 @@ function prepare(db: Database) {
   };
 }
 
+/** A damaged output costs itself alone: the run is over all the same, and says why there is none. */
 function toRun(sessionId: string, row: RunSql): StoredRun {
+  const damaged = row.output !== null && row.crc !== null && crc32(row.output) !== row.crc;
   return {
     sessionId,
     runId: row.run_id,
     state: row.state,
     inputSeq: row.input_seq,
-    output: row.output,
-    error: row.error,
-    code: row.code,
+    output: damaged ? null : row.output,
+    error: damaged ? `the output of run ${row.run_id} of session ${sessionId} does not match its checksum` : row.error,
+    code: damaged ? 'STORE_CORRUPT' : row.code,
     startedAt: row.started_at,
     endedAt: row.ended_at,
     attempts: row.attempts,

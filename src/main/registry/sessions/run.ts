@@ -218,7 +218,7 @@ export class Run {
   }
 }
 
-/** A damaged output costs itself alone: the run is over all the same, and says why there is none. */
+/** An output that cannot be decoded costs itself alone: the run is over all the same, and says why there is none. */
 export function toRunInfo(run: StoredRun): RunInfo {
   const info: RunInfo = {
     id: run.runId,
