@@ -14,6 +14,7 @@ import { Compactor } from './registry/compactor.js';
 import type { Subscriptions } from './registry/events/subscriptions.js';
 import { Activations } from './registry/lifecycle/activations.js';
 import { Departures } from './registry/lifecycle/departures.js';
+import { Existence } from './registry/lifecycle/existence.js';
 import { Lifecycle } from './registry/lifecycle/lifecycle.js';
 import { Passivator } from './registry/lifecycle/passivator.js';
 import { Places } from './registry/lifecycle/places.js';
@@ -87,6 +88,7 @@ export function compose(foundations: Foundations): Parts {
     threadReplaced: () => foundations.threads().replaced(),
     threadsClosing: () => foundations.threads().closing,
   });
+  const existence = new Existence({ ...shared, lifecycle, places, activations });
   const quarantine = new Quarantine({ ...shared, suspicion });
   const admission = new Admission({
     maxRunningAgents: config.maxRunningAgents,
@@ -138,6 +140,7 @@ export function compose(foundations: Foundations): Parts {
   const listing = new Listing(store, directory, table);
   const registry = new SessionRegistry({
     ...shared,
+    existence,
     lifecycle,
     dispatcher,
     intake,

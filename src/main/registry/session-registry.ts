@@ -18,6 +18,7 @@ import type { StatusTable } from '../../protocol/status-table.js';
 import type { Clock } from '../clock.js';
 import type { Log } from '../log.js';
 import { inFlight } from '../tasks.js';
+import type { Existence } from './lifecycle/existence.js';
 import type { Lifecycle } from './lifecycle/lifecycle.js';
 import { eachLive, type LiveAgentVisitor } from './lifecycle/live-agents.js';
 import type { Passivator } from './lifecycle/passivator.js';
@@ -35,6 +36,7 @@ import { entryOf, summaryOf, type SessionEntry, type SessionSummary } from './vi
 
 export interface RegistryParts {
   directory: Directory;
+  existence: Existence;
   lifecycle: Lifecycle;
   dispatcher: Dispatcher;
   intake: Intake;
@@ -69,7 +71,7 @@ export class SessionRegistry {
   async create(fields: NewSession): Promise<string> {
     this.#parts.intake.assertOpen();
     const record = newRecord(fields, this.#parts.profiles, this.#parts.clock.now());
-    await this.#parts.lifecycle.create(record, (session) => {
+    await this.#parts.existence.create(record, (session) => {
       this.#parts.admission.withdraw(session);
       this.#parts.endings.sessionErased(session);
     });
@@ -185,11 +187,11 @@ export class SessionRegistry {
    */
   async delete(id: string): Promise<boolean> {
     assertSessionId(id);
-    const { interrupts, endings, lifecycle, admission } = this.#parts;
+    const { interrupts, endings, existence, admission } = this.#parts;
     // Before anything is awaited: whoever holds the session's lock for its run is to let go of it soon.
     interrupts.request(id, undefined, 'deleted');
     this.#parts.directory.get(id)?.compaction?.interrupt();
-    return lifecycle.remove(id, (session) => {
+    return existence.remove(id, (session) => {
       admission.withdraw(session);
       endings.sessionDeleted(session);
     });

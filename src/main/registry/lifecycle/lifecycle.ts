@@ -1,4 +1,5 @@
-// Agents come up: restore, creation, moving to another thread. And deletion. (departures.ts: how they leave memory.)
+// Agents come up: restore, and moving to another thread. (existence.ts: how sessions come into being and are deleted;
+// departures.ts: how agents leave memory.)
 //
 // Everything here happens under the session's lock, so one thing at a time happens to a session; sessions never wait for
 // each other. The store's epochs guard what the lock cannot: a thread that main has given up on.
@@ -7,9 +8,8 @@ import type { Remote } from '../../../protocol/calls.js';
 import type { Activated, StoreCalls } from '../../../protocol/control.js';
 import { CabanaError, codeOf, isPassing, messageOf } from '../../../protocol/errors.js';
 import { assertSessionId } from '../../../protocol/ids.js';
-import { profileOf, type SessionRecord } from '../../../protocol/session.js';
+import { profileOf } from '../../../protocol/session.js';
 import type { StatusTable } from '../../../protocol/status-table.js';
-import type { Clock } from '../../clock.js';
 import type { AgentThread } from '../../pool/agent-thread.js';
 import { leastBusy } from '../../pool/placement.js';
 import type { Suspicion } from '../../pool/suspicion.js';
@@ -19,9 +19,6 @@ import type { ActivationPlace, Session } from '../sessions/session.js';
 import type { Activations, Asked } from './activations.js';
 import type { Departures } from './departures.js';
 import type { Places } from './places.js';
-
-/** The session leaves the registry for good: in this turn its runs end. */
-export type OnGone = (session: Session) => void;
 
 export interface LifecycleParts {
   directory: Directory;
@@ -38,7 +35,6 @@ export interface LifecycleParts {
   /** The threads are being shut down: none is replaced any more. */
   threadsClosing: () => boolean;
   subscriptions: Subscriptions;
-  clock: Clock;
 }
 
 export class Lifecycle {
@@ -66,8 +62,8 @@ export class Lifecycle {
       return await session.lock(async () => {
         if (session.deleted) return false;
         // Without an await in between: of many at once each sees where the one before it was put.
-        const thread = this.#chooseNow(session);
-        return session.isLive || (await this.bringUp(session, thread ?? (await this.#choose(session))));
+        const thread = this.chooseNow(session);
+        return session.isLive || (await this.bringUp(session, thread ?? (await this.choose(session))));
       });
     } catch (error) {
       // While it waited for its thread.
@@ -81,62 +77,17 @@ export class Lifecycle {
     }
   }
 
-  /** @param onGone see remove(): called if the session is erased again, because it cannot be brought up */
-  async create(record: SessionRecord, onGone: OnGone): Promise<void> {
-    const { directory } = this.#parts;
-    for (;;) {
-      const session = directory.obtain(record.sessionId);
-      try {
-        // One that was deleted, or whose creation failed, while this call waited for its lock is another session.
-        const isGone = await session.lock(async () => {
-          if (!session.deleted) await this.#create(session, record, onGone);
-          return session.deleted;
-        });
-        if (!isGone) return;
-      } finally {
-        directory.dropIfUnused(session);
-      }
-    }
-  }
-
-  async #create(session: Session, record: SessionRecord, onGone: OnGone): Promise<void> {
-    const { directory, store, subscriptions, clock } = this.#parts;
-    if (session.state !== 'cold') throw new CabanaError('SESSION_EXISTS', `session ${session.id} exists`);
-    const streams = subscriptions.begun;
-    await store.create(record);
-    const thread = this.#chooseNow(session) ?? (await this.#choose(session));
-    // With every thread busy the agent would be awaited for as long as somebody else's run takes. It is on disk: its
-    // first use brings it up.
-    if (thread.cpuBusy) return;
-    try {
-      await this.bringUp(session, thread);
-    } catch (error) {
-      // Its thread was taken down by another session, or it is to be deleted, or the store takes nothing by now, also not
-      // that it is undone: it is on disk, as if that thread had been busy. A deletion waits for its lock, and finds it.
-      if (['THREAD_DIED', 'SESSION_DELETED'].includes(codeOf(error)) || isPassing(error)) return;
-      // As if it had never been: the caller may try again under the same id. Runs that were accepted meanwhile are over.
-      // (On a full disk that waits for room, as its release did: half undone, the session would be in the way of its id.)
-      await store.erase(session.id, clock.now());
-      session.deleted = true;
-      directory.remove(session);
-      onGone(session);
-      // Whoever listened before it was created waits for a session of this id; whoever came to it listened to it alone.
-      subscriptions.end(session.id, streams);
-      throw error;
-    }
-  }
-
   /** The thread that is kept for the session's run, or the least busy one; null: all of them are dead. */
-  #chooseNow({ id, reserved }: Session): AgentThread | null {
+  chooseNow({ id, reserved }: Session): AgentThread | null {
     const { threads, suspicion } = this.#parts;
     if (reserved?.thread.alive) return reserved.thread;
     return leastBusy(threads(), (thread) => suspicion.suits(id, thread));
   }
 
   /** Likewise; with all of them dead, the first that is replaced. @throws CabanaError HOST_CLOSED */
-  async #choose(session: Session): Promise<AgentThread> {
+  async choose(session: Session): Promise<AgentThread> {
     for (;;) {
-      const thread = this.#chooseNow(session);
+      const thread = this.chooseNow(session);
       if (thread) return thread;
       await this.#parts.threadReplaced();
       if (this.#parts.threadsClosing()) throw new CabanaError('HOST_CLOSED', 'the host was closed');
@@ -182,7 +133,7 @@ export class Lifecycle {
   }
 
   async #chooseAndCount(session: Session): Promise<AgentThread> {
-    const thread = await this.#choose(session);
+    const thread = await this.choose(session);
     thread.sessions++;
     return thread;
   }
@@ -281,34 +232,6 @@ export class Lifecycle {
     this.#parts.places.retire(session.id, session.detach()!);
     session.migrations++;
     return this.bringUp(session, thread, { isForRun: true });
-  }
-
-  /**
-   * Deletes for good. False: there is no such session.
-   * @param onGone called in the same turn in which the session leaves the registry: ends its runs
-   */
-  async remove(id: string, onGone: OnGone): Promise<boolean> {
-    const { directory, store, subscriptions, clock } = this.#parts;
-    const session = directory.obtain(id);
-    // A restore that waits for a busy thread would have the deletion wait as well.
-    this.#parts.activations.refuse(session, 'any', new CabanaError('SESSION_DELETED', `session ${id} is deleted`));
-    try {
-      return await session.lock(async () => {
-        // Another deletion came first, or its creation failed.
-        if (session.deleted) return false;
-        // From here on nothing of this session is written: the store's tombstone carries a new epoch.
-        if (!(await store.remove(id, clock.now()))) return false;
-        session.deleted = true;
-        const place = session.detach();
-        directory.remove(session);
-        onGone(session);
-        subscriptions.end(id);
-        if (place) this.#parts.places.retire(id, place);
-        return true;
-      });
-    } finally {
-      directory.dropIfUnused(session);
-    }
   }
 }
 
