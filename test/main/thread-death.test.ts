@@ -1,10 +1,10 @@
 // A thread that dies: its run ends, its sessions come back elsewhere, and nobody waits for ever.
 
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import type { Host } from '../../src/main/index.js';
+import type { CabanaError, Host } from '../../src/main/index.js';
 import { testAgent, until } from '../support/host.js';
 import { tempDir } from '../support/temp.js';
 import { closeQuickly, launch, launchWithClock } from './launch.js';
@@ -58,6 +58,33 @@ test("a log that throws is in nobody's way when a thread dies", async (t) => {
   assert.deepEqual([crashed.state, crashed.code], ['failed', 'AGENT_CRASHED']);
   assert.deepEqual(await complete(host, 'other', { by: 1 }), { n: 4 });
 });
+
+for (const [what, edited] of [
+  ['cannot be loaded any more', 'export default {'],
+  ['has another profile now', "export default { profile: 'another', start: () => ({}), run: () => null }"],
+]) {
+  test(`sessions whose agent module ${what} wait until it is as it was`, async (t) => {
+    const module = join(tempDir(t), 'edited.mjs');
+    const text = `export default { profile: 'edited', start: () => ({ n: 0 }), run: ({ state }) => ({ n: ++state.n }) }`;
+    writeFileSync(module, text);
+    const failures: string[] = [];
+    const pass = (): void => {};
+    const error = (fields: unknown): void => void failures.push((fields as { err: CabanaError }).err.code);
+    const log = { fatal: pass, error, warn: pass, info: pass, debug: pass };
+    const host = await inhabited(await launch(t, { agents: [...agents, module], threads: 1, log }));
+    await host.create({ sessionId: 'edited', agentProfile: 'edited' });
+    assert.deepEqual(await complete(host, 'edited'), { n: 1 });
+    writeFileSync(module, edited!);
+    await host.send('crasher', { how: 'exit' }).result;
+    const waiting = host.send('edited', {});
+    await until('two threads could not load it', () => failures.length >= 3);
+    assert.deepEqual(failures.slice(0, 3), ['AGENT_CRASHED', 'AGENT_MODULE_INVALID', 'AGENT_MODULE_INVALID']);
+    assert.equal(host.registry.get('edited')?.thread, null);
+    writeFileSync(module, text);
+    const { state, output } = await waiting.result;
+    assert.deepEqual([state, output], ['completed', { n: 2 }]);
+  });
+}
 
 test('a session whose run crashed reads error until its next run starts, also when it is brought up again', async (t) => {
   const host = await house(t);

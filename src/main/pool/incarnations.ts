@@ -33,6 +33,8 @@ export interface IncarnationsOptions extends Omit<
 
 export class Incarnations {
   readonly #options: IncarnationsOptions;
+  /** Of the agents that the host has: those that its first thread loaded. */
+  #profiles: ReadonlySet<string> | null = null;
 
   constructor(options: IncarnationsOptions) {
     this.#options = options;
@@ -51,15 +53,33 @@ export class Incarnations {
     });
   }
 
-  /** Has the thread load its agents. From then on it is up. */
+  /**
+   * Has the thread load its agents. From then on it is up.
+   * @throws CabanaError AGENT_MODULE_INVALID, THREAD_DIED
+   */
   async greet(thread: AgentThread): Promise<AgentProfile[]> {
     await this.#options.attach(thread);
     const answer = await within(this.#options.clock, BOOT_DEADLINE_MS, thread.calls.hello());
     if (answer === LATE) {
       throw new CabanaError('THREAD_DIED', `thread ${thread.no} did not load its agents within ${BOOT_DEADLINE_MS} ms`);
     }
+    this.#assertComplete(thread, answer.profiles);
     thread.markUp();
     return answer.profiles;
+  }
+
+  /**
+   * Files may be edited under the host. A thread that lacks an agent is as good as one that cannot load it: its sessions
+   * wait for the file to be put right, instead of failing on some threads and not on others.
+   */
+  #assertComplete({ no }: AgentThread, loaded: readonly AgentProfile[]): void {
+    const profiles = new Set(loaded.map(({ profile }) => profile));
+    this.#profiles ??= profiles;
+    for (const profile of this.#profiles) {
+      if (profiles.has(profile)) continue;
+      const what = `thread ${no} found no agent "${profile}" any more: its file was changed while the host was running`;
+      throw new CabanaError('AGENT_MODULE_INVALID', what);
+    }
   }
 
   /** Has the store take in what the dead thread had posted: its number is free then. */
